@@ -1,0 +1,19 @@
+//! Wire types, their total conversions, and the mutual-TLS channels they travel over.
+#![forbid(unsafe_code)]
+
+/// Generated from `proto/quorate/v1`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::restriction,
+    clippy::allow_attributes,
+    unreachable_pub,
+    reason = "generated code; the .proto files carry the documentation"
+)]
+pub mod v1 {
+    tonic::include_proto!("quorate.v1");
+}
+
+/// The compiled descriptor set, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
