@@ -9,6 +9,8 @@
     clippy::restriction,
     clippy::allow_attributes,
     unreachable_pub,
+    unused_qualifications,
+    missing_debug_implementations,
     reason = "generated code; the .proto files carry the documentation"
 )]
 pub mod v1 {
