@@ -7,11 +7,15 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`amount`] | base-unit amounts, integers only |
+//! | [`chain`] | chains, addresses, assets, transfer kinds |
+//! | [`credential`] | the public keys of people and machines |
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`time`] | durations and UTC instants as text |
 
 #![forbid(unsafe_code)]
 
 pub mod amount;
+pub mod chain;
+pub mod credential;
 pub mod id;
 pub mod time;
