@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod link;
+pub mod settings;
 
 /// Generated from `proto/quorate/v1`.
 #[allow(
