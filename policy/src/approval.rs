@@ -4,6 +4,7 @@ use crate::digest::{self, Tag};
 use crate::intent::Intent;
 use crate::statement::text::{TextReader, TextWriter, parse_hex};
 use crate::statement::{Common, StatementError, identifier, read_common};
+use crate::time::format_utc;
 
 /// Yes or no. A no ends the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +64,13 @@ pub struct Mismatch {
 impl Approval {
     /// A vote on an intent by somebody who was shown `lines` (see [`summary_lines`]).
     #[must_use]
-    pub fn new(common: Common, intent: &Intent, policy: [u8; 32], decision: Decision, lines: Vec<String>) -> Self {
+    pub fn new(
+        common: Common,
+        intent: &Intent,
+        policy: [u8; 32],
+        decision: Decision,
+        lines: Vec<String>,
+    ) -> Self {
         Self {
             common,
             request: intent.digest(),
@@ -79,13 +86,21 @@ impl Approval {
     ///
     /// # Errors
     /// [`Mismatch`] names the first field that differs.
-    pub fn check(&self, intent: &Intent, policy: &[u8; 32], own_lines: &[String]) -> Result<(), Mismatch> {
+    pub fn check(
+        &self,
+        intent: &Intent,
+        policy: &[u8; 32],
+        own_lines: &[String],
+    ) -> Result<(), Mismatch> {
         let fields = [
             ("cluster", self.common.cluster == intent.cluster_id),
             ("request", self.request == intent.digest()),
             ("policy", self.policy == *policy),
             ("wallet", self.wallet == intent.wallet),
-            ("display", self.lines == own_lines && self.display == display_digest(own_lines)),
+            (
+                "display",
+                self.lines == own_lines && self.display == display_digest(own_lines),
+            ),
         ];
         match fields.into_iter().find(|(_, equal)| !equal) {
             None => Ok(()),
@@ -103,10 +118,15 @@ impl Approval {
     }
 
     pub(crate) fn write_lines(&self, writer: TextWriter) -> TextWriter {
-        self.lines.iter().fold(writer, |writer, line| writer.line("line", line))
+        self.lines
+            .iter()
+            .fold(writer, |writer, line| writer.line("line", line))
     }
 
-    pub(crate) fn read(cluster: String, reader: &mut TextReader<'_>) -> Result<Self, StatementError> {
+    pub(crate) fn read(
+        cluster: String,
+        reader: &mut TextReader<'_>,
+    ) -> Result<Self, StatementError> {
         let request = parse_hex("request", reader.value("request")?)?;
         let decision = Decision::parse(reader.value("decision")?)?;
         let policy = parse_hex("policy", reader.value("policy")?)?;
@@ -117,7 +137,15 @@ impl Approval {
         if display != display_digest(&lines) {
             return Err(StatementError::BadValue { key: "display" });
         }
-        Ok(Self { common, request, decision, policy, display, wallet, lines })
+        Ok(Self {
+            common,
+            request,
+            decision,
+            policy,
+            display,
+            wallet,
+            lines,
+        })
     }
 }
 
@@ -132,8 +160,11 @@ pub fn display_digest(lines: &[String]) -> [u8; 32] {
 #[must_use]
 pub fn summary_lines(intent: &Intent, rendering: &[String]) -> Vec<String> {
     let mut lines = vec![
-        format!("initiator {} asks wallet {} on {}", intent.initiator, intent.wallet, intent.chain),
-        format!("request valid until {}", crate::statement::text::time_text(intent.expires_ms)),
+        format!(
+            "initiator {} asks wallet {} on {}",
+            intent.initiator, intent.wallet, intent.chain
+        ),
+        format!("request valid until {}", format_utc(intent.expires_ms)),
     ];
     lines.extend(rendering.iter().cloned());
     if !intent.note.is_empty() {

@@ -29,8 +29,6 @@ impl Tag {
     pub const POLICY: Self = Self("policy");
     /// The raw bytes of a transaction, to notice two intents for the same one.
     pub const RAW_TRANSACTION: Self = Self("raw-transaction");
-    /// What a node's identity key signs in a first-seen receipt.
-    pub const RECEIPT: Self = Self("receipt");
     /// What an Ed25519 credential signs for a statement.
     pub const STATEMENT: Self = Self("statement");
 
@@ -69,7 +67,10 @@ pub struct Hasher(Sha256);
 impl Hasher {
     /// Starts under a tag.
     pub fn new(tag: Tag) -> Self {
-        let tag_hash = Sha256::new().chain_update(PREFIX).chain_update(tag.0.as_bytes()).finalize();
+        let tag_hash = Sha256::new()
+            .chain_update(PREFIX)
+            .chain_update(tag.0.as_bytes())
+            .finalize();
         Self(Sha256::new().chain_update(tag_hash).chain_update(tag_hash))
     }
 
@@ -112,14 +113,26 @@ mod tests {
         input.extend_from_slice(b"ab");
         input.extend_from_slice(&[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7]);
         let expected: [u8; 32] = Sha256::digest(&input).into();
-        assert_eq!(Hasher::new(Tag::INTENT).field(b"ab").number(7).finish(), expected);
+        assert_eq!(
+            Hasher::new(Tag::INTENT).field(b"ab").number(7).finish(),
+            expected
+        );
     }
 
     #[test]
     fn moving_a_boundary_changes_the_hash() {
-        assert_ne!(hash(Tag::INTENT, &[b"ab", b"c"]), hash(Tag::INTENT, &[b"a", b"bc"]));
-        assert_ne!(hash(Tag::INTENT, &[b"abc"]), hash(Tag::INTENT, &[b"abc", b""]));
-        assert_ne!(hash_list(Tag::DISPLAY, &["a", "b"]), hash_list(Tag::DISPLAY, &["ab"]));
+        assert_ne!(
+            hash(Tag::INTENT, &[b"ab", b"c"]),
+            hash(Tag::INTENT, &[b"a", b"bc"])
+        );
+        assert_ne!(
+            hash(Tag::INTENT, &[b"abc"]),
+            hash(Tag::INTENT, &[b"abc", b""])
+        );
+        assert_ne!(
+            hash_list(Tag::DISPLAY, &["a", "b"]),
+            hash_list(Tag::DISPLAY, &["ab"])
+        );
     }
 
     #[test]
@@ -130,10 +143,10 @@ mod tests {
             Tag::INTENT_SIGNATURE,
             Tag::POLICY,
             Tag::RAW_TRANSACTION,
-            Tag::RECEIPT,
             Tag::STATEMENT,
         ];
-        let hashes: std::collections::BTreeSet<[u8; 32]> = tags.iter().map(|tag| hash(*tag, &[b"x"])).collect();
+        let hashes: std::collections::BTreeSet<[u8; 32]> =
+            tags.iter().map(|tag| hash(*tag, &[b"x"])).collect();
         assert_eq!(hashes.len(), tags.len());
     }
 }

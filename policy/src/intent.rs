@@ -92,7 +92,13 @@ impl Intent {
     fn read(reader: &mut Reader<'_>) -> Result<Self, IntentError> {
         match reader.byte("version")? {
             VERSION => {}
-            value => return Err(CodecError::UnknownValue { field: "version", value }.into()),
+            value => {
+                return Err(CodecError::UnknownValue {
+                    field: "version",
+                    value,
+                }
+                .into());
+            }
         }
         let intent = Self {
             cluster_id: reader.identifier("cluster_id")?,
@@ -125,24 +131,42 @@ impl Intent {
                 return Err(CodecError::BadText { field }.into());
             }
         }
-        for (field, text, max) in
-            [("idempotency_key", &self.idempotency_key, MAX_IDEMPOTENCY_KEY), ("note", &self.note, MAX_NOTE)]
-        {
+        for (field, text, max) in [
+            (
+                "idempotency_key",
+                &self.idempotency_key,
+                MAX_IDEMPOTENCY_KEY,
+            ),
+            ("note", &self.note, MAX_NOTE),
+        ] {
             if text.len() > max {
-                return Err(CodecError::TooLong { field, len: text.len(), max }.into());
+                return Err(CodecError::TooLong {
+                    field,
+                    len: text.len(),
+                    max,
+                }
+                .into());
             }
             if !is_printable(text) || text.starts_with(' ') || text.ends_with(' ') {
                 return Err(CodecError::BadText { field }.into());
             }
         }
         if self.idempotency_key.is_empty() {
-            return Err(CodecError::BadText { field: "idempotency_key" }.into());
+            return Err(CodecError::BadText {
+                field: "idempotency_key",
+            }
+            .into());
         }
         if self.raw_tx.is_empty() {
             return Err(CodecError::Truncated { field: "raw_tx" }.into());
         }
         if self.raw_tx.len() > MAX_RAW_TX {
-            return Err(CodecError::TooLong { field: "raw_tx", len: self.raw_tx.len(), max: MAX_RAW_TX }.into());
+            return Err(CodecError::TooLong {
+                field: "raw_tx",
+                len: self.raw_tx.len(),
+                max: MAX_RAW_TX,
+            }
+            .into());
         }
         let latest = self.created_ms.saturating_add(MAX_LIFETIME_MS);
         if self.expires_ms <= self.created_ms || self.expires_ms > latest {
@@ -182,7 +206,11 @@ impl SignedIntent {
         intent.check()?;
         let digest = intent.digest();
         let signature = key.sign(&signed_hash(&digest)).to_bytes();
-        Ok(Self { intent, digest, signature })
+        Ok(Self {
+            intent,
+            digest,
+            signature,
+        })
     }
 
     /// Decodes; total on any bytes.
@@ -195,13 +223,20 @@ impl SignedIntent {
         let signature = reader.array("signature")?;
         reader.finish()?;
         let digest = intent.digest();
-        Ok(Self { intent, digest, signature })
+        Ok(Self {
+            intent,
+            digest,
+            signature,
+        })
     }
 
     /// Encodes: the intent's encoding and the 64 bytes of the signature; at most [`MAX_SIGNED`] bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        Writer::new().array(&self.intent.encode()).array(&self.signature).finish()
+        Writer::new()
+            .array(&self.intent.encode())
+            .array(&self.signature)
+            .finish()
     }
 
     /// What is asked for.

@@ -8,34 +8,34 @@
 //! person: alice
 //! credential: laptop
 //! nonce: 00112233445566778899aabbccddeeff
-//! issued: 2026-11-20T10:00:00.000Z
-//! expires: 2026-11-20T11:00:00.000Z
+//! issued: 2026-11-20T10:00:00Z
+//! expires: 2026-11-20T11:00:00Z
 //! ```
 //!
 //! Each kind has its keys in a fixed order, every line ends with LF, values are printable ASCII, at most 16 KiB in all.
 //! What is parsed must render to the same bytes, so a statement has exactly one spelling. An Ed25519 credential signs the
 //! tagged hash of these bytes; an SSH credential signs the bytes as a file, `ssh-keygen -Y sign -n quorate`.
 
-mod key;
 mod order;
 pub(crate) mod text;
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 
-pub use self::key::{CredentialKey, KeyError};
 pub use self::order::{Cancel, Freeze, PolicyConsent, Unfreeze};
-use self::text::{TextReader, TextWriter, is_value, parse_hex, parse_time, time_text};
+use self::text::{TextReader, TextWriter, is_value, parse_hex, parse_time};
 use crate::approval::Approval;
 use crate::codec::{CodecError, MAX_IDENTIFIER, Reader, Writer, is_identifier};
+use crate::credential::CredentialKey;
 use crate::digest::{self, Tag};
 use crate::sshsig::{self, SshSigError};
+use crate::time::format_utc;
 
 /// The most bytes a statement's text may have.
 pub const MAX_BODY: usize = text::MAX_BODY;
 /// The longest encoding of a signed statement, in bytes.
 pub const MAX_SIGNED: usize = MAX_BODY.saturating_add(sshsig::MAX_PEM).saturating_add(64);
 /// The credential name under which a machine, which has exactly one key, signs statements.
-pub const MACHINE_CREDENTIAL: &str = "machine";
+pub const MACHINE_CREDENTIAL: &str = "key";
 /// The longest time between issue and expiry of a statement, in milliseconds: 30 days.
 pub const MAX_LIFETIME_MS: u64 = 30 * 24 * 3_600_000;
 
@@ -68,10 +68,16 @@ impl StatementKind {
     }
 
     fn from_first_line(line: &str) -> Result<Self, StatementError> {
-        [Self::Approval, Self::Cancel, Self::Freeze, Self::Policy, Self::Unfreeze]
-            .into_iter()
-            .find(|kind| kind.first_line() == line)
-            .ok_or(StatementError::UnknownKind)
+        [
+            Self::Approval,
+            Self::Cancel,
+            Self::Freeze,
+            Self::Policy,
+            Self::Unfreeze,
+        ]
+        .into_iter()
+        .find(|kind| kind.first_line() == line)
+        .ok_or(StatementError::UnknownKind)
     }
 }
 
@@ -191,10 +197,16 @@ impl Common {
     /// [`TimingError`].
     pub const fn check_time(&self, now_ms: u64, skew_ms: u64) -> Result<(), TimingError> {
         if now_ms >= self.expires_ms {
-            return Err(TimingError::Expired { expires_ms: self.expires_ms, now_ms });
+            return Err(TimingError::Expired {
+                expires_ms: self.expires_ms,
+                now_ms,
+            });
         }
         if self.issued_ms > now_ms.saturating_add(skew_ms) {
-            return Err(TimingError::FromTheFuture { issued_ms: self.issued_ms, now_ms });
+            return Err(TimingError::FromTheFuture {
+                issued_ms: self.issued_ms,
+                now_ms,
+            });
         }
         Ok(())
     }
@@ -204,8 +216,8 @@ impl Common {
             .line("person", &self.person)
             .line("credential", &self.credential)
             .line("nonce", &hex::encode(self.nonce))
-            .line("issued", &time_text(self.issued_ms))
-            .line("expires", &time_text(self.expires_ms))
+            .line("issued", &format_utc(self.issued_ms))
+            .line("expires", &format_utc(self.expires_ms))
     }
 
     fn read(cluster: String, reader: &mut TextReader<'_>) -> Result<Self, StatementError> {
@@ -268,7 +280,8 @@ impl Statement {
     /// The text that is signed. A value no statement may have renders to a text that [`Statement::parse`] refuses.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
-        let writer = TextWriter::new(self.kind().first_line()).line("cluster", &self.common().cluster);
+        let writer =
+            TextWriter::new(self.kind().first_line()).line("cluster", &self.common().cluster);
         match self {
             Self::Approval(it) => it.write_lines(self.common().write(it.write(writer))),
             Self::Cancel(it) => self.common().write(it.write(writer)),
@@ -289,22 +302,40 @@ impl Statement {
         let statement = match kind {
             StatementKind::Approval => Self::Approval(Approval::read(cluster, &mut reader)?),
             StatementKind::Cancel => Self::Cancel(Cancel::read(cluster, &mut reader)?),
-            StatementKind::Freeze => Self::Freeze(Freeze { common: Common::read(cluster, &mut reader)? }),
+            StatementKind::Freeze => Self::Freeze(Freeze {
+                common: Common::read(cluster, &mut reader)?,
+            }),
             StatementKind::Policy => Self::Policy(PolicyConsent::read(cluster, &mut reader)?),
-            StatementKind::Unfreeze => Self::Unfreeze(Unfreeze { common: Common::read(cluster, &mut reader)? }),
+            StatementKind::Unfreeze => Self::Unfreeze(Unfreeze {
+                common: Common::read(cluster, &mut reader)?,
+            }),
         };
         reader.finish()?;
-        if statement.render() == body { Ok(statement) } else { Err(StatementError::NotCanonical) }
+        if statement.render() == body {
+            Ok(statement)
+        } else {
+            Err(StatementError::NotCanonical)
+        }
     }
 }
 
-pub(crate) fn read_common(cluster: String, reader: &mut TextReader<'_>) -> Result<Common, StatementError> {
+pub(crate) fn read_common(
+    cluster: String,
+    reader: &mut TextReader<'_>,
+) -> Result<Common, StatementError> {
     Common::read(cluster, reader)
 }
 
-pub(crate) fn identifier(reader: &mut TextReader<'_>, key: &'static str) -> Result<String, StatementError> {
+pub(crate) fn identifier(
+    reader: &mut TextReader<'_>,
+    key: &'static str,
+) -> Result<String, StatementError> {
     let value = reader.value(key)?;
-    if is_identifier(value) { Ok(value.to_owned()) } else { Err(StatementError::BadValue { key }) }
+    if is_identifier(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(StatementError::BadValue { key })
+    }
 }
 
 /// Whether a text may be one line of what an approver is shown.
@@ -348,7 +379,11 @@ impl SignedStatement {
         {
             return Err(StatementError::BadValue { key: "signature" });
         }
-        Ok(Self { statement, body, signature })
+        Ok(Self {
+            statement,
+            body,
+            signature,
+        })
     }
 
     /// Signs with an Ed25519 credential.
@@ -369,7 +404,13 @@ impl SignedStatement {
         let mut reader = Reader::new(bytes);
         match reader.byte("version")? {
             VERSION => {}
-            value => return Err(CodecError::UnknownValue { field: "version", value }.into()),
+            value => {
+                return Err(CodecError::UnknownValue {
+                    field: "version",
+                    value,
+                }
+                .into());
+            }
         }
         let body = reader.bytes("body", MAX_BODY)?.to_vec();
         let person = reader.text("person", MAX_IDENTIFIER)?;
@@ -378,10 +419,17 @@ impl SignedStatement {
             ED25519 => Signature::Ed25519(reader.array("signature")?),
             SSH => {
                 let pem = reader.bytes("signature", sshsig::MAX_PEM)?;
-                let pem = core::str::from_utf8(pem).map_err(|_| CodecError::BadText { field: "signature" })?;
+                let pem = core::str::from_utf8(pem)
+                    .map_err(|_| CodecError::BadText { field: "signature" })?;
                 Signature::Ssh(pem.to_owned())
             }
-            value => return Err(CodecError::UnknownValue { field: "signature kind", value }.into()),
+            value => {
+                return Err(CodecError::UnknownValue {
+                    field: "signature kind",
+                    value,
+                }
+                .into());
+            }
         };
         reader.finish()?;
         let signed = Self::new(body, signature)?;
@@ -389,7 +437,9 @@ impl SignedStatement {
             return Err(StatementError::SignerMismatch { field: "person" });
         }
         if signed.credential() != credential {
-            return Err(StatementError::SignerMismatch { field: "credential" });
+            return Err(StatementError::SignerMismatch {
+                field: "credential",
+            });
         }
         Ok(signed)
     }
@@ -450,12 +500,15 @@ impl SignedStatement {
     pub fn verify(&self, key: &CredentialKey) -> Result<(), SignatureError> {
         match (&self.signature, key) {
             (Signature::Ed25519(signature), CredentialKey::Ed25519(key)) => {
-                verify_ed25519(key, &signed_hash(&self.body), signature).then_some(()).ok_or(SignatureError::Ed25519)
+                verify_ed25519(key, &signed_hash(&self.body), signature)
+                    .then_some(())
+                    .ok_or(SignatureError::Ed25519)
             }
-            (Signature::Ssh(pem), CredentialKey::Ssh(key)) => Ok(sshsig::verify(key, &self.body, pem)?),
-            (Signature::Ed25519(_), CredentialKey::Ssh(_)) | (Signature::Ssh(_), CredentialKey::Ed25519(_)) => {
-                Err(SignatureError::WrongKind)
+            (Signature::Ssh(pem), CredentialKey::Ssh(key)) => {
+                Ok(sshsig::verify(key, &self.body, pem)?)
             }
+            (Signature::Ed25519(_), CredentialKey::Ssh(_))
+            | (Signature::Ssh(_), CredentialKey::Ed25519(_)) => Err(SignatureError::WrongKind),
         }
     }
 }
@@ -469,6 +522,8 @@ pub fn signed_hash(body: &[u8]) -> [u8; 32] {
 /// Strict Ed25519: canonical encodings, no small-order key or nonce point, cofactorless.
 pub(crate) fn verify_ed25519(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     VerifyingKey::from_bytes(key)
-        .and_then(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)))
+        .and_then(|key| {
+            key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature))
+        })
         .is_ok()
 }

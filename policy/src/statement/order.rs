@@ -17,9 +17,15 @@ impl Cancel {
         writer.line("request", &hex::encode(self.request))
     }
 
-    pub(super) fn read(cluster: String, reader: &mut TextReader<'_>) -> Result<Self, StatementError> {
+    pub(super) fn read(
+        cluster: String,
+        reader: &mut TextReader<'_>,
+    ) -> Result<Self, StatementError> {
         let request = parse_hex("request", reader.value("request")?)?;
-        Ok(Self { common: Common::read(cluster, reader)?, request })
+        Ok(Self {
+            common: Common::read(cluster, reader)?,
+            request,
+        })
     }
 }
 
@@ -58,10 +64,21 @@ impl PolicyConsent {
             .line("policy", &hex::encode(self.policy))
     }
 
-    pub(super) fn read(cluster: String, reader: &mut TextReader<'_>) -> Result<Self, StatementError> {
+    pub(super) fn read(
+        cluster: String,
+        reader: &mut TextReader<'_>,
+    ) -> Result<Self, StatementError> {
         let policy_id = identifier(reader, "policy_id")?;
-        let version = reader.value("version")?.parse().map_err(|_| StatementError::BadValue { key: "version" })?;
+        let version = reader
+            .value("version")?
+            .parse()
+            .map_err(|_| StatementError::BadValue { key: "version" })?;
         let policy = parse_hex("policy", reader.value("policy")?)?;
-        Ok(Self { common: Common::read(cluster, reader)?, policy_id, version, policy })
+        Ok(Self {
+            common: Common::read(cluster, reader)?,
+            policy_id,
+            version,
+            policy,
+        })
     }
 }
