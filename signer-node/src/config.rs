@@ -3,57 +3,14 @@
 //! Unknown keys are refused, every problem of a file is reported at once with its line, and the files that hold a secret
 //! must be readable by their owner only. Relative paths are relative to the file that names them.
 
-pub(crate) mod reader;
-
-use core::fmt;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use reader::Reader;
+use proto::settings::{Reader, check_secret_file, read_text};
+
+pub use proto::settings::{ConfigError, Problem};
 
 /// The annotated file that is shipped: every option, its unit, its bounds and its default.
 pub const FULL_EXAMPLE: &str = include_str!("../node.full.toml");
-
-/// The largest configuration file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// One thing wrong in a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// Line in the file, from 1; 0 when the problem belongs to the file as a whole.
-    pub line: usize,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-/// Everything wrong with one configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConfigError {
-    /// The file.
-    pub path: PathBuf,
-    /// All problems, in the order of the file.
-    pub problems: Vec<Problem>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, problem) in self.problems.iter().enumerate() {
-            if position > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{}", self.path.display())?;
-            if problem.line > 0 {
-                write!(f, ":{}", problem.line)?;
-            }
-            write!(f, ": {}", problem.message)?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for ConfigError {}
 
 /// How the data key of the store is unlocked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +142,7 @@ impl Default for LinkTimes {
     fn default() -> Self {
         Self {
             retry_first_ms: 200,
-            retry_max_ms: 10_000,
+            retry_max_ms: 1_000,
             heartbeat_ms: 5_000,
         }
     }
@@ -197,11 +154,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with every problem found.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let fail = |problems| ConfigError {
-            path: path.to_path_buf(),
-            problems,
-        };
-        let text = read_text(path).map_err(|problem| fail(vec![problem]))?;
+        let text = read_text(path).map_err(|problem| ConfigError::new(path, vec![problem]))?;
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         let (config, mut problems) = Self::parse(&text, base);
         if let Some(config) = config {
@@ -210,8 +163,7 @@ impl Config {
                 return Ok(config);
             }
         }
-        problems.sort_by_key(|problem| problem.line);
-        Err(fail(problems))
+        Err(ConfigError::new(path, problems))
     }
 
     /// Reads the text of a configuration without looking at the file system; `base` is where relative paths start.
@@ -316,42 +268,14 @@ impl Config {
     fn check_files(&self, problems: &mut Vec<Problem>) {
         for path in [self.unlock.path(), &self.tls.key] {
             if let Err(message) = check_secret_file(path) {
-                problems.push(Problem { line: 0, message });
+                problems.push(Problem::of_file(message));
             }
         }
         for path in [&self.cluster, &self.tls.ca, &self.tls.crl, &self.tls.cert] {
             if let Err(error) = std::fs::metadata(path) {
                 let message = format!("{}: {error}", path.display());
-                problems.push(Problem { line: 0, message });
+                problems.push(Problem::of_file(message));
             }
         }
     }
-}
-
-/// Refuses a secret file that others than its owner can read or write.
-///
-/// # Errors
-/// A sentence that names the file, its mode and the remedy.
-pub(crate) fn check_secret_file(path: &Path) -> Result<(), String> {
-    let metadata = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    if !metadata.is_file() {
-        return Err(format!("{} is not a regular file", path.display()));
-    }
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o177 != 0 {
-        return Err(format!(
-            "{path} has mode {mode:04o}; a secret must be readable by its owner only: chmod 600 {path}",
-            path = path.display()
-        ));
-    }
-    Ok(())
-}
-
-fn read_text(path: &Path) -> Result<String, Problem> {
-    let problem = |message| Problem { line: 0, message };
-    let metadata = std::fs::metadata(path).map_err(|error| problem(error.to_string()))?;
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(problem(format!("larger than {MAX_FILE_BYTES} bytes")));
-    }
-    std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))
 }

@@ -9,7 +9,6 @@ mod wrap;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
-use mpc_core::keys::KeyShare;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -145,7 +144,7 @@ pub enum SealError {
 
 /// Seals and opens; holds the data key.
 pub struct Vault {
-    data_key: Zeroizing<Box<[u8; 32]>>,
+    data_key: Box<Zeroizing<[u8; 32]>>,
     owner: Owner,
 }
 
@@ -161,7 +160,7 @@ impl Vault {
     /// # Errors
     /// [`SealError::Randomness`].
     pub fn create(secret: &Secret, owner: Owner, effort: Effort) -> Result<(Self, Vec<u8>), SealError> {
-        let mut data_key = Zeroizing::new(Box::new([0; 32]));
+        let mut data_key = Box::new(Zeroizing::new([0; 32]));
         random(data_key.as_mut_slice())?;
         let wrapped = wrap::wrap(secret, &owner, effort, &data_key)?;
         Ok((Self { data_key, owner }, wrapped))
@@ -224,23 +223,6 @@ impl Vault {
         };
         let opened = self.cipher(label.kind)?.decrypt(&XNonce::from(nonce), payload);
         opened.map(Zeroizing::new).map_err(|_| SealError::Damaged(label.to_string()))
-    }
-
-    /// Seals an active share.
-    ///
-    /// # Errors
-    /// As [`Self::seal`].
-    pub fn seal_share(&self, label: &Label, share: &KeyShare) -> Result<Vec<u8>, SealError> {
-        self.seal(label, &share.dangerous_to_bytes())
-    }
-
-    /// Opens an active share; the share is checked against its own public commitment.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_share(&self, label: &Label, record: &[u8]) -> Result<KeyShare, SealError> {
-        let bytes = self.open(label, record)?;
-        KeyShare::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
     }
 
     /// Computes the tag of a stored row that is not secret: 32 bytes, HMAC in its HKDF form.

@@ -4,12 +4,13 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
+use proto::settings::check_secret_file;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{Owner, SealError, random};
 use crate::codec::{Malformed, Reader, Writer};
-use crate::config::{Unlock, check_secret_file};
+use crate::config::Unlock;
 
 const MAGIC: &[u8; 8] = b"QWRAP/1\n";
 /// Bounds on the stored cost: a changed record must not make the node allocate without limit.
@@ -191,7 +192,7 @@ fn parse(bytes: &[u8]) -> Result<Wrapped<'_>, Malformed> {
     })
 }
 
-pub(super) fn unwrap(secret: &Secret, owner: &Owner, bytes: &[u8]) -> Result<Zeroizing<Box<[u8; 32]>>, SealError> {
+pub(super) fn unwrap(secret: &Secret, owner: &Owner, bytes: &[u8]) -> Result<Box<Zeroizing<[u8; 32]>>, SealError> {
     let wrapped = parse(bytes).map_err(|_| SealError::Malformed("data key".to_owned()))?;
     if wrapped.owner != *owner {
         let name = |owner: &Owner| format!("cluster {:?} node {}", owner.cluster, hex::encode(owner.node));
@@ -214,7 +215,7 @@ pub(super) fn unwrap(secret: &Secret, owner: &Owner, bytes: &[u8]) -> Result<Zer
     let damaged = || SealError::Damaged("data key".to_owned());
     let opened = wrapping.cipher.decrypt(&XNonce::from(wrapped.nonce), payload);
     let opened = Zeroizing::new(opened.map_err(|_| damaged())?);
-    let mut key = Zeroizing::new(Box::new([0; 32]));
+    let mut key = Box::new(Zeroizing::new([0; 32]));
     if opened.len() != key.len() {
         return Err(damaged());
     }
