@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod limits;
 pub mod link;
+pub mod settings;
 
 /// Generated from `proto/quorate/v1`.
 #[allow(
