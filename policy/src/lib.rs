@@ -16,6 +16,7 @@
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`intent`] | what an initiator asks for |
 //! | [`ledger`] | what was spent, by scope and window |
+//! | [`solana`] | the decoder of raw transactions, and a builder |
 //! | [`sshsig`] | signatures made with `ssh-keygen` |
 //! | [`statement`] | the text form of everything a person signs |
 //! | [`time`] | durations and UTC instants as text |
@@ -32,6 +33,7 @@ pub mod document;
 pub mod id;
 pub mod intent;
 pub mod ledger;
+pub mod solana;
 pub mod sshsig;
 pub mod statement;
 pub mod time;
