@@ -117,9 +117,9 @@ pub(crate) fn shown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars().take(80) {
         if matches!(c, ' '..='~') {
-            out.push(c)
+            out.push(c);
         } else {
-            out.extend(c.escape_unicode())
+            out.extend(c.escape_unicode());
         }
     }
     out
