@@ -1,6 +1,11 @@
 //! Wire types, their total conversions, and the mutual-TLS channels they travel over.
 #![forbid(unsafe_code)]
 
+pub mod channel;
+pub mod limits;
+pub mod link;
+pub mod settings;
+
 /// Generated from `proto/quorate/v1`.
 #[allow(
     missing_docs,
