@@ -18,6 +18,9 @@ use policy::statement::{
 };
 use proptest::prelude::*;
 
+/// One way to alter a value.
+type Change<T> = fn(&mut T);
+
 const NOW: u64 = 1_796_083_200_000;
 const POLICY: [u8; 32] = [0xaa; 32];
 
@@ -141,7 +144,7 @@ fn every_kind_survives_signing_and_encoding() {
 #[test]
 fn a91_every_field_of_an_approval_is_signed() {
     let signed = SignedStatement::sign(&Statement::Approval(approval()), &key()).unwrap();
-    let changes: [(&str, fn(&mut Approval)); 11] = [
+    let changes: [(&str, Change<Approval>); 11] = [
         ("cluster", |it| it.common.cluster = "c-02".to_owned()),
         ("request", |it| it.request[31] ^= 1),
         ("decision", |it| it.decision = Decision::Reject),
@@ -178,7 +181,7 @@ fn a91_an_approval_does_not_fit_another_request() {
         approval.check(&intent(), &POLICY, &lines(&intent())),
         Ok(())
     );
-    let changes: [(&'static str, fn(&mut Intent)); 10] = [
+    let changes: [(&'static str, Change<Intent>); 10] = [
         ("cluster", |it| it.cluster_id = "c-02".to_owned()),
         ("request", |it| it.key_id[0] ^= 1),
         ("request", |it| it.wallet = "hot-sol-2".to_owned()),
@@ -445,7 +448,7 @@ fn two_intents_for_one_transaction_share_its_digest() {
 fn intents_out_of_bounds_are_neither_signed_nor_decoded() {
     let text = |field| IntentError::Codec(CodecError::BadText { field });
     let long = |field, len, max| IntentError::Codec(CodecError::TooLong { field, len, max });
-    let cases: [(fn(&mut Intent), IntentError); 12] = [
+    let cases: [(Change<Intent>, IntentError); 12] = [
         (|it| it.cluster_id = String::new(), text("cluster_id")),
         (|it| it.wallet = "hot sol".to_owned(), text("wallet")),
         (|it| it.chain = "SOLANA".to_owned(), text("chain")),
