@@ -1,1 +1,7 @@
-//! Placeholder until the crate lands.
+//! Takes requests, gathers approvals, keeps the ledger and the locks, relays rounds; trusted for liveness only.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod state;
+
+pub use config::{Config, ConfigError};
