@@ -7,15 +7,29 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`amount`] | base-unit amounts, integers only |
+//! | [`approval`] | a person's vote on one intent |
 //! | [`chain`] | chains, addresses, assets, transfer kinds |
+//! | [`codec`] | strict bounded binary encoding |
 //! | [`credential`] | the public keys of people and machines |
+//! | [`digest`] | the one place that hashes |
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
+//! | [`intent`] | what an initiator asks for |
+//! | [`solana`] | the decoder of raw transactions, and a builder |
+//! | [`sshsig`] | signatures made with `ssh-keygen` |
+//! | [`statement`] | the text form of everything a person signs |
 //! | [`time`] | durations and UTC instants as text |
 
 #![forbid(unsafe_code)]
 
 pub mod amount;
+pub mod approval;
 pub mod chain;
+pub mod codec;
 pub mod credential;
+pub mod digest;
 pub mod id;
+pub mod intent;
+pub mod solana;
+pub mod sshsig;
+pub mod statement;
 pub mod time;
