@@ -3,5 +3,6 @@
 
 pub mod config;
 pub mod state;
+pub mod store;
 
 pub use config::{Config, ConfigError};

@@ -8,7 +8,10 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use policy::evaluate::{Approved, Debit, LedgerView};
+use policy::{
+    ledger::Ledger as Approved,
+    ledger::{Debit, LedgerView},
+};
 use prost::bytes::Bytes;
 use proto::v1;
 

@@ -1,10 +1,11 @@
 //! The ledger of debits: what windows are summed over, and the one place that adds to it.
 
 use core::cell::RefCell;
+use std::collections::BTreeMap;
 
 use policy::{
     amount::Amount,
-    evaluate::{Debit, LedgerView, ScopeKey},
+    ledger::{Debit, LedgerView, ScopeKey},
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -74,6 +75,8 @@ impl<'c> View<'c> {
     }
 }
 
+const TOO_LARGE: StoreError = StoreError::Damaged("a running total of the ledger does not fit 256 bits");
+
 const BACKWARDS: StoreError = StoreError::Damaged("a running total of the ledger goes back");
 
 fn minus(left: Amount, right: Amount) -> Result<Amount, StoreError> {
@@ -118,25 +121,32 @@ pub(super) fn debit(
     let mut insert = db.prepare_cached(
         "INSERT INTO debit (scope, seq, at_ms, request, amount, total) VALUES (?, ?, ?, ?, ?, ?)",
     )?;
-    for debit in debits {
-        for scope in debit.scopes() {
-            let scope = scope.to_string();
-            let last = last_row(db, &scope)?.unwrap_or(Last { seq: 0, at_ms: 0, total: Amount::from_u64(0) });
-            let total = last
-                .total
-                .checked_add(debit.amount)
-                .ok_or(StoreError::Damaged("a running total of the ledger does not fit 256 bits"))?;
-            insert.execute(params![
-                scope,
-                to_sql(last.seq.saturating_add(1))?,
-                to_sql(now_ms.max(last.at_ms))?,
-                id.as_bytes(),
-                debit.amount.to_be_bytes(),
-                total.to_be_bytes()
-            ])?;
-        }
+    for (scope, amount) in per_scope(debits)? {
+        let scope = scope.to_string();
+        let last = last_row(db, &scope)?.unwrap_or(Last { seq: 0, at_ms: 0, total: Amount::from_u64(0) });
+        let total = last.total.checked_add(amount).ok_or(TOO_LARGE)?;
+        insert.execute(params![
+            scope,
+            to_sql(last.seq.saturating_add(1))?,
+            to_sql(now_ms.max(last.at_ms))?,
+            id.as_bytes(),
+            amount.to_be_bytes(),
+            total.to_be_bytes()
+        ])?;
     }
     Ok(())
+}
+
+/// One amount per scope, so that a scope has one row per request and its rows count requests.
+fn per_scope(debits: &[Debit]) -> Result<BTreeMap<ScopeKey, Amount>, StoreError> {
+    let mut sums = BTreeMap::new();
+    for debit in debits {
+        for scope in debit.scopes() {
+            let sum = sums.entry(scope).or_insert(Amount::from_u64(0));
+            *sum = sum.checked_add(debit.amount).ok_or(TOO_LARGE)?;
+        }
+    }
+    Ok(sums)
 }
 
 impl LedgerView for View<'_> {

@@ -139,7 +139,7 @@ fn settle(
     judge: &Judge,
     reach: Reach,
     now_ms: u64,
-) -> Result<(bool, Option<Box<policy::evaluate::Approved>>), StoreError> {
+) -> Result<(bool, Option<Box<crate::store::Approved>>), StoreError> {
     let record = &mut row.record;
     let view = View::new(db, record.id);
     let judgement = judge(&Case {
