@@ -1,7 +1,9 @@
 //! Takes requests, gathers approvals, keeps the ledger and the locks, relays rounds; trusted for liveness only.
 #![forbid(unsafe_code)]
 
+mod clock;
 pub mod config;
+mod links;
 pub mod state;
 pub mod store;
 

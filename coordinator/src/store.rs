@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use policy::{
-    ledger::Ledger as Approved,
+    evaluate::Approved,
     ledger::{Debit, LedgerView},
 };
 use prost::bytes::Bytes;
