@@ -12,8 +12,8 @@ use crate::polynomial;
 use crate::secret::SecretScalar;
 use crate::verify;
 
-#[path = "../../tests/support/records.rs"]
-mod records;
+#[path = "../../tests/frost/records.rs"]
+pub(crate) mod records;
 
 use records::Record;
 
