@@ -1,4 +1,5 @@
 //! RFC 9591, appendix E, and the vectors of the Zcash Foundation's crates, with all intermediate values.
+#![expect(clippy::arithmetic_side_effects, reason = "field and group operations wrap by definition")]
 
 use super::commitment::Pair;
 use super::nonces::SecretPair;

@@ -276,7 +276,7 @@ fn spare_commitments_are_bounded_and_the_purpose_is_checked() {
     let refused = coordinator.on_commitment(index(1), commitments[&index(1)]).map(|_| ());
     assert_eq!(refused, Err(Rejection::BufferFull.into()));
 
-    let refused = Coordinator::new(committee.public.clone(), request(Purpose::Bip340, b"")).err();
+    let refused = Coordinator::new(committee.public, request(Purpose::Bip340, b"")).err();
     assert_eq!(refused, Some(Misuse::WrongPurpose { key: Purpose::Ed25519, request: Purpose::Bip340 }));
 }
 
