@@ -11,6 +11,7 @@
 
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, MAX_ENVELOPE, Recipient};
+use crate::frost::wire;
 use crate::id::NodeId;
 use crate::roster::Roster;
 use crate::{Fault, Rejection, dkg};
@@ -60,6 +61,10 @@ claims! {
     DkgRound3 = 4;
     /// An echo that its author's originals do not give. Messages: the one with the echo, the one with the originals.
     DkgEcho = 5;
+    /// A signed nonce commitment that is none. Context: empty. Messages: the commitment.
+    FrostCommitment = 16;
+    /// A signature share that its own statement proves wrong. Context: the statement. Messages: the share.
+    FrostShare = 17;
 }
 
 /// A claim with everything needed to check it. Public bytes.
@@ -165,6 +170,8 @@ impl Evidence {
             Claim::DkgRound1 | Claim::DkgRound2 | Claim::DkgRound3 | Claim::DkgEcho => {
                 dkg::judge::judge(self.claim, roster, &self.context, &messages)
             }
+            Claim::FrostCommitment => wire::judge_commitment(&self.context, &messages),
+            Claim::FrostShare => wire::judge_share(&self.context, &messages),
         }
     }
 }

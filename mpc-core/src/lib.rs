@@ -23,6 +23,7 @@ pub mod dkg;
 pub mod envelope;
 mod error;
 pub mod evidence;
+pub mod frost;
 pub mod group;
 pub mod id;
 pub mod identity;

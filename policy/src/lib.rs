@@ -9,10 +9,13 @@
 //! | [`amount`] | base-unit amounts, integers only |
 //! | [`approval`] | a person's vote on one intent |
 //! | [`chain`] | chains, addresses, assets, transfer kinds |
+//! | [`cluster`] | the file that names nodes, coordinator and first governors |
 //! | [`codec`] | strict bounded binary encoding |
 //! | [`credential`] | the public keys of people and machines |
 //! | [`digest`] | the one place that hashes |
 //! | [`document`] | the policy as a text, read strictly |
+//! | [`evaluate`] | the decision |
+//! | [`governance`] | changes of the policy, freeze and unfreeze |
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`intent`] | what an initiator asks for |
 //! | [`ledger`] | what was spent, by scope and window |
@@ -26,10 +29,13 @@
 pub mod amount;
 pub mod approval;
 pub mod chain;
+pub mod cluster;
 pub mod codec;
 pub mod credential;
 pub mod digest;
 pub mod document;
+pub mod evaluate;
+pub mod governance;
 pub mod id;
 pub mod intent;
 pub mod ledger;
