@@ -4,7 +4,10 @@
 //! signature: the internal key P, the output key Q = P + t * G, and the nonce point R. [`Suite::normalize`] is the one function
 //! that flips them: P and Q here, R in [`super::package`]. What flips and tweak do to a share is always `s' = sign * s + shift`,
 //! because a constant added to every Shamir share is added to the secret (protocol notes, section 9.2).
-#![expect(clippy::arithmetic_side_effects, reason = "field and group operations wrap by definition")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "field and group operations wrap by definition"
+)]
 
 use super::request::Tweak;
 use super::suite::{Secp256k1Sha256Tr, Suite, x_only};
@@ -31,7 +34,12 @@ struct Shift<S: Suite> {
 impl<S: Suite> OutputKey<S> {
     /// The stored key as it is.
     pub(crate) const fn unchanged(point: Point<S::Group>, encoded: PointBytes<S::Group>) -> Self {
-        Self { point, encoded, negate: false, shift: None }
+        Self {
+            point,
+            encoded,
+            negate: false,
+            shift: None,
+        }
     }
 
     /// The signing share that belongs to a stored secret share, in constant time.
@@ -65,7 +73,13 @@ pub(crate) fn output_key_vartime(
         return apply_vartime(stored, None);
     };
     let root: &[u8] = merkle_root.as_ref().map_or(&[], |root| root);
-    apply_vartime(stored, Some(&bip340_tagged("TapTweak", &[x_only(&stored.encode()), root])))
+    apply_vartime(
+        stored,
+        Some(&bip340_tagged(
+            "TapTweak",
+            &[x_only(&stored.encode()), root],
+        )),
+    )
 }
 
 /// Makes the stored key even, adds the tweak if there is one, and makes the result even.
@@ -75,17 +89,37 @@ fn apply_vartime(
 ) -> Result<OutputKey<Secp256k1Sha256Tr>, Misuse> {
     let (internal, encoded, internal_flipped) = Secp256k1Sha256Tr::normalize(stored);
     let Some(tweak) = tweak else {
-        return Ok(OutputKey { point: internal, encoded, negate: internal_flipped, shift: None });
+        return Ok(OutputKey {
+            point: internal,
+            encoded,
+            negate: internal_flipped,
+            shift: None,
+        });
     };
     let scalar = Scalar::decode("tweak", tweak).map_err(|_| Misuse::TweakUndefined)?;
-    let shift = Shift { scalar, point: Point::mul_base(&scalar) };
+    let shift = Shift {
+        scalar,
+        point: Point::mul_base(&scalar),
+    };
     let output = internal + shift.point;
     if output.is_identity() {
         return Err(Misuse::TweakUndefined);
     }
     let (point, encoded, output_flipped) = Secp256k1Sha256Tr::normalize(&output);
-    let shift = if output_flipped { Shift { scalar: -shift.scalar, point: -shift.point } } else { shift };
-    Ok(OutputKey { point, encoded, negate: internal_flipped != output_flipped, shift: Some(shift) })
+    let shift = if output_flipped {
+        Shift {
+            scalar: -shift.scalar,
+            point: -shift.point,
+        }
+    } else {
+        shift
+    };
+    Ok(OutputKey {
+        point,
+        encoded,
+        negate: internal_flipped != output_flipped,
+        shift: Some(shift),
+    })
 }
 
 #[cfg(test)]
