@@ -24,6 +24,11 @@ impl Refusal {
         Self::new(FailureCode::Malformed, format!("cannot read the call: {what}"), "do not send the same bytes again")
     }
 
+    pub(crate) fn version(got: u32) -> Self {
+        let message = format!("frame version {got} is not {}", crate::engine::FRAME_VERSION);
+        Self::new(FailureCode::Version, message, "upgrade the older side")
+    }
+
     pub(crate) fn unknown(what: impl core::fmt::Display) -> Self {
         Self::new(FailureCode::Unknown, format!("{what} is not known to this node"), "ask for the node's status")
     }

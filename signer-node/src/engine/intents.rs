@@ -108,16 +108,22 @@ impl Intents {
         self.seen.len()
     }
 
+    /// Forgets one intent whose row could not be written.
+    pub(crate) fn forget(&mut self, intent: &[u8; 32]) {
+        if let Some(seen) = self.seen.remove(intent) {
+            self.by_expiry.remove(&(seen.expires_ms, *intent));
+            if self.names.get(&seen.name) == Some(intent) {
+                self.names.remove(&seen.name);
+            }
+        }
+    }
+
     /// Forgets what has expired: it can be neither announced nor signed any more.
     pub(crate) fn expire(&mut self, wall_ms: u64) {
         while let Some((expires_ms, intent)) = self.by_expiry.first().copied().filter(|(at, _)| *at <= wall_ms) {
             self.by_expiry.remove(&(expires_ms, intent));
             self.withdrawn.remove(&intent);
-            if let Some(seen) = self.seen.remove(&intent)
-                && self.names.get(&seen.name) == Some(&intent)
-            {
-                self.names.remove(&seen.name);
-            }
+            self.forget(&intent);
         }
     }
 }

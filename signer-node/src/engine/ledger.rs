@@ -116,6 +116,8 @@ struct Series {
 
 impl Series {
     fn add(&mut self, at_ms: u64, amount: Amount) {
+        // Rows are written in the order of time; the later time is the careful one should they ever not be.
+        let at_ms = self.points.last().map_or(at_ms, |last| last.at_ms.max(at_ms));
         let (sum, count) = self.points.last().map_or((Amount::ZERO, 0), |last| (last.sum, last.count));
         let Some(sum) = sum.checked_add(amount) else {
             self.overflowed = true;
