@@ -17,6 +17,9 @@ mod sign;
 mod status;
 mod tunnels;
 
+pub use load::OpenError;
+pub use status::SOFTWARE;
+
 use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +29,7 @@ use mpc_core::id::{NodeId, PartyIndex};
 use mpc_core::identity::IdentityKey;
 use mpc_core::roster::Roster;
 use proto::channel::nested::TunnelIdentity;
+use proto::link::hello_digest;
 use proto::v1::{CoordinatorFrame, NodeFrame, coordinator_frame, node_frame};
 use tokio::sync::mpsc;
 
@@ -99,6 +103,25 @@ impl Engine {
     #[must_use]
     pub fn boot(&self) -> [u8; 16] {
         self.0.who.boot
+    }
+
+    /// This node's party index.
+    #[must_use]
+    pub fn index(&self) -> PartyIndex {
+        self.0.who.index
+    }
+
+    /// The cluster this node belongs to.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterFile {
+        &self.0.who.cluster
+    }
+
+    /// Proves to a coordinator which node dialled: 64 bytes over the coordinator's fresh nonce.
+    #[must_use]
+    pub fn prove(&self, nonce: &[u8; 32]) -> [u8; 64] {
+        let who = &self.0.who;
+        who.identity.sign(&hello_digest(who.cluster.cluster_id.as_str(), who.node.as_bytes(), &who.boot, nonce))
     }
 
     /// Connects the frames that the node sends unasked; an earlier receiver gets no more.

@@ -74,6 +74,12 @@ impl core::fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        refusal.0
+    }
+}
+
 impl From<ClockFault> for Refusal {
     fn from(fault: ClockFault) -> Self {
         Self::unavailable(fault.to_string(), "set this node's clock right; it then goes on by itself")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use policy::governance::FreezeState as Rule;
+use policy::governance::{FreezeState as Rule, Phase};
 use policy::statement::{SignedStatement, StatementKind};
 use proto::v1::{FailureCode, FreezeState, Order};
 use sha2::{Digest as _, Sha256};
@@ -61,6 +61,8 @@ impl Record {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Switch {
     last: Option<Record>,
+    /// Who stopped it.
+    by: String,
     /// Every statement that was ever acted on; none counts twice.
     used: BTreeSet<[u8; 32]>,
 }
@@ -72,6 +74,9 @@ impl Switch {
 
     pub(super) fn record(&mut self, record: Record) {
         self.used.extend(record.statements.iter().map(name));
+        if let Some(freeze) = record.statements.iter().find(|statement| statement.statement().kind() == StatementKind::Freeze) {
+            freeze.person().clone_into(&mut self.by);
+        }
         self.last = Some(record);
     }
 
@@ -80,13 +85,13 @@ impl Switch {
     }
 
     pub(super) fn state(&self, now: Now) -> FreezeState {
-        let Some(last) = self.last.as_ref().filter(|_| self.frozen(now)) else { return FreezeState::default() };
-        FreezeState {
-            frozen: true,
-            by: last.rule.by().unwrap_or_default(),
-            since_ms: last.rule.since_ms().unwrap_or_default(),
-            lifts_ms: last.rule.lifts_ms().unwrap_or_default(),
-        }
+        let Some(last) = &self.last else { return FreezeState::default() };
+        let (since_ms, lifts_ms) = match last.rule.phase(last.anchor.reached(now)) {
+            Phase::Running => return FreezeState::default(),
+            Phase::Frozen { since_ms } => (since_ms, 0),
+            Phase::Thawing { since_ms, resumes_ms } => (since_ms, resumes_ms),
+        };
+        FreezeState { frozen: true, by: self.by.clone(), since_ms, lifts_ms }
     }
 }
 

@@ -104,7 +104,9 @@ impl Policies {
         };
         let (now, signed) = (record.anchor.wall_ms, &record.signed);
         match &mut self.chain {
-            Some(chain) => chain.install(&engine.cluster, signed, now).map_err(refused)?,
+            Some(chain) => {
+                chain.install(&engine.cluster, signed, now).map_err(refused)?;
+            }
             None => self.chain = Some(governance::Policies::start(&engine.cluster, signed, now).map_err(refused)?),
         }
         self.anchor = Some(record.anchor);

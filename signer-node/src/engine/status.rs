@@ -5,7 +5,7 @@ use proto::v1::{FreezeState, KeyState, NodeStatus, PolicyState};
 use super::Engine;
 
 /// Name and version of this software.
-pub(crate) const SOFTWARE: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
+pub const SOFTWARE: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
 
 impl Engine {
     /// The node's state; with a clock that is not believed, policy and freeze are left out and `clock_ms` is 0.

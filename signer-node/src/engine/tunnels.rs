@@ -71,7 +71,7 @@ impl Tunnels {
     }
 
     /// Dials every peer that this node dials and has no session with.
-    pub(super) fn dial(&mut self) -> Vec<(NodeId, Outcome)> {
+    pub(super) fn dial(&mut self) -> Vec<(NodeId, Vec<v1::Tunnel>)> {
         let (me, identity) = (self.me, &self.identity);
         let idle = self.peers.iter_mut().filter(|(_, peer)| peer.dials && peer.live.is_none());
         idle.filter_map(|(node, peer)| {
@@ -79,8 +79,7 @@ impl Tunnels {
             random(&mut connection).ok()?;
             let (tunnel, first) = Tunnel::dial(identity, &peer.key).ok()?;
             let live = peer.live.insert(Live { connection, tunnel, sent: 0, received: 0 });
-            let frames = live.frames(me, *node, &first);
-            Some((*node, Outcome { frames, began: true, ..Outcome::default() }))
+            Some((*node, live.frames(me, *node, &first)))
         })
         .collect()
     }
