@@ -11,7 +11,6 @@ use proto::channel::config::Files;
 use proto::channel::dial::{Target, connect};
 use proto::channel::identity::SpkiPin;
 use proto::limits;
-use proto::link::hello_digest;
 use proto::v1::node_link_client::NodeLinkClient;
 use proto::v1::{CoordinatorFrame, Hello, HelloProof, NodeFrame, coordinator_frame, node_frame};
 use tokio::sync::{Semaphore, mpsc};
@@ -140,8 +139,8 @@ async fn session(engine: &Engine, config: &Config, target: &Target) -> Result<()
         let Some(coordinator_frame::Body::Challenge(challenge)) = first.body else {
             return Err(Ended::Greeting("its first frame is no challenge"));
         };
-        let nonce = challenge.nonce.as_slice().try_into().map_err(|_| Ended::Greeting("the challenge is not 32 bytes"))?;
-        post(&outgoing, node_frame::Body::HelloProof(HelloProof { signature: engine.prove(&nonce).to_vec() })).await?;
+        let nonce = challenge.nonce.as_ref().try_into().map_err(|_| Ended::Greeting("the challenge is not 32 bytes"))?;
+        post(&outgoing, node_frame::Body::HelloProof(HelloProof { signature: engine.prove(&nonce).to_vec().into() })).await?;
         Ok(incoming)
     })
     .await
@@ -175,9 +174,9 @@ async fn post(outgoing: &mpsc::Sender<NodeFrame>, body: node_frame::Body) -> Res
 fn hello(engine: &Engine) -> node_frame::Body {
     node_frame::Body::Hello(Hello {
         cluster_id: engine.cluster().cluster_id.as_str().to_owned(),
-        node_id: engine.node().as_bytes().to_vec(),
+        node_id: engine.node().as_bytes().to_vec().into(),
         index: engine.index().get().into(),
-        boot_id: engine.boot().to_vec(),
+        boot_id: engine.boot().to_vec().into(),
         software: SOFTWARE.to_owned(),
     })
 }

@@ -36,7 +36,7 @@ impl Engine {
             self.state().intents.forget(&seen.intent);
             return Err(error.into());
         }
-        Ok(ReceiptFrame { signed_receipt: self.receipt(&seen).encode() })
+        Ok(ReceiptFrame { signed_receipt: self.receipt(&seen).encode().into() })
     }
 
     fn admit(&self, state: &mut State, signed: &SignedIntent) -> Result<(Seen, crate::store::Pending), Refusal> {

@@ -89,8 +89,8 @@ impl Ceremonies {
             name: pending.order.name.clone(),
             scheme: pending.order.purpose.as_str().to_owned(),
             state: "pending".to_owned(),
-            request_id: pending.order.request.to_vec(),
-            certificate_part: pending.part.clone(),
+            request_id: pending.order.request.to_vec().into(),
+            certificate_part: pending.part.clone().into(),
             threshold: pending.order.threshold.into(),
             ..KeyState::default()
         })
@@ -130,7 +130,7 @@ fn decode_message(from: NodeId, bytes: &[u8]) -> Result<Early, Malformed> {
 }
 
 fn progress(order: &Order, stage: &str) -> DkgProgress {
-    DkgProgress { request_id: order.request.to_vec(), stage: stage.to_owned(), ..DkgProgress::default() }
+    DkgProgress { request_id: order.request.to_vec().into(), stage: stage.to_owned(), ..DkgProgress::default() }
 }
 
 fn is_name(name: &str) -> bool {
@@ -222,21 +222,11 @@ impl Engine {
 
     pub(super) async fn certify(&self, call: DkgCertificate) -> Result<DkgProgress, Refusal> {
         let request: [u8; 32] = array("request id", &call.request_id).map_err(Refusal::malformed)?;
-        let (order, record) = {
-            let state = self.state();
-            if let Some(key) = state.keys.values().find(|key| key.request == request) {
-                return Ok(Self::active_progress(key));
-            }
-            let pending = state.ceremonies.uncertified.get(&request);
-            let pending = pending.ok_or_else(|| Refusal::unknown("a pending share of this request"))?;
-            (pending.order.clone(), pending.sealed.clone())
-        };
-        let pending = self.0.vault.open_pending(&order.pending_label(), &record).map_err(Refusal::internal)?;
-        let (share, certificate) = pending.finish(&call.parts).map_err(|error| {
-            let culprits = self.indices(&error.culprits());
-            Refusal::malformed(error).with_culprits(culprits)
-        })?;
-        self.activate(&order, share, &certificate).await
+        let parts: Vec<Vec<u8>> = call.parts.iter().map(|part| part.to_vec()).collect();
+        let done = self.finish(&request, &parts).await?;
+        // A session that still waits for a part has nothing left to do.
+        self.state().ceremonies.running.remove(&request);
+        Ok(done)
     }
 
     pub(super) fn indices(&self, nodes: &[NodeId]) -> Vec<u32> {

@@ -117,7 +117,7 @@ impl Policies {
         let Ok(active) = self.active(now) else { return PolicyState::default() };
         PolicyState {
             version: active.document().version(),
-            hash: active.hash().as_bytes().to_vec(),
+            hash: active.hash().as_bytes().to_vec().into(),
             effective_ms: active.effective_ms(),
             active: true,
             pending_version: self.pending(now).map_or(0, |pending| pending.document().version()),
@@ -132,7 +132,7 @@ impl Engine {
         }
         let signatures = call.signatures.iter().map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
         let signatures = signatures.collect::<Result<_, _>>()?;
-        let signed = SignedDocument { document: call.document, signatures };
+        let signed = SignedDocument { document: call.document.into(), signatures };
         let hash = PolicyHash::of(&signed.document);
         let (answer, before, pending) = {
             let mut state = self.state();

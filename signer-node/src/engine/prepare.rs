@@ -25,6 +25,6 @@ impl Engine {
         }
         let who = &self.0.who;
         let envelopes = key.commitments(&who.identity, &who.boot, count, limit)?;
-        Ok(Commitments { key_id: call.key_id.clone(), epoch, boot_id: who.boot.to_vec(), envelopes })
+        Ok(Commitments { key_id: call.key_id.clone(), epoch, boot_id: who.boot.to_vec().into(), envelopes: envelopes.into_iter().map(Into::into).collect() })
     }
 }

@@ -12,6 +12,7 @@ use policy::intent::SignedIntent;
 use policy::statement::SignedStatement;
 use proto::link::Receipt as FirstSeen;
 use proto::v1::{FailureCode, Share, Sign};
+use tonic::codegen::Bytes;
 
 use super::keys::Key;
 use super::ledger::Entry;
@@ -51,7 +52,7 @@ impl Engine {
         );
         let limit = usize::try_from(self.0.limits.nonces_per_key).unwrap_or(usize::MAX);
         let next_commitments = key.commitments(&who.identity, &who.boot, 1, limit)?;
-        Ok(Share { envelope, next_commitments })
+        Ok(Share { envelope: envelope.into(), next_commitments: next_commitments.into_iter().map(Into::into).collect() })
     }
 
     fn decide(&self, call: &Sign) -> Result<Ready, Refusal> {
@@ -114,7 +115,7 @@ impl Engine {
         key: &Key,
         signed: &SignedIntent,
         approvals: &[SignedStatement],
-        receipts: &[Vec<u8>],
+        receipts: &[Bytes],
     ) -> Result<Box<Approved>, Refusal> {
         let digest = signed.digest();
         if state.intents.withdrawn(&digest) {
@@ -149,7 +150,7 @@ impl Engine {
 
     /// When the request was first seen: by this node, else the latest of `threshold` receipts of distinct nodes. At most
     /// `threshold - 1` nodes lie, so the latest is not earlier than an honest one.
-    fn first_seen(&self, state: &State, now: Now, digest: &[u8; 32], receipts: &[Vec<u8>], threshold: u16) -> Option<u64> {
+    fn first_seen(&self, state: &State, now: Now, digest: &[u8; 32], receipts: &[Bytes], threshold: u16) -> Option<u64> {
         if let Some(seen) = state.intents.get(digest) {
             return Some(now.on_wall(seen.witnessed_ms));
         }
@@ -172,7 +173,7 @@ impl Engine {
         earliest.get(usize::from(threshold).saturating_sub(1)).copied()
     }
 
-    fn package(&self, key: &Key, approved: &Approved, envelopes: &[Vec<u8>]) -> Result<Package, Refusal> {
+    fn package(&self, key: &Key, approved: &Approved, envelopes: &[Bytes]) -> Result<Package, Refusal> {
         let (who, public) = (&self.0.who, key.share.public());
         let mut commitments = BTreeMap::new();
         for bytes in envelopes {

@@ -16,14 +16,14 @@ impl Engine {
         let active = state.keys.iter().map(|(key_id, key)| {
             let public = key.share.public();
             KeyState {
-                key_id: key_id.to_vec(),
+                key_id: key_id.to_vec().into(),
                 name: key.name.clone(),
                 scheme: public.purpose().as_str().to_owned(),
                 epoch: public.epoch().0,
                 state: "active".to_owned(),
-                public_key: public.public_key(),
-                request_id: key.request.to_vec(),
-                certificate_part: key.part.clone(),
+                public_key: public.public_key().into(),
+                request_id: key.request.to_vec().into(),
+                certificate_part: key.part.clone().into(),
                 threshold: public.params().threshold().into(),
             }
         });

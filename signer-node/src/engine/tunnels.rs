@@ -101,9 +101,9 @@ impl Tunnels {
 
     /// Takes a frame that the coordinator relayed. Frames by strangers or for others are dropped.
     pub(super) fn receive(&mut self, frame: &v1::Tunnel) -> Option<(NodeId, Outcome)> {
-        let from = NodeId::from_bytes(frame.from.as_slice().try_into().ok()?);
-        let connection: [u8; 16] = frame.connection.as_slice().try_into().ok()?;
-        if frame.to != self.me.as_bytes() || frame.data.len() > TUNNEL_DATA {
+        let from = NodeId::from_bytes(frame.from.as_ref().try_into().ok()?);
+        let connection: [u8; 16] = frame.connection.as_ref().try_into().ok()?;
+        if frame.to.as_ref() != self.me.as_bytes().as_slice() || frame.data.len() > TUNNEL_DATA {
             return None;
         }
         let (me, identity) = (self.me, &self.identity);
@@ -159,11 +159,11 @@ impl Live {
             let seq = self.sent;
             self.sent = self.sent.saturating_add(1);
             v1::Tunnel {
-                from: me.as_bytes().to_vec(),
-                to: to.as_bytes().to_vec(),
-                connection: self.connection.to_vec(),
+                from: me.as_bytes().to_vec().into(),
+                to: to.as_bytes().to_vec().into(),
+                connection: self.connection.to_vec().into(),
                 seq,
-                data: piece.to_vec(),
+                data: piece.to_vec().into(),
                 reset: false,
             }
         });
@@ -173,11 +173,11 @@ impl Live {
 
 fn reset_frame(me: NodeId, to: NodeId, connection: [u8; 16]) -> v1::Tunnel {
     v1::Tunnel {
-        from: me.as_bytes().to_vec(),
-        to: to.as_bytes().to_vec(),
-        connection: connection.to_vec(),
+        from: me.as_bytes().to_vec().into(),
+        to: to.as_bytes().to_vec().into(),
+        connection: connection.to_vec().into(),
         seq: 0,
-        data: Vec::new(),
+        data: Vec::new().into(),
         reset: true,
     }
 }

@@ -125,6 +125,11 @@ impl Engine {
                 self.state().ceremonies.restore(uncertified);
                 Ok(())
             }
+            WriteKind::Certificate => {
+                let certificate = DkgCertificate::decode(&self.0.who.roster, write.bytes()).map_err(Refusal::internal)?;
+                let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
+                self.finish(&order.request, &parts).await.map(|_| ())
+            }
             _ => Err(Refusal::internal("a key generation asked for a write this node does not know")),
         }
     }
@@ -144,21 +149,44 @@ impl Engine {
             let mut update = progress(order, "round2");
             if let Some(pending) = self.state().ceremonies.uncertified.get(&order.request) {
                 "round3".clone_into(&mut update.stage);
-                update.certificate_part.clone_from(&pending.part);
+                update.certificate_part = pending.part.clone().into();
             }
             for outbound in effects.send {
                 self.say(order, outbound);
             }
             self.send(node_frame::Body::DkgProgress(update));
         }
-        let Some(output) = effects.output else { return Ok(false) };
-        let active = self.activate(order, output.share, &output.certificate).await.map_err(End::Refused)?;
-        self.send(node_frame::Body::DkgProgress(active));
+        if effects.output.is_none() {
+            return Ok(false);
+        }
+        // The write of the certificate has made the key active.
+        let state = self.state();
+        let active = state.keys.values().find(|key| key.request == order.request).map(|key| Self::active_progress(key));
+        drop(state);
+        if let Some(active) = active {
+            self.send(node_frame::Body::DkgProgress(active));
+        }
         Ok(true)
     }
 
+    /// Completes a stored share with the parts of its certificate, whoever brought them.
+    pub(super) async fn finish(&self, request: &[u8; 32], parts: &[Vec<u8>]) -> Result<DkgProgress, Refusal> {
+        let (order, record) = {
+            let state = self.state();
+            if let Some(key) = state.keys.values().find(|key| key.request == *request) {
+                return Ok(Self::active_progress(key));
+            }
+            let pending = state.ceremonies.uncertified.get(request);
+            let pending = pending.ok_or_else(|| Refusal::unknown("a pending share of this request"))?;
+            (pending.order.clone(), pending.sealed.clone())
+        };
+        let pending = self.0.vault.open_pending(&order.pending_label(), &record).map_err(Refusal::internal)?;
+        let (share, certificate) = pending.finish(parts).map_err(Refusal::malformed)?;
+        self.activate(&order, share, &certificate).await
+    }
+
     /// Stores a certified share and takes it into use.
-    pub(super) async fn activate(&self, order: &Order, share: KeyShare, certificate: &DkgCertificate) -> Result<DkgProgress, Refusal> {
+    async fn activate(&self, order: &Order, share: KeyShare, certificate: &DkgCertificate) -> Result<DkgProgress, Refusal> {
         let (key_id, epoch) = (*share.public().key_id().as_bytes(), share.public().epoch().0);
         let label = Label::new(Kind::Share, key_id, epoch, 0);
         let sealed = self.0.vault.seal_share(&label, &share).map_err(StoreError::from)?;
@@ -178,7 +206,6 @@ impl Engine {
                 let mut state = self.state();
                 state.keys.insert(key_id, key);
                 state.ceremonies.forget(&order.request);
-                state.ceremonies.running.remove(&order.request);
                 tracing::info!(key = %hex::encode(key_id), name = %order.name, "key active");
                 Ok(answer)
             }
@@ -191,12 +218,12 @@ impl Engine {
     pub(super) fn active_progress(key: &Key) -> DkgProgress {
         let public = key.share.public();
         DkgProgress {
-            request_id: key.request.to_vec(),
+            request_id: key.request.to_vec().into(),
             stage: "active".to_owned(),
-            key_id: public.key_id().as_bytes().to_vec(),
-            certificate_part: key.part.clone(),
-            public_key: public.public_key(),
-            public_package: public.encode(),
+            key_id: public.key_id().as_bytes().to_vec().into(),
+            certificate_part: key.part.clone().into(),
+            public_key: public.public_key().into(),
+            public_package: public.encode().into(),
             ..DkgProgress::default()
         }
     }
@@ -208,7 +235,7 @@ impl Engine {
         };
         tracing::error!(request = %hex::encode(order.request), reason = %failure, "key generation aborted");
         let mut update = progress(order, "aborted");
-        update.evidence = evidence;
+        update.evidence = evidence.into();
         update.failure = Some(failure.0);
         self.send(node_frame::Body::DkgProgress(update));
     }
