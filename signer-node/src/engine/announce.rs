@@ -54,9 +54,11 @@ impl Engine {
             let message = "the intent is not signed by an initiator of the active policy";
             return Err(Refusal::new(FailureCode::NotAuthorised, message, "sign it with a key that the policy names"));
         }
-        let named = active.document().wallets().values().any(|wallet| wallet.id.as_str() == intent.wallet && wallet.key_id == intent.key_id);
+        let named = active.document().wallets().values().any(|wallet| {
+            wallet.id.as_str() == intent.wallet && wallet.key_id == intent.key_id && wallet.chain.to_string() == intent.chain
+        });
         if !named {
-            return Err(Refusal::unknown("a wallet of that name with that key"));
+            return Err(Refusal::unknown("a wallet of that name with that key on that chain"));
         }
         state.intents.expire(now.wall_ms);
         if let Some(seen) = state.intents.get(&digest) {

@@ -29,7 +29,7 @@ use signer_node::config::{Config, Unlock};
 use signer_node::engine::{Engine, FRAME_VERSION, OpenError};
 use signer_node::init::create_store;
 use signer_node::store::StoreError;
-use tokio::task::JoinHandle;
+use tokio::runtime::{Handle, Runtime};
 
 /// 2026-12-01T00:00:00Z.
 pub(crate) const NOW: u64 = 1_796_083_200_000;
@@ -47,13 +47,19 @@ pub(crate) struct TestClock {
 /// The nodes, and everything the tests need to talk to them.
 pub(crate) struct Cluster {
     pub(crate) dir: tempfile::TempDir,
-    pub(crate) engines: Vec<Engine>,
     pub(crate) clocks: Vec<Arc<TestClock>>,
     pub(crate) roster: Roster,
     pub(crate) keys: BTreeMap<String, PublicKeyPackage>,
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
-    switch: Arc<Mutex<Vec<Engine>>>,
-    relays: Vec<JoinHandle<()>>,
+    switch: Arc<Mutex<Vec<Option<Node>>>>,
+}
+
+/// A running node: its own runtime, so that a crash takes all its tasks along.
+#[derive(Clone)]
+struct Node {
+    engine: Engine,
+    runtime: Handle,
+    stop: Arc<Mutex<Option<Runtime>>>,
 }
 
 pub(crate) fn key(name: &str) -> SigningKey {
@@ -110,24 +116,16 @@ impl Cluster {
         let roster = Roster::new(members).unwrap();
         let clock = || TestClock { wall: NOW.into(), boot: 1_000_000.into(), machine: 1.into() };
         let clocks = (0..3).map(|_| Arc::new(clock())).collect();
-        let mut cluster = Self {
+        let cluster = Self {
             dir,
-            engines: Vec::new(),
             clocks,
             roster,
             keys: BTreeMap::new(),
             progress: Arc::default(),
-            switch: Arc::default(),
-            relays: Vec::new(),
+            switch: Arc::new(Mutex::new(vec![None, None, None])),
         };
         for node in 0..3 {
-            let engine = cluster.open(node).unwrap();
-            cluster.engines.push(engine.clone());
-            cluster.switch.lock().unwrap().push(engine);
-        }
-        for node in 0..3 {
-            let relay = cluster.relay(node);
-            cluster.relays.push(relay);
+            cluster.run(node, cluster.open(node).unwrap());
         }
         cluster
     }
@@ -166,26 +164,29 @@ impl Cluster {
         Engine::open(&self.config(node), time)
     }
 
-    /// What a coordinator does with what nodes say unasked: passes tunnel frames on.
-    fn relay(&self, node: usize) -> JoinHandle<()> {
-        let (mut receiver, switch, progress) = (self.engines[node].attach(), Arc::clone(&self.switch), Arc::clone(&self.progress));
-        let ids: Vec<Vec<u8>> = self.engines.iter().map(|engine| engine.node().as_bytes().to_vec()).collect();
-        tokio::spawn(async move {
+    /// Takes a node into service, with what a coordinator does for it: passes tunnel frames on.
+    fn run(&self, node: usize, engine: Engine) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (mut receiver, switch, progress) = (engine.attach(), Arc::clone(&self.switch), Arc::clone(&self.progress));
+        let ids: Vec<Vec<u8>> = self.roster.by_index().map(|(_, node)| node.as_bytes().to_vec()).collect();
+        runtime.spawn(async move {
             while let Some(frame) = receiver.recv().await {
                 match frame.body {
                     Some(Answer::Tunnel(tunnel)) => {
                         let Some(to) = ids.iter().position(|id| tunnel.to == *id) else { continue };
-                        let engine = switch.lock().unwrap().get(to).cloned();
+                        let target = switch.lock().unwrap()[to].clone();
                         let frame = CoordinatorFrame { version: FRAME_VERSION, call_id: 0, body: Some(Call::Tunnel(tunnel)) };
-                        if let Some(engine) = engine {
-                            engine.call(frame).await;
+                        if let Some(target) = target {
+                            let _ = target.runtime.spawn(async move { target.engine.call(frame).await }).await;
                         }
                     }
                     Some(Answer::DkgProgress(update)) => progress.lock().unwrap().push((node, update)),
                     _ => {}
                 }
             }
-        })
+        });
+        let running = Node { engine, runtime: runtime.handle().clone(), stop: Arc::new(Mutex::new(Some(runtime))) };
+        self.switch.lock().unwrap()[node] = Some(running);
     }
 
     /// Stops a node as a crash would: nothing of its memory survives.
@@ -195,12 +196,16 @@ impl Cluster {
     }
 
     pub(crate) async fn stop(&mut self, node: usize) {
-        self.relays[node].abort();
-        let _ = (&mut self.relays[node]).await;
-        // Stand-ins keep the places; they are replaced at once by `start`.
-        let other = self.engines[(node + 1) % 3].clone();
-        self.switch.lock().unwrap()[node] = other.clone();
-        self.engines[node] = other;
+        let Some(running) = self.switch.lock().unwrap()[node].take() else { return };
+        running.stop.lock().unwrap().take().unwrap().shutdown_background();
+    }
+
+    /// Ends every node; what remains is what is on disk.
+    pub(crate) async fn shut_down(mut self) -> tempfile::TempDir {
+        for node in 0..3 {
+            self.stop(node).await;
+        }
+        core::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
 
     pub(crate) async fn start(&mut self, node: usize) -> Result<(), OpenError> {
@@ -210,9 +215,7 @@ impl Cluster {
                 other => break other?,
             }
         };
-        self.engines[node] = engine.clone();
-        self.switch.lock().unwrap()[node] = engine;
-        self.relays[node] = self.relay(node);
+        self.run(node, engine);
         Ok(())
     }
 
@@ -227,9 +230,20 @@ impl Cluster {
         self.clocks[0].wall.load(Ordering::SeqCst)
     }
 
+    /// A running node.
+    pub(crate) fn engine(&self, node: usize) -> Engine {
+        self.switch.lock().unwrap()[node].clone().expect("the node runs").engine
+    }
+
+    /// Hands a frame to a node; there may be no answer.
+    pub(crate) async fn send(&self, node: usize, frame: CoordinatorFrame) -> Option<v1::NodeFrame> {
+        let running = self.switch.lock().unwrap()[node].clone().expect("the node runs");
+        running.runtime.spawn(async move { running.engine.call(frame).await }).await.unwrap()
+    }
+
     pub(crate) async fn call(&self, node: usize, body: Call) -> Result<Answer, Failure> {
         let frame = CoordinatorFrame { version: FRAME_VERSION, call_id: 7, body: Some(body) };
-        let answer = self.engines[node].call(frame).await.expect("a call with a number is answered");
+        let answer = self.send(node, frame).await.expect("a call with a number is answered");
         assert_eq!((answer.version, answer.call_id), (FRAME_VERSION, 7));
         match answer.body.unwrap() {
             Answer::Failure(failure) => Err(failure),
@@ -262,8 +276,8 @@ impl Cluster {
 
     pub(crate) async fn finish(&mut self, order: &v1::StartDkg) -> PublicKeyPackage {
         for _ in 0..2_000 {
-            let ready = self.engines.iter().filter(|engine| {
-                engine.status().keys.iter().any(|key| key.state == "active" && key.request_id == order.request_id)
+            let ready = (0..3).filter(|node| {
+                self.engine(*node).status().keys.iter().any(|key| key.state == "active" && key.request_id == order.request_id)
             });
             if ready.count() == 3 {
                 let Ok(Answer::DkgProgress(active)) = self.call(0, Call::StartDkg(order.clone())).await else { panic!("no answer") };
@@ -469,6 +483,16 @@ impl Cluster {
         let verifying = ed25519_dalek::VerifyingKey::from_bytes(self.wallet_address(&signed.intent().wallet).as_bytes()).unwrap();
         verifying.verify_strict(&signed.intent().raw_tx, &ed25519_dalek::Signature::from_bytes(&bytes)).unwrap();
         Ok(bytes)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for running in self.switch.lock().unwrap().iter_mut().filter_map(Option::take) {
+            if let Some(runtime) = running.stop.lock().unwrap().take() {
+                runtime.shutdown_background();
+            }
+        }
     }
 }
 

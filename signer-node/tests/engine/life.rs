@@ -17,7 +17,7 @@ async fn a_payment_is_signed_by_any_two_nodes() {
         let approval = cluster.approve(&signed, &policy, "alice");
         cluster.sign(&quorum, &signed, &[approval]).await.unwrap();
     }
-    let status = cluster.engines[0].status();
+    let status = cluster.engine(0).status();
     assert_eq!((status.ledger_entries, status.index, status.keys.len()), (2, 1, 1));
 }
 
@@ -28,11 +28,11 @@ async fn a_restarted_node_keeps_keys_policy_and_ledger() {
     let signed = cluster.pay(SOL / 10, 1);
     let approval = cluster.approve(&signed, &policy, "alice");
     cluster.sign(&[0, 1], &signed, core::slice::from_ref(&approval)).await.unwrap();
-    let before = cluster.engines[0].status();
+    let before = cluster.engine(0).status();
     for node in 0..3 {
         cluster.restart(node).await;
     }
-    assert_eq!(cluster.engines[0].status(), before);
+    assert_eq!(cluster.engine(0).status(), before);
     // The same request again, by another quorum, costs nothing.
     cluster.sign(&[0, 2], &signed, &[approval]).await.unwrap();
     let other = cluster.pay(SOL / 10, 2);
@@ -136,7 +136,7 @@ async fn a_node_that_missed_the_certificate_finishes_later() {
     }
     // As soon as node 3 has stored its share, it loses its memory; the others may or may not have its signature.
     for _ in 0..2_000 {
-        let pending = cluster.engines[2].status().keys.iter().any(|key| key.request_id == order.request_id);
+        let pending = cluster.engine(2).status().keys.iter().any(|key| key.request_id == order.request_id);
         if pending {
             break;
         }
@@ -144,7 +144,7 @@ async fn a_node_that_missed_the_certificate_finishes_later() {
     }
     cluster.restart(2).await;
     let own = |node: usize, cluster: &Cluster| {
-        let keys = cluster.engines[node].status().keys;
+        let keys = cluster.engine(node).status().keys;
         keys.into_iter().find(|key| key.request_id == order.request_id).map(|key| key.certificate_part)
     };
     for _ in 0..2_000 {
@@ -156,7 +156,7 @@ async fn a_node_that_missed_the_certificate_finishes_later() {
     let parts: Vec<_> = (0..3).map(|node| own(node, &cluster).unwrap()).collect();
     // A certificate with a part missing, or with one changed, makes nothing active.
     let incomplete = v1::DkgCertificate { request_id: order.request_id.clone(), parts: parts[..1].to_vec() };
-    if cluster.engines[2].status().keys[0].state == "pending" {
+    if cluster.engine(2).status().keys[0].state == "pending" {
         assert_eq!(code(cluster.call(2, Call::DkgCertificate(incomplete)).await), FailureCode::Malformed);
     }
     let certificate = v1::DkgCertificate { request_id: order.request_id.clone(), parts };
@@ -228,6 +228,6 @@ async fn calls_that_make_no_sense_are_refused() {
     let unknown = Call::DkgCertificate(v1::DkgCertificate { request_id: vec![1; 32].into(), parts: Vec::new() });
     assert_eq!(code(cluster.call(0, unknown).await), FailureCode::Unknown);
     let other = v1::CoordinatorFrame { version: 2, call_id: 1, body: Some(Call::StatusQuery(v1::StatusQuery {})) };
-    let Some(Answer::Failure(failure)) = cluster.engines[0].call(other).await.unwrap().body else { panic!("answered") };
+    let Some(Answer::Failure(failure)) = cluster.send(0, other).await.unwrap().body else { panic!("answered") };
     assert_eq!(failure.code(), FailureCode::Version);
 }
