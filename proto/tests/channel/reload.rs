@@ -17,7 +17,7 @@ use tonic::Streaming;
 
 use super::{
     fixture::{Pki, SERVER_NAME, Server, ask, event, month, now, options, refusal},
-    strangers::{ask_with, config, config_with_list},
+    strangers::{ask_with, config, config_with_list, handshake_at},
 };
 
 /// A node's open link.
@@ -104,6 +104,47 @@ async fn a72_a_node_revoked_while_connected_loses_its_connection_and_nobody_else
     // It does not come back either.
     let own = Some((issued.cert_pem.as_str(), issued.key_pem.as_str()));
     assert!(ask_with(&server, config(&pki, &server, own)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a72_a_revocation_during_handshakes_leaves_no_connection_behind() {
+    let pki = Pki::new();
+    let server = Server::start(&pki).await;
+    let mut events = server.monitor.events();
+    for number in 2..7 {
+        let (_, issued) = pki.member("one", Role::Node(1));
+        let own = Some((issued.cert_pem.as_str(), issued.key_pem.as_str()));
+        let client = config(&pki, &server, own);
+        let attempts: Vec<_> = (0..8)
+            .map(|_| {
+                let (client, addr) = (client.clone(), server.addr);
+                tokio::spawn(async move {
+                    let mut held = Vec::new();
+                    for _ in 0..20 {
+                        held.extend(handshake_at(addr, client.clone()).await);
+                        held.truncate(1);
+                    }
+                    held
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        pki.publish(std::slice::from_ref(&issued.leaf.serial), number);
+        event(&mut events, replaced(Part::Trust)).await;
+        let mut held = Vec::new();
+        for attempt in attempts {
+            held.extend(attempt.await.unwrap());
+        }
+        // The sweep that follows the swap, and handshakes that began before it.
+        let gone = async {
+            while !server.monitor.peers().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(2), gone)
+            .await
+            .expect("nobody revoked is connected");
+    }
 }
 
 #[tokio::test]
