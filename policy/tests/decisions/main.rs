@@ -4,5 +4,6 @@
 mod approvals;
 mod governance;
 mod limits;
+mod lint;
 mod rules;
 mod support;
