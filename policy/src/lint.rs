@@ -78,7 +78,7 @@ pub fn lint(document: &Document, nodes: Option<Nodes>) -> Vec<Warning> {
                 lint,
                 rule: Some(rule.id.clone()),
                 message,
-            })
+            });
         };
         if let Some(why) = never_matches(document, rule) {
             say(Lint::RuleNeverMatches, why);
@@ -285,7 +285,7 @@ fn lint_whole(document: &Document, warnings: &mut Vec<Warning>) {
             lint,
             rule: None,
             message,
-        })
+        });
     };
     for wallet in document.wallets().values() {
         let mut allows = document
