@@ -1,4 +1,5 @@
 //! RFC 9591, appendix E, and the vectors of the Zcash Foundation's crates, with all intermediate values.
+#![expect(clippy::arithmetic_side_effects, reason = "field and group operations wrap by definition")]
 
 use super::commitment::Pair;
 use super::nonces::SecretPair;
@@ -12,8 +13,8 @@ use crate::polynomial;
 use crate::secret::SecretScalar;
 use crate::verify;
 
-#[path = "../../tests/support/records.rs"]
-mod records;
+#[path = "../../tests/frost/records.rs"]
+pub(crate) mod records;
 
 use records::Record;
 
