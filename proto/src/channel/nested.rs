@@ -9,6 +9,10 @@
 //! The relay sees sizes, order and time. Whatever it changes, drops, repeats or reorders ends the session with a typed
 //! error before any byte of the affected record is handed out. Contents of messages are wiped on drop; buffers inside
 //! rustls are not under our control.
+mod pinned;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -18,24 +22,17 @@ use std::{
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct,
-    DistinguishedName as Subject, ServerConfig, ServerConnection, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
-    server::{
-        NoServerSessionStorage, ParsedCertificate,
-        danger::{ClientCertVerified, ClientCertVerifier},
-    },
+    CertificateError, ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection,
+    client::Resumption,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    server::NoServerSessionStorage,
     version::TLS13,
 };
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::config::provider;
+use self::pinned::{Own, Pinned};
+use super::{config::provider, key};
 
 /// The protocol name of this session; it is never offered or accepted outside of a tunnel.
 pub const ALPN: &[u8] = b"quorate-peer/1";
@@ -51,16 +48,6 @@ pub const MAX_WAITING: usize = 4 << 20;
 
 /// Bytes of the length before every message.
 const PREFIX: usize = 4;
-
-/// DER of an Ed25519 `SubjectPublicKeyInfo` up to the key (RFC 8410 section 4).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
-
-/// DER of an Ed25519 PKCS#8 private key up to the seed (RFC 8410 section 7).
-const PKCS8_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
 
 /// Why a tunnel ended, or why one call was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -128,11 +115,7 @@ impl TunnelIdentity {
     /// # Errors
     /// [`TunnelError::Identity`] if the certificate cannot be made.
     pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Result<Self, TunnelError> {
-        let mut pkcs8 = Zeroizing::new([0; 48]);
-        let (prefix, rest) = pkcs8.split_at_mut(PKCS8_PREFIX.len());
-        prefix.copy_from_slice(&PKCS8_PREFIX);
-        rest.copy_from_slice(&**seed);
-        Self::from_pkcs8(&pkcs8[..])
+        Self::from_pkcs8(&key::pkcs8(seed)[..])
     }
 
     /// From the DER of a PKCS#8 Ed25519 private key.
@@ -176,157 +159,6 @@ fn self_signed(pair: &KeyPair) -> Result<CertificateDer<'static>, rcgen::Error> 
         .distinguished_name
         .push(DnType::CommonName, "quorate node");
     params.self_signed(pair).map(|cert| cert.der().clone())
-}
-
-/// Always presents the one certificate, whatever the peer asks for.
-#[derive(Debug)]
-struct Own(Arc<rustls::sign::CertifiedKey>);
-
-impl rustls::server::ResolvesServerCert for Own {
-    fn resolve(
-        &self,
-        _: rustls::server::ClientHello<'_>,
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
-
-impl rustls::client::ResolvesClientCert for Own {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        _: &[SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        Some(self.0.clone())
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-/// Accepts one certificate over exactly one Ed25519 key, and the handshake signature that key makes.
-#[derive(Debug)]
-struct Pinned {
-    spki: Vec<u8>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Pinned {
-    fn new(peer: &[u8; 32]) -> Self {
-        Self {
-            spki: [&SPKI_PREFIX[..], peer].concat(),
-            algorithms: provider().signature_verification_algorithms,
-        }
-    }
-
-    fn check(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-    ) -> Result<(), rustls::Error> {
-        let presented = ParsedCertificate::try_from(leaf)?.subject_public_key_info();
-        // Public values on both sides; only whole equality counts.
-        if rest.is_empty() && presented.as_ref() == self.spki {
-            Ok(())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
-        }
-    }
-
-    fn signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if signature.scheme != SignatureScheme::ED25519 {
-            return Err(rustls::PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
-        }
-        verify_tls13_signature(message, cert, signature, &self.algorithms)
-    }
-}
-
-fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
-    Err(rustls::PeerIncompatible::Tls12NotOffered.into())
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(leaf, rest)
-            .map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
-
-impl ClientCertVerifier for Pinned {
-    fn root_hint_subjects(&self) -> &[Subject] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        true
-    }
-
-    fn verify_client_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check(leaf, rest)
-            .map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
 }
 
 /// What a call brought to light.
@@ -680,6 +512,3 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
-
-#[cfg(test)]
-mod tests;
