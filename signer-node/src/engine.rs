@@ -88,7 +88,9 @@ pub struct Engine(Arc<Inner>);
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("node", &self.0.who.node).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("node", &self.0.who.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +123,12 @@ impl Engine {
     #[must_use]
     pub fn prove(&self, nonce: &[u8; 32]) -> [u8; 64] {
         let who = &self.0.who;
-        who.identity.sign(&hello_digest(who.cluster.cluster_id.as_str(), who.node.as_bytes(), &who.boot, nonce))
+        who.identity.sign(&hello_digest(
+            who.cluster.cluster_id.as_str(),
+            who.node.as_bytes(),
+            &who.boot,
+            nonce,
+        ))
     }
 
     /// Connects the frames that the node sends unasked; an earlier receiver gets no more.
@@ -151,10 +158,17 @@ impl Engine {
                 Some(node_frame::Body::Failure(refusal.0))
             }
         };
-        body.filter(|_| call_id != 0).map(|body| NodeFrame { version: FRAME_VERSION, call_id, body: Some(body) })
+        body.filter(|_| call_id != 0).map(|body| NodeFrame {
+            version: FRAME_VERSION,
+            call_id,
+            body: Some(body),
+        })
     }
 
-    async fn dispatch(&self, body: coordinator_frame::Body) -> Result<Option<node_frame::Body>, Refusal> {
+    async fn dispatch(
+        &self,
+        body: coordinator_frame::Body,
+    ) -> Result<Option<node_frame::Body>, Refusal> {
         use coordinator_frame::Body as Call;
         use node_frame::Body as Answer;
         Ok(Some(match body {
@@ -214,7 +228,11 @@ impl Engine {
     fn send(&self, body: node_frame::Body) {
         let outbox = self.0.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = outbox.as_ref() {
-            let frame = NodeFrame { version: FRAME_VERSION, call_id: 0, body: Some(body) };
+            let frame = NodeFrame {
+                version: FRAME_VERSION,
+                call_id: 0,
+                body: Some(body),
+            };
             if sender.try_send(frame).is_err() {
                 tracing::warn!("the coordinator does not keep up: a frame was dropped");
             }
