@@ -91,6 +91,19 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    /// `len` bytes as they are.
+    ///
+    /// # Errors
+    /// [`CodecError::Truncated`].
+    pub fn take(&mut self, field: &'static str, len: usize) -> Result<&'a [u8], CodecError> {
+        let (head, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(CodecError::Truncated { field })?;
+        self.rest = rest;
+        Ok(head)
+    }
+
     /// A byte string of at most `max` bytes: four bytes of length, big-endian, then the bytes.
     ///
     /// # Errors
@@ -101,12 +114,7 @@ impl<'a> Reader<'a> {
         if len > max {
             return Err(CodecError::TooLong { field, len, max });
         }
-        let (head, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(CodecError::Truncated { field })?;
-        self.rest = rest;
-        Ok(head)
+        self.take(field, len)
     }
 
     /// A byte string that is printable ASCII (0x20 to 0x7e), possibly empty.

@@ -14,6 +14,7 @@
 //! | [`digest`] | the one place that hashes |
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`intent`] | what an initiator asks for |
+//! | [`solana`] | the decoder of raw transactions, and a builder |
 //! | [`sshsig`] | signatures made with `ssh-keygen` |
 //! | [`statement`] | the text form of everything a person signs |
 //! | [`time`] | durations and UTC instants as text |
@@ -28,6 +29,7 @@ pub mod credential;
 pub mod digest;
 pub mod id;
 pub mod intent;
+pub mod solana;
 pub mod sshsig;
 pub mod statement;
 pub mod time;
