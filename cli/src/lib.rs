@@ -7,6 +7,7 @@
 //! | [`fail`] | failures and exit codes |
 //! | [`layout`], [`init`] | a cluster's files, and how they are made |
 //! | [`local`] | child processes of this binary |
+//! | [`sample`] | the policy documents that this program writes |
 //! | [`people`] | key files, statements, `ssh-keygen` |
 //! | [`demo`] | the demonstration |
 //! | [`bench`] | the load generator |
@@ -22,7 +23,7 @@ pub mod layout;
 pub mod local;
 pub mod output;
 pub mod people;
-pub mod transfer;
+pub mod sample;
 pub mod verbs;
 
 use std::process::ExitCode;

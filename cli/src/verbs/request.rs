@@ -3,7 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use client::{Client, Order, Prepared, Released, RequestId, State, Status};
-use policy::statement::{Cancel, Statement};
+use policy::{
+    chain::Address,
+    solana::{Version, build},
+    statement::{Cancel, Statement},
+};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -12,7 +16,7 @@ use crate::{
     fail::{Exit, Fail},
     output::Reply,
     people::{self, Signing},
-    transfer, verbs,
+    verbs,
 };
 
 /// Runs the verb.
@@ -71,12 +75,8 @@ async fn prepared(client: &Client, args: &SubmitArgs) -> Result<Prepared, Fail> 
                 Fail::invalid(format_args!("wallet {wallet} has no ed25519 key"))
             })?;
             let blockhash = args.blockhash.as_deref().ok_or_else(|| missing("--blockhash"))?;
-            transfer::message(
-                &from,
-                &transfer::parse_base58("address", to)?,
-                args.lamports.ok_or_else(|| missing("--lamports"))?,
-                &transfer::parse_base58("blockhash", blockhash)?,
-            )
+            let lamports = args.lamports.ok_or_else(|| missing("--lamports"))?;
+            transfer(from, address("--to", to)?, lamports, address("--blockhash", blockhash)?)?
         }
         _ => return Err(missing("--tx, or --to with --lamports and --blockhash,")),
     };
@@ -87,6 +87,25 @@ async fn prepared(client: &Client, args: &SubmitArgs) -> Result<Prepared, Fail> 
     order.lifetime = Duration::from_secs(args.valid_for);
     let seed = args.initiator_key.as_deref().ok_or_else(|| missing("--initiator-key"))?;
     Ok(client.prepare(&order, &people::read_key(seed)?).await?)
+}
+
+/// Reads 32 bytes of base58: an address or a blockhash.
+///
+/// # Errors
+/// It is something else.
+pub fn address(what: &str, text: &str) -> Result<[u8; 32], Fail> {
+    Address::parse(text)
+        .map(|address| *address.as_bytes())
+        .map_err(|e| Fail::invalid(format_args!("{what} {text}: {e}")))
+}
+
+/// The message of one transfer of lamports: the bytes that are signed.
+///
+/// # Errors
+/// None in practice.
+pub fn transfer(from: [u8; 32], to: [u8; 32], lamports: u64, blockhash: [u8; 32]) -> Result<Vec<u8>, Fail> {
+    let (from, to) = (Address::from_bytes(from), Address::from_bytes(to));
+    build::transfer(from, to, lamports, blockhash, Version::Legacy).map_err(Fail::invalid)
 }
 
 /// A transaction from a file: raw bytes, or hexadecimal text.
