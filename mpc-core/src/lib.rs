@@ -1,1 +1,37 @@
-//! Placeholder until the crate lands.
+//! Threshold signatures without a dealer: pure protocols for wallet back ends.
+//!
+//! A key that is made here never exists in one place. `n` nodes run a distributed key generation ([`dkg`]) and from then
+//! on any `t` of them can sign together. Nothing in this crate reads a clock, opens a socket, touches a disk or owns a
+//! source of randomness: time, bytes and the random generator are arguments, so every run can be replayed.
+//!
+//! # The layers
+//! * Algebra and encodings: [`group`], [`polynomial`], [`proof`], [`codec`], [`transcript`], [`secret`].
+//! * Who is who: [`id`], [`identity`], [`roster`], [`envelope`].
+//! * Protocols as state machines behind one trait, [`session::Session`]: [`dkg`].
+//! * What comes out: [`keys`], and [`evidence`] against a party that broke the protocol.
+//!
+//! # Errors
+//! Every fallible call of a protocol returns [`Error`], sorted by what the caller does next.
+//!
+//! # Timing
+//! Operations on secrets run in constant time as far as the curve libraries provide it. Functions whose name ends in
+//! `_vartime` take public values only.
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod envelope;
+mod error;
+pub mod evidence;
+pub mod group;
+pub mod id;
+pub mod identity;
+pub mod keys;
+pub mod polynomial;
+pub mod proof;
+pub mod roster;
+pub mod secret;
+pub mod session;
+pub mod transcript;
+pub mod verify;
+
+pub use error::{Abort, Error, Fault, Misuse, Rejection, Strength};

@@ -30,8 +30,6 @@ pub struct Address([u8; 32]);
 /// What sort of movement a transfer is, as wallets and rules name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Opening of a token account, whose rent the wallet pays: `create_token_account`.
-    CreateTokenAccount,
     /// Movement of an SPL token: `spl_transfer`.
     SplTransfer,
     /// Movement of the native coin: `transfer`.
@@ -51,7 +49,7 @@ pub enum ChainError {
     #[error("chain must be one of \"solana:mainnet\", \"solana:devnet\", \"solana:localnet\"")]
     BadChain,
     /// The text names no kind.
-    #[error("kind must be one of \"transfer\", \"spl_transfer\", \"create_token_account\"")]
+    #[error("kind must be \"transfer\" or \"spl_transfer\"")]
     BadKind,
 }
 
@@ -87,13 +85,12 @@ impl Chain {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::CreateTokenAccount, Self::SplTransfer, Self::Transfer];
+    pub const ALL: [Self; 2] = [Self::SplTransfer, Self::Transfer];
 
     /// The name, such as `transfer`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::CreateTokenAccount => "create_token_account",
             Self::SplTransfer => "spl_transfer",
             Self::Transfer => "transfer",
         }

@@ -12,8 +12,10 @@
 //! | [`codec`] | strict bounded binary encoding |
 //! | [`credential`] | the public keys of people and machines |
 //! | [`digest`] | the one place that hashes |
+//! | [`document`] | the policy as a text, read strictly |
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`intent`] | what an initiator asks for |
+//! | [`ledger`] | what was spent, by scope and window |
 //! | [`solana`] | the decoder of raw transactions, and a builder |
 //! | [`sshsig`] | signatures made with `ssh-keygen` |
 //! | [`statement`] | the text form of everything a person signs |
@@ -27,8 +29,10 @@ pub mod chain;
 pub mod codec;
 pub mod credential;
 pub mod digest;
+pub mod document;
 pub mod id;
 pub mod intent;
+pub mod ledger;
 pub mod solana;
 pub mod sshsig;
 pub mod statement;

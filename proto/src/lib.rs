@@ -1,6 +1,8 @@
 //! Wire types, their total conversions, and the mutual-TLS channels they travel over.
 #![forbid(unsafe_code)]
 
+pub mod channel;
+pub mod limits;
 pub mod link;
 pub mod settings;
 

@@ -1,0 +1,191 @@
+//! Evidence: signed messages that prove a fault to anybody who has the roster.
+//!
+//! Evidence is self-contained. It carries the messages of the accused, as signed, and whatever else is needed to evaluate
+//! them; [`verify`] trusts nothing but the roster. It never contains a secret.
+//!
+//! ```text
+//! u8 version = 1 | u8 claim | u32be length | context | u16be count | for each message: u32be length | envelope
+//! ```
+//! Each [`Claim`] defines its context and its messages; the protocol that the claim belongs to judges them.
+
+use crate::codec::{DecodeError, Problem, Reader, Writer};
+use crate::envelope::{Envelope, MAX_ENVELOPE, Recipient};
+use crate::id::NodeId;
+use crate::roster::Roster;
+use crate::{Fault, Rejection};
+
+const VERSION: u8 = 1;
+const MAX_CONTEXT: usize = 1 << 16;
+const MAX_MESSAGES: u16 = 128;
+
+/// Longest encoded evidence in bytes.
+pub const MAX_EVIDENCE: usize = 8 << 20;
+
+macro_rules! claims {
+    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+        /// What the evidence says happened, which fixes what it contains.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Claim {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Claim {
+            const fn code(self) -> u8 {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+
+            const fn from_code(code: u8) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+claims! {
+    /// Two different broadcasts of one sender for one place. Context: empty. Messages: the two.
+    Equivocation = 1;
+}
+
+/// A claim with everything needed to check it. Public bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    claim: Claim,
+    context: Vec<u8>,
+    messages: Vec<Vec<u8>>,
+}
+
+/// Why evidence proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// The encoding is wrong.
+    #[error("the evidence does not decode: {0}")]
+    Malformed(#[from] DecodeError),
+    /// One of the messages is not a signed message of a member.
+    #[error("a message of the evidence is refused: {0}")]
+    Message(#[from] Rejection),
+    /// The messages are genuine and do not show a fault.
+    #[error("the evidence does not prove a fault: {0}")]
+    NotProven(&'static str),
+}
+
+impl Evidence {
+    /// Puts evidence together. `messages` are encoded envelopes.
+    pub(crate) const fn new(claim: Claim, context: Vec<u8>, messages: Vec<Vec<u8>>) -> Self {
+        Self {
+            claim,
+            context,
+            messages,
+        }
+    }
+
+    /// Two different broadcasts for one place.
+    #[must_use]
+    pub fn equivocation(first: &Envelope, second: &Envelope) -> Self {
+        let messages = [first, second].map(|envelope| envelope.as_bytes().to_vec());
+        Self::new(Claim::Equivocation, Vec::new(), messages.into())
+    }
+
+    /// What it claims.
+    #[must_use]
+    pub const fn claim(&self) -> Claim {
+        self.claim
+    }
+
+    /// The bytes to hand to others.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.u8(VERSION).u8(self.claim.code()).var(&self.context);
+        out.u16(u16::try_from(self.messages.len()).unwrap_or(u16::MAX));
+        for message in &self.messages {
+            out.var(message);
+        }
+        out.finish()
+    }
+
+    /// Decodes the bytes without checking what they claim.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > MAX_EVIDENCE {
+            return Err(DecodeError::new("evidence", Problem::Length));
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.u8("version")? != VERSION {
+            return Err(DecodeError::new("version", Problem::Unknown));
+        }
+        let claim = Claim::from_code(reader.u8("claim")?)
+            .ok_or_else(|| DecodeError::new("claim", Problem::Unknown))?;
+        let context = reader.var("context", MAX_CONTEXT)?.to_vec();
+        let count = reader.u16("messages")?;
+        if count > MAX_MESSAGES {
+            return Err(DecodeError::new("messages", Problem::Length));
+        }
+        let read = |_| reader.var("message", MAX_ENVELOPE).map(<[u8]>::to_vec);
+        let messages = (0..count).map(read).collect::<Result<_, _>>()?;
+        reader.finish("evidence")?;
+        Ok(Self {
+            claim,
+            context,
+            messages,
+        })
+    }
+
+    /// Checks the claim: who did what.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] when nothing is proven.
+    pub fn judge(&self, roster: &Roster) -> Result<(NodeId, Fault), EvidenceError> {
+        let open = |bytes: &Vec<u8>| Envelope::open(roster, bytes);
+        let messages = self
+            .messages
+            .iter()
+            .map(open)
+            .collect::<Result<Vec<_>, _>>()?;
+        match self.claim {
+            Claim::Equivocation => judge_equivocation(&self.context, &messages),
+        }
+    }
+}
+
+/// Decodes and checks evidence: who did what. Needs nothing but the roster of the key.
+///
+/// # Errors
+/// [`EvidenceError`] when nothing is proven.
+pub fn verify(roster: &Roster, bytes: &[u8]) -> Result<(NodeId, Fault), EvidenceError> {
+    Evidence::decode(bytes)?.judge(roster)
+}
+
+fn judge_equivocation(
+    context: &[u8],
+    messages: &[Envelope],
+) -> Result<(NodeId, Fault), EvidenceError> {
+    let [first, second] = messages else {
+        return Err(EvidenceError::NotProven("two messages are needed"));
+    };
+    if !context.is_empty() {
+        return Err(EvidenceError::NotProven("the context is not empty"));
+    }
+    if first.header() != second.header() || first.header().to != Recipient::Everyone {
+        return Err(EvidenceError::NotProven(
+            "the messages are not broadcasts for the same place",
+        ));
+    }
+    if first.body() == second.body() {
+        return Err(EvidenceError::NotProven("the messages have the same body"));
+    }
+    Ok((
+        first.header().from,
+        Fault::Equivocated {
+            message: first.header().kind,
+        },
+    ))
+}

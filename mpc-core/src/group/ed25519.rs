@@ -1,0 +1,130 @@
+//! The prime-order subgroup of edwards25519.
+
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::scalar::Scalar as DalekScalar;
+use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
+use rand_core::CryptoRng;
+
+use super::{Group, MAX_POINT_LEN, Point, Scalar, raw::Curve};
+use crate::codec::Problem;
+
+/// The group of Ed25519 keys. 32-byte points, little-endian scalars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ed25519;
+
+impl Group for Ed25519 {
+    const NAME: &'static str = "ed25519";
+}
+
+impl Curve for Ed25519 {
+    type Scalar = DalekScalar;
+    type Point = EdwardsPoint;
+
+    const POINT_LEN: usize = 32;
+
+    fn scalar_from_u64(value: u64) -> DalekScalar {
+        DalekScalar::from(value)
+    }
+
+    fn scalar_random(rng: &mut impl CryptoRng) -> DalekScalar {
+        DalekScalar::random(rng)
+    }
+
+    fn scalar_from_wide_be(bytes: &[u8; 64]) -> DalekScalar {
+        let mut reversed = *bytes;
+        reversed.reverse();
+        DalekScalar::from_bytes_mod_order_wide(&reversed)
+    }
+
+    fn scalar_from_wide_le(bytes: &[u8; 64]) -> DalekScalar {
+        DalekScalar::from_bytes_mod_order_wide(bytes)
+    }
+
+    fn scalar_from_hash(bytes: &[u8; 64]) -> DalekScalar {
+        Self::scalar_from_wide_le(bytes)
+    }
+
+    fn scalar_decode(bytes: &[u8; 32]) -> Option<DalekScalar> {
+        DalekScalar::from_canonical_bytes(*bytes).into_option()
+    }
+
+    fn scalar_encode(scalar: &DalekScalar) -> [u8; 32] {
+        scalar.to_bytes()
+    }
+
+    fn scalar_invert(scalar: &DalekScalar) -> Option<DalekScalar> {
+        (*scalar != DalekScalar::ZERO).then(|| scalar.invert())
+    }
+
+    fn point_identity() -> EdwardsPoint {
+        EdwardsPoint::identity()
+    }
+
+    fn point_generator() -> EdwardsPoint {
+        curve25519_dalek::constants::ED25519_BASEPOINT_POINT
+    }
+
+    fn point_decode(bytes: &[u8]) -> Result<EdwardsPoint, Problem> {
+        let compressed = CompressedEdwardsY::from_slice(bytes).map_err(|_| Problem::Length)?;
+        let point = compressed.decompress().ok_or(Problem::NotOnCurve)?;
+        if point.compress() != compressed {
+            return Err(Problem::NotCanonical);
+        }
+        if point.is_torsion_free() {
+            Ok(point)
+        } else {
+            Err(Problem::Torsion)
+        }
+    }
+
+    fn point_encode(point: &EdwardsPoint, out: &mut [u8; MAX_POINT_LEN]) {
+        if let Some(out) = out.first_chunk_mut() {
+            *out = point.compress().to_bytes();
+        }
+    }
+
+    fn point_is_identity(point: &EdwardsPoint) -> bool {
+        point.is_identity()
+    }
+
+    fn point_mul(point: &EdwardsPoint, scalar: &DalekScalar) -> EdwardsPoint {
+        point * scalar
+    }
+
+    fn point_mul_base(scalar: &DalekScalar) -> EdwardsPoint {
+        EdwardsPoint::mul_base(scalar)
+    }
+
+    fn point_double(point: &EdwardsPoint) -> EdwardsPoint {
+        point + point
+    }
+
+    fn point_double_mul_vartime(
+        a: &DalekScalar,
+        point: &EdwardsPoint,
+        b: &DalekScalar,
+    ) -> EdwardsPoint {
+        EdwardsPoint::vartime_double_scalar_mul_basepoint(a, point, b)
+    }
+
+    fn point_multi_mul_vartime(terms: &[(Scalar<Self>, Point<Self>)]) -> EdwardsPoint {
+        EdwardsPoint::vartime_multiscalar_mul(
+            terms.iter().map(|(scalar, _)| scalar.0),
+            terms.iter().map(|(_, point)| point.0),
+        )
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Point<Ed25519> {
+    /// The seven non-trivial points of order dividing 8, added to `self`: what an attacker sends, never what is decoded.
+    #[must_use]
+    pub fn with_each_torsion(&self) -> Vec<super::PointBytes<Ed25519>> {
+        let torsion = curve25519_dalek::constants::EIGHT_TORSION;
+        torsion
+            .iter()
+            .skip(1)
+            .map(|small| Self(self.0 + small).encode())
+            .collect()
+    }
+}

@@ -1,0 +1,161 @@
+//! secp256k1, the curve of Bitcoin and Ethereum keys.
+
+use k256::elliptic_curve::ff::PrimeField;
+use k256::elliptic_curve::ops::{LinearCombination, MulByGeneratorVartime, Reduce};
+use k256::elliptic_curve::point::{AffineCoordinates, DecompressPoint};
+use k256::elliptic_curve::sec1::ToSec1Point;
+use k256::elliptic_curve::subtle::Choice;
+use k256::elliptic_curve::{Field, Generate, Group as _};
+use k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar as KScalar, WideBytes};
+use rand_core::CryptoRng;
+
+use super::{Group, MAX_POINT_LEN, Point, Scalar, raw::Curve};
+use crate::codec::Problem;
+
+/// The group of ECDSA and BIP 340 keys. 33-byte compressed points, big-endian scalars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Secp256k1;
+
+impl Group for Secp256k1 {
+    const NAME: &'static str = "secp256k1";
+}
+
+impl Curve for Secp256k1 {
+    type Scalar = KScalar;
+    type Point = ProjectivePoint;
+
+    const POINT_LEN: usize = 33;
+
+    fn scalar_from_u64(value: u64) -> KScalar {
+        KScalar::from(value)
+    }
+
+    fn scalar_random(rng: &mut impl CryptoRng) -> KScalar {
+        KScalar::generate_from_rng(rng)
+    }
+
+    fn scalar_from_wide_be(bytes: &[u8; 64]) -> KScalar {
+        <KScalar as Reduce<WideBytes>>::reduce(&WideBytes::from(*bytes))
+    }
+
+    fn scalar_from_wide_le(bytes: &[u8; 64]) -> KScalar {
+        let mut reversed = *bytes;
+        reversed.reverse();
+        Self::scalar_from_wide_be(&reversed)
+    }
+
+    fn scalar_from_hash(bytes: &[u8; 64]) -> KScalar {
+        Self::scalar_from_wide_be(bytes)
+    }
+
+    fn scalar_decode(bytes: &[u8; 32]) -> Option<KScalar> {
+        KScalar::from_repr(FieldBytes::from(*bytes)).into_option()
+    }
+
+    fn scalar_encode(scalar: &KScalar) -> [u8; 32] {
+        scalar.to_bytes().into()
+    }
+
+    fn scalar_invert(scalar: &KScalar) -> Option<KScalar> {
+        Field::invert(scalar).into_option()
+    }
+
+    fn point_identity() -> ProjectivePoint {
+        ProjectivePoint::IDENTITY
+    }
+
+    fn point_generator() -> ProjectivePoint {
+        ProjectivePoint::GENERATOR
+    }
+
+    fn point_decode(bytes: &[u8]) -> Result<ProjectivePoint, Problem> {
+        let (&[prefix], x) = bytes.split_first_chunk::<1>().ok_or(Problem::Length)?;
+        let x: [u8; 32] = x.try_into().map_err(|_| Problem::Length)?;
+        let odd = match prefix {
+            2 => Choice::from(0),
+            3 => Choice::from(1),
+            0 if x == [0; 32] => return Err(Problem::Identity),
+            _ => return Err(Problem::Unknown),
+        };
+        if x >= FIELD_MODULUS {
+            return Err(Problem::NotCanonical);
+        }
+        let point = AffinePoint::decompress(&FieldBytes::from(x), odd).into_option();
+        point.map(ProjectivePoint::from).ok_or(Problem::NotOnCurve)
+    }
+
+    fn point_encode(point: &ProjectivePoint, out: &mut [u8; MAX_POINT_LEN]) {
+        // SEC1 writes the identity as a single zero byte; the rest of `out` is zero already.
+        let encoded = point.to_affine().to_sec1_point(true);
+        if let Some(out) = out.get_mut(..encoded.as_bytes().len()) {
+            out.copy_from_slice(encoded.as_bytes());
+        }
+    }
+
+    fn point_is_identity(point: &ProjectivePoint) -> bool {
+        bool::from(point.is_identity())
+    }
+
+    fn point_mul(point: &ProjectivePoint, scalar: &KScalar) -> ProjectivePoint {
+        point * scalar
+    }
+
+    fn point_mul_base(scalar: &KScalar) -> ProjectivePoint {
+        ProjectivePoint::mul_by_generator(scalar)
+    }
+
+    fn point_double(point: &ProjectivePoint) -> ProjectivePoint {
+        point.double()
+    }
+
+    fn point_double_mul_vartime(
+        a: &KScalar,
+        point: &ProjectivePoint,
+        b: &KScalar,
+    ) -> ProjectivePoint {
+        ProjectivePoint::mul_by_generator_and_mul_add_vartime(b, a, point)
+    }
+
+    fn point_multi_mul_vartime(terms: &[(Scalar<Self>, Point<Self>)]) -> ProjectivePoint {
+        let terms: Vec<_> = terms
+            .iter()
+            .map(|(scalar, point)| (point.0, scalar.0))
+            .collect();
+        ProjectivePoint::lincomb_vartime(terms.as_slice())
+    }
+}
+
+/// 2^256 - 2^32 - 977, big-endian.
+const FIELD_MODULUS: [u8; 32] = {
+    let mut modulus = [0xFF; 32];
+    modulus[27] = 0xFE;
+    modulus[30] = 0xFC;
+    modulus[31] = 0x2F;
+    modulus
+};
+
+impl Point<Secp256k1> {
+    /// Whether the y coordinate is even, as BIP 340 asks of public keys and nonces. `true` for the identity.
+    #[must_use]
+    pub fn has_even_y(&self) -> bool {
+        !bool::from(self.0.to_affine().y_is_odd())
+    }
+
+    /// The x coordinate, 32 bytes big-endian: the BIP 340 name of the point. Zero for the identity.
+    #[must_use]
+    pub fn x_bytes(&self) -> [u8; 32] {
+        self.0.to_affine().x().into()
+    }
+
+    /// The point with this x coordinate and even y (BIP 340 `lift_x`).
+    ///
+    /// # Errors
+    /// As [`Point::decode`].
+    pub fn lift_x(field: &'static str, x: &[u8; 32]) -> Result<Self, crate::codec::DecodeError> {
+        let mut bytes = [2; 33];
+        if let Some(tail) = bytes.last_chunk_mut() {
+            *tail = *x;
+        }
+        Self::decode(field, &bytes)
+    }
+}

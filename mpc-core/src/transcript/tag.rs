@@ -1,0 +1,59 @@
+//! The registry of tags. Append only: a tag names one statement with one sequence of fields, for ever.
+
+/// The name of a hashed statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag(&'static str);
+
+impl Tag {
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+macro_rules! tags {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        impl Tag {
+            $($(#[$doc])* pub const $name: Self = Self($text);)*
+
+            /// Every tag of the registry.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+tags! {
+    /// Certificate of a sharing.
+    CERT = "cert";
+    /// Agreed chain code.
+    DKG_CC = "dkg/cc";
+    /// Commitment to a dealer's contribution.
+    DKG_COM = "dkg/com";
+    /// Equality proof of a complaint.
+    DKG_COMPLAINT = "dkg/complaint";
+    /// Knowledge of the one-time sending key.
+    DKG_EPH = "dkg/eph";
+    /// One-time pad of a share.
+    DKG_PAD = "dkg/pad";
+    /// Knowledge of a coefficient.
+    DKG_POP = "dkg/pop";
+    /// Everything that a key generation agreed on.
+    DKG_TRANSCRIPT = "dkg/transcript";
+    /// Echo of a broadcast round.
+    ECHO = "echo";
+    /// Signed value of an envelope.
+    ENV = "env";
+    /// Name of a key.
+    KEY = "key";
+    /// Name of a node.
+    NODE = "node";
+    /// Hedged nonce of a proof.
+    NONCE = "nonce";
+    /// Roster with the parameters of a key.
+    ROSTER = "roster";
+    /// Name of a session.
+    SSID = "ssid";
+    /// Name of a session before the parties have contributed.
+    SSID0 = "ssid0";
+}

@@ -1,0 +1,102 @@
+//! Wallets and the allow-list of addresses.
+
+use std::collections::BTreeSet;
+
+use super::problem::Problems;
+use super::reader::Value;
+use crate::amount::Amount;
+use crate::chain::{Address, Asset, Chain, Kind};
+use crate::id::WalletId;
+use crate::time::parse_utc;
+
+/// One key on one chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wallet {
+    /// The name.
+    pub id: WalletId,
+    /// The key that signs for it, 32 bytes; no other wallet may have the same.
+    pub key_id: [u8; 32],
+    /// The chain it lives on.
+    pub chain: Chain,
+    /// The movements it may make; anything else is refused before a rule is read.
+    pub kinds: BTreeSet<Kind>,
+    /// The highest fee of one transaction, in base units of the native coin.
+    pub max_fee: Amount,
+}
+
+/// One entry of the allow-list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressEntry {
+    /// What people call it; printable ASCII, at most 64 characters.
+    pub label: String,
+    /// The chain the address is on.
+    pub chain: Chain,
+    /// The address.
+    pub to: Address,
+    /// The assets that may be sent there.
+    pub assets: BTreeSet<Asset>,
+    /// When it was added, Unix milliseconds; for people to read.
+    pub added_ms: u64,
+    /// When its cool-off ends, Unix milliseconds; before that the entry matches nothing.
+    pub usable_after_ms: u64,
+}
+
+pub(super) fn read_wallet(value: &Value<'_, '_>, problems: &mut Problems<'_>) -> Option<Wallet> {
+    let mut table = value.table(problems)?;
+    let id = table.required("id", problems, |v, p| v.parsed(p, WalletId::parse));
+    let key_id = table.required("key_id", problems, |v, p| v.parsed(p, parse_hex32));
+    let chain = table.required("chain", problems, |v, p| v.parsed(p, Chain::parse));
+    let kinds = table.required("kinds", problems, |v, p| {
+        let kinds = v.set(p, |item, p| item.parsed(p, Kind::parse))?;
+        if kinds.is_empty() {
+            v.fault("a wallet needs at least one kind", p)
+        } else {
+            Some(kinds)
+        }
+    });
+    let max_fee = table.required("max_fee", problems, |v, p| v.parsed(p, Amount::parse));
+    table.finish(problems);
+    Some(Wallet {
+        id: id?,
+        key_id: key_id?,
+        chain: chain?,
+        kinds: kinds?,
+        max_fee: max_fee?,
+    })
+}
+
+pub(super) fn read_address(
+    value: &Value<'_, '_>,
+    problems: &mut Problems<'_>,
+) -> Option<AddressEntry> {
+    let mut table = value.table(problems)?;
+    let label = table.required("label", problems, |v, p| v.label(64, p));
+    let chain = table.required("chain", problems, |v, p| v.parsed(p, Chain::parse));
+    let to = table.required("to", problems, |v, p| v.parsed(p, Address::parse));
+    let assets = table.required("assets", problems, |v, p| v.one_or_more(p, Asset::parse));
+    let added = table.required("added", problems, |v, p| v.parsed(p, parse_utc));
+    let usable_after = table.required("usable_after", problems, |v, p| v.parsed(p, parse_utc));
+    table.finish(problems);
+    let entry = AddressEntry {
+        label: label?,
+        chain: chain?,
+        to: to?,
+        assets: assets?,
+        added_ms: added?,
+        usable_after_ms: usable_after?,
+    };
+    if entry.usable_after_ms < entry.added_ms {
+        return value.fault("usable_after is before added", problems);
+    }
+    Some(entry)
+}
+
+/// Reads 32 bytes as 64 lower-case hexadecimal digits.
+pub(super) fn parse_hex32(text: &str) -> Result<[u8; 32], &'static str> {
+    let mut bytes = [0; 32];
+    let lower = !text.chars().any(|c| c.is_ascii_uppercase());
+    match hex::decode_to_slice(text, &mut bytes) {
+        Ok(()) if lower => Ok(bytes),
+        _ => Err("expected 64 lower-case hexadecimal digits"),
+    }
+}

@@ -1,0 +1,108 @@
+//! How large a message may be, in bytes, kind by kind.
+//!
+//! tonic refuses a message above the limit of its service from the length prefix alone, before it takes memory for it.
+//! Inside a stream with many kinds that limit is the one of the largest kind; [`node_frame`] and [`coordinator_frame`]
+//! hold every other kind to its own.
+use prost::Message;
+use thiserror::Error;
+
+use crate::v1::{self, coordinator_frame, node_frame};
+
+/// A request to the coordinator: a signed intent, an approval, a policy document with signatures.
+pub const REQUEST: usize = 256 << 10;
+
+/// An answer of the coordinator; lists are paged to stay below it.
+pub const ANSWER: usize = 4 << 20;
+
+/// Anything a node sends on its link.
+pub const NODE_FRAME: usize = TUNNEL;
+
+/// Anything the coordinator sends on a link.
+pub const COORDINATOR_FRAME: usize = TUNNEL;
+
+/// Bytes of a nested session: one relayed piece, and room for the names around it.
+pub const TUNNEL: usize = TUNNEL_DATA + 1024;
+
+/// The most bytes of a nested session in one piece.
+pub const TUNNEL_DATA: usize = 256 << 10;
+
+/// Whatever has a fixed shape: greetings, proofs, receipts, state.
+pub const SMALL: usize = 4 << 10;
+
+/// One request's evidence: intent, approvals, receipts, commitments.
+pub const SIGN: usize = 256 << 10;
+
+/// Nonce commitments for many signatures ahead.
+pub const COMMITMENTS: usize = 128 << 10;
+
+/// A status with all keys of a node, or the parts of a certificate.
+pub const STATUS: usize = 128 << 10;
+
+/// A frame that is larger than its kind may be, or has no kind.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum FrameError {
+    /// No body, or one of a newer protocol version.
+    #[error("frame has no known body; check the versions of both ends")]
+    NoBody,
+    /// Too large for its kind.
+    #[error("{kind} of {size} bytes; at most {limit} are allowed")]
+    TooLarge {
+        /// What it is.
+        kind: &'static str,
+        /// Its encoded size.
+        size: usize,
+        /// What its kind may have.
+        limit: usize,
+    },
+}
+
+fn check(kind: &'static str, size: usize, limit: usize) -> Result<(), FrameError> {
+    if size <= limit { Ok(()) } else { Err(FrameError::TooLarge { kind, size, limit }) }
+}
+
+/// Holds a node's frame to the limit of its kind.
+///
+/// # Errors
+/// [`FrameError`].
+pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
+    use node_frame::Body;
+    match frame.body.as_ref().ok_or(FrameError::NoBody)? {
+        Body::Hello(body) => check("hello", body.encoded_len(), SMALL),
+        Body::HelloProof(body) => check("hello proof", body.encoded_len(), SMALL),
+        Body::Tunnel(body) => tunnel(body),
+        Body::Receipt(body) => check("receipt", body.encoded_len(), SMALL),
+        Body::Commitments(body) => check("commitments", body.encoded_len(), COMMITMENTS),
+        Body::Share(body) => check("share", body.encoded_len(), COMMITMENTS),
+        Body::DkgProgress(body) => check("dkg progress", body.encoded_len(), STATUS),
+        Body::PolicyState(body) => check("policy state", body.encoded_len(), SMALL),
+        Body::FreezeState(body) => check("freeze state", body.encoded_len(), SMALL),
+        Body::Status(body) => check("status", body.encoded_len(), STATUS),
+        Body::Failure(body) => check("failure", body.encoded_len(), STATUS),
+    }
+}
+
+/// Holds the coordinator's frame to the limit of its kind.
+///
+/// # Errors
+/// [`FrameError`].
+pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError> {
+    use coordinator_frame::Body;
+    match frame.body.as_ref().ok_or(FrameError::NoBody)? {
+        Body::Challenge(body) => check("challenge", body.encoded_len(), SMALL),
+        Body::Tunnel(body) => tunnel(body),
+        Body::Announce(body) => check("announce", body.encoded_len(), REQUEST),
+        Body::Prepare(body) => check("prepare", body.encoded_len(), SMALL),
+        Body::Sign(body) => check("sign", body.encoded_len(), SIGN),
+        Body::StartDkg(body) => check("start dkg", body.encoded_len(), SMALL),
+        Body::DkgCertificate(body) => check("dkg certificate", body.encoded_len(), STATUS),
+        Body::InstallPolicy(body) => check("install policy", body.encoded_len(), REQUEST),
+        Body::Order(body) => check("order", body.encoded_len(), REQUEST),
+        Body::StatusQuery(body) => check("status query", body.encoded_len(), SMALL),
+        Body::Withdraw(body) => check("withdraw", body.encoded_len(), SMALL),
+    }
+}
+
+fn tunnel(body: &v1::Tunnel) -> Result<(), FrameError> {
+    check("tunnel data", body.data.len(), TUNNEL_DATA)?;
+    check("tunnel", body.encoded_len(), TUNNEL)
+}

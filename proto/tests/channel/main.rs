@@ -1,0 +1,6 @@
+//! Real TLS on loopback, a real tonic server with the generated services: who gets in, who does not, and what a
+//! hostile client can make the server spend.
+#![cfg(test)]
+
+mod admission;
+mod fixture;
