@@ -83,7 +83,7 @@ impl Client {
                 message: format!("the active policy has no wallet {id}"),
             })
         })?;
-        self.remember_wallet(&found)?;
+        self.remember_wallet(&found);
         Ok(found)
     }
 
@@ -113,10 +113,7 @@ impl Client {
         let order = v1::OrderRequest {
             statements: vec![statement.encode().into()],
         };
-        self.call(|mut api| {
-            let order = order.clone();
-            async move { api.freeze(order).await }
-        })
+        self.call(|mut api| async move { api.freeze(order).await })
         .await
     }
 
@@ -128,10 +125,7 @@ impl Client {
         let order = v1::OrderRequest {
             statements: encode(statements),
         };
-        self.call(|mut api| {
-            let order = order.clone();
-            async move { api.unfreeze(order).await }
-        })
+        self.call(|mut api| async move { api.unfreeze(order).await })
         .await
     }
 
@@ -195,10 +189,7 @@ impl Client {
         statements: &[SignedStatement],
     ) -> Result<v1::PolicyInfo, Error> {
         let policy = install(document, statements);
-        self.call_operator(|mut api| {
-            let policy = policy.clone();
-            async move { api.install_policy(policy).await }
-        })
+        self.call_operator(|mut api| async move { api.install_policy(policy).await })
         .await
     }
 
@@ -212,10 +203,7 @@ impl Client {
         statements: &[SignedStatement],
     ) -> Result<v1::PolicyInfo, Error> {
         let policy = install(document, statements);
-        self.call_operator(|mut api| {
-            let policy = policy.clone();
-            async move { api.propose_policy(policy).await }
-        })
+        self.call_operator(|mut api| async move { api.propose_policy(policy).await })
         .await
     }
 }

@@ -61,10 +61,7 @@ impl Client {
             signed_intent: prepared.as_bytes().to_vec().into(),
         };
         let answer = self
-            .call(|mut api| {
-                let request = request.clone();
-                async move { api.submit(request).await }
-            })
+            .call(|mut api| async move { api.submit(request).await })
             .await?;
         about(prepared.id(), answer)
     }
@@ -78,10 +75,7 @@ impl Client {
             signed_intent: prepared.as_bytes().to_vec().into(),
         };
         let answer = self
-            .call(|mut api| {
-                let request = request.clone();
-                async move { api.explain(request).await }
-            })
+            .call(|mut api| async move { api.explain(request).await })
             .await?;
         about(prepared.id(), answer)
     }
@@ -108,10 +102,7 @@ impl Client {
             limit,
         };
         let answer = self
-            .call(|mut api| {
-                let list = list.clone();
-                async move { api.list_requests(list).await }
-            })
+            .call(|mut api| async move { api.list_requests(list).await })
             .await?;
         answer.requests.into_iter().map(Status::try_from).collect()
     }
@@ -219,10 +210,7 @@ impl Client {
             signed_statement: statement.encode().into(),
         };
         let answer = self
-            .call(|mut api| {
-                let request = request.clone();
-                async move { api.cancel(request).await }
-            })
+            .call(|mut api| async move { api.cancel(request).await })
             .await?;
         about(id, answer)
     }
@@ -237,10 +225,7 @@ impl Client {
             signed_statement: statement.encode().into(),
         };
         let answer = self
-            .call(|mut api| {
-                let request = request.clone();
-                async move { api.approve(request).await }
-            })
+            .call(|mut api| async move { api.approve(request).await })
             .await?;
         about(id, answer)
     }

@@ -2,6 +2,7 @@
 
 use policy::{
     approval::{Approval, Decision, summary_lines},
+    document::PolicyHash,
     intent::Intent,
     solana,
     statement::{Common, Statement},
@@ -96,7 +97,7 @@ impl Client {
             Error::wrong_answer(format_args!("the transaction does not decode here: {e}"))
         })?;
         let info = self.policy(0).await?;
-        let policy = policy_hash(&info.document);
+        let policy = *PolicyHash::of(&info.document).as_bytes();
         if policy[..] != info.hash[..] {
             return Err(Error::wrong_answer(
                 "the policy document has another hash than the one stated",
