@@ -19,8 +19,8 @@
 mod authority;
 mod check;
 mod people;
-mod problem;
-mod reader;
+pub(crate) mod problem;
+pub(crate) mod reader;
 mod rule;
 mod wallet;
 

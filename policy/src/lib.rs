@@ -9,6 +9,7 @@
 //! | [`amount`] | base-unit amounts, integers only |
 //! | [`approval`] | a person's vote on one intent |
 //! | [`chain`] | chains, addresses, assets, transfer kinds |
+//! | [`cluster`] | the file that names nodes, coordinator and first governors |
 //! | [`codec`] | strict bounded binary encoding |
 //! | [`credential`] | the public keys of people and machines |
 //! | [`digest`] | the one place that hashes |
@@ -26,6 +27,7 @@
 pub mod amount;
 pub mod approval;
 pub mod chain;
+pub mod cluster;
 pub mod codec;
 pub mod credential;
 pub mod digest;
