@@ -114,7 +114,7 @@ impl Client {
             statements: vec![statement.encode().into()],
         };
         self.call(|mut api| async move { api.freeze(order).await })
-        .await
+            .await
     }
 
     /// Allows signing again: takes the statements of the quorum that the policy names.
@@ -126,7 +126,7 @@ impl Client {
             statements: encode(statements),
         };
         self.call(|mut api| async move { api.unfreeze(order).await })
-        .await
+            .await
     }
 
     /// Runs a distributed key generation and tells every stage of it until the key is active.
@@ -190,7 +190,7 @@ impl Client {
     ) -> Result<v1::PolicyInfo, Error> {
         let policy = install(document, statements);
         self.call_operator(|mut api| async move { api.install_policy(policy).await })
-        .await
+            .await
     }
 
     /// Says what installing would do, and installs nothing.
@@ -204,7 +204,7 @@ impl Client {
     ) -> Result<v1::PolicyInfo, Error> {
         let policy = install(document, statements);
         self.call_operator(|mut api| async move { api.propose_policy(policy).await })
-        .await
+            .await
     }
 }
 

@@ -129,7 +129,9 @@ pub enum Retry {
 #[non_exhaustive]
 pub enum Stop {
     /// The returned signature or transaction does not verify.
-    #[error("the returned signature is not one of wallet {wallet} over the submitted transaction: {message}")]
+    #[error(
+        "the returned signature is not one of wallet {wallet} over the submitted transaction: {message}"
+    )]
     BadSignature {
         /// The wallet.
         wallet: String,
@@ -174,7 +176,9 @@ impl Error {
     #[must_use]
     pub const fn next_step(&self) -> &'static str {
         match self {
-            Self::Ask(Ask::Approvals { .. }) => "ask the approvers named above, or wait for the delay",
+            Self::Ask(Ask::Approvals { .. }) => {
+                "ask the approvers named above, or wait for the delay"
+            }
             Self::Ask(Ask::Frozen { .. }) => "have a quorum sign an unfreeze",
             Self::Fix(Fix::Config { .. }) => "correct the file",
             Self::Fix(Fix::Conflict { .. }) => "use a new idempotency key for a new payment",
@@ -239,7 +243,9 @@ impl Error {
             Code::Stale | Code::Unavailable | Code::TimedOut | Code::Internal => {
                 Retry::Unavailable { message }.into()
             }
-            Code::Unspecified => Self::wrong_answer(format_args!("a failure with no code: {message}")),
+            Code::Unspecified => {
+                Self::wrong_answer(format_args!("a failure with no code: {message}"))
+            }
         }
     }
 
@@ -258,9 +264,11 @@ impl Error {
             Code::ResourceExhausted | Code::Internal | Code::Aborted => {
                 Retry::Unavailable { message }.into()
             }
-            Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Unavailable => {
-                Self::unreachable(address, message)
-            }
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unavailable => Self::unreachable(address, message),
         }
     }
 }
@@ -308,7 +316,10 @@ mod tests {
             };
             assert!(expected, "{code:?} became {error:?}");
         }
-        assert!(Code::try_from(17).is_err(), "a new code needs a decision here");
+        assert!(
+            Code::try_from(17).is_err(),
+            "a new code needs a decision here"
+        );
     }
 
     #[test]

@@ -153,11 +153,18 @@ mod tests {
     fn what_is_kept_is_what_is_sent() {
         let key = SigningKey::from_bytes(&[3; 32]);
         let order = Order::new("hot", vec![1, 2, 3], "payout-7", "svc");
-        let prepared = order.sign("c-01", &wallet(), &key, 1_000).expect("a good order");
+        let prepared = order
+            .sign("c-01", &wallet(), &key, 1_000)
+            .expect("a good order");
         let again = Prepared::from_bytes(prepared.as_bytes()).expect("its own bytes");
         assert_eq!(again, prepared);
-        let twin = order.sign("c-01", &wallet(), &key, 1_000).expect("a good order");
-        assert_eq!(twin, prepared, "the same order at the same time is the same bytes");
+        let twin = order
+            .sign("c-01", &wallet(), &key, 1_000)
+            .expect("a good order");
+        assert_eq!(
+            twin, prepared,
+            "the same order at the same time is the same bytes"
+        );
     }
 
     #[test]

@@ -204,7 +204,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Fix::NotAuthorised`] for anybody else.
-    pub async fn cancel(&self, id: RequestId, statement: &SignedStatement) -> Result<Status, Error> {
+    pub async fn cancel(
+        &self,
+        id: RequestId,
+        statement: &SignedStatement,
+    ) -> Result<Status, Error> {
         let request = v1::CancelRequest {
             request_id: id.as_bytes().to_vec().into(),
             signed_statement: statement.encode().into(),
@@ -219,7 +223,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Fix::NotAuthorised`] when the statement is not by somebody whose word counts here.
-    pub async fn decide(&self, id: RequestId, statement: &SignedStatement) -> Result<Status, Error> {
+    pub async fn decide(
+        &self,
+        id: RequestId,
+        statement: &SignedStatement,
+    ) -> Result<Status, Error> {
         let request = v1::ApproveRequest {
             request_id: id.as_bytes().to_vec().into(),
             signed_statement: statement.encode().into(),

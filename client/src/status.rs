@@ -417,7 +417,10 @@ mod tests {
             request_id: vec![1; 32].into(),
             ..v1::RequestStatus::default()
         };
-        assert!(matches!(Status::try_from(wire.clone()), Err(Error::Stop(_))));
+        assert!(matches!(
+            Status::try_from(wire.clone()),
+            Err(Error::Stop(_))
+        ));
         let mut short = v1::RequestStatus {
             request_id: vec![1; 31].into(),
             ..wire
