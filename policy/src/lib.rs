@@ -14,6 +14,8 @@
 //! | [`credential`] | the public keys of people and machines |
 //! | [`digest`] | the one place that hashes |
 //! | [`document`] | the policy as a text, read strictly |
+//! | [`evaluate`] | the decision |
+//! | [`governance`] | changes of the policy, freeze and unfreeze |
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`intent`] | what an initiator asks for |
 //! | [`ledger`] | what was spent, by scope and window |
@@ -32,6 +34,8 @@ pub mod codec;
 pub mod credential;
 pub mod digest;
 pub mod document;
+pub mod evaluate;
+pub mod governance;
 pub mod id;
 pub mod intent;
 pub mod ledger;

@@ -11,8 +11,8 @@
 //! * Token-2022 is refused: a mint may carry fees and hooks that the instruction does not show.
 //! * Address lookup tables are refused: their contents are not in the signed bytes (attack A103).
 //! * A durable nonce is refused: such a transaction does not expire.
-//! * No account may be named that no instruction uses, no instruction may carry more accounts than it needs, and the
-//!   message must fit one packet.
+//! * No account may be named that no instruction uses, none may be writable without need, no instruction may carry more
+//!   accounts than it needs, and the message must fit one packet: no byte is without a meaning that was checked.
 //!
 //! The destination of an SPL transfer is a *token account*, not its owner: that is what allow-lists must name.
 
@@ -20,6 +20,8 @@ pub mod build;
 mod program;
 mod render;
 mod wire;
+
+use std::collections::BTreeSet;
 
 use crate::amount::Amount;
 use crate::chain::{Address, Asset, Kind};
@@ -88,6 +90,12 @@ pub struct Transaction {
 /// Why a message is not signed. Instructions are counted from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// An account is writable that no instruction changes, or read-only though one must change it.
+    #[error("account {address} is writable without need, or read-only where it must be writable")]
+    Access {
+        /// The account.
+        address: Address,
+    },
     /// An instruction names an account that the message does not have.
     #[error("instruction {instruction} names account {index}, which the message does not have")]
     AccountIndex {
@@ -299,6 +307,7 @@ pub fn decode(raw: &[u8], wallet: &[u8; 32]) -> Result<Transaction, Refusal> {
     if draft.transfers.is_empty() {
         return Err(Refusal::NoTransfer);
     }
+    message.check_access(&draft.changed_accounts())?;
     let fee_max = draft.fee_max(message.instructions.len())?;
     let mut rendering = draft.lines;
     rendering.push(render::fee(fee_max, &wallet));
@@ -369,6 +378,14 @@ impl Draft {
             }
         }
         Ok(())
+    }
+
+    /// The accounts that must be writable.
+    fn changed_accounts(&self) -> BTreeSet<Address> {
+        self.transfers
+            .iter()
+            .flat_map(|it| [it.from, it.to])
+            .collect()
     }
 
     /// The most the chain can take, in lamports.

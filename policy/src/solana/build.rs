@@ -8,14 +8,11 @@ use std::collections::BTreeMap;
 use super::program::Program;
 use super::wire::{Compiled, Message};
 use super::{MAX_MESSAGE, Version};
-use crate::chain::{Address, ChainError};
+use crate::chain::Address;
 
 /// Why a message cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
-    /// A program's address is not one; cannot happen for the constructors of this module.
-    #[error("a program address is malformed: {0}")]
-    Address(#[from] ChainError),
     /// The message would not fit one packet.
     #[error("the message does not fit one packet of {MAX_MESSAGE} bytes")]
     TooLong,
@@ -42,28 +39,24 @@ pub struct Instruction {
 }
 
 impl Instruction {
-    fn new(program: Program, accounts: Vec<Account>, data: Vec<u8>) -> Result<Self, BuildError> {
-        Ok(Self {
-            program: Address::parse(program.base58())?,
+    const fn new(program: Program, accounts: Vec<Account>, data: Vec<u8>) -> Self {
+        Self {
+            program: program.address(),
             accounts,
             data,
-        })
+        }
     }
 
     /// System `Transfer`.
-    ///
-    /// # Errors
-    /// None in practice, see [`BuildError::Address`].
-    pub fn transfer(from: Address, to: Address, lamports: u64) -> Result<Self, BuildError> {
+    #[must_use]
+    pub fn transfer(from: Address, to: Address, lamports: u64) -> Self {
         let data = [&[2, 0, 0, 0], lamports.to_le_bytes().as_slice()].concat();
         Self::new(Program::System, vec![writable(from), writable(to)], data)
     }
 
     /// SPL Token `TransferChecked` between token accounts.
-    ///
-    /// # Errors
-    /// None in practice, see [`BuildError::Address`].
-    pub fn token_transfer(token: &TokenTransfer, amount: u64) -> Result<Self, BuildError> {
+    #[must_use]
+    pub fn token_transfer(token: &TokenTransfer, amount: u64) -> Self {
         let data = [&[12], amount.to_le_bytes().as_slice(), &[token.decimals]].concat();
         let accounts = vec![
             writable(token.from),
@@ -75,18 +68,14 @@ impl Instruction {
     }
 
     /// Memo, version 2, without accounts.
-    ///
-    /// # Errors
-    /// None in practice, see [`BuildError::Address`].
-    pub fn memo(text: &str) -> Result<Self, BuildError> {
+    #[must_use]
+    pub fn memo(text: &str) -> Self {
         Self::new(Program::MemoV2, Vec::new(), text.as_bytes().to_vec())
     }
 
     /// ComputeBudget `SetComputeUnitLimit`.
-    ///
-    /// # Errors
-    /// None in practice, see [`BuildError::Address`].
-    pub fn unit_limit(units: u32) -> Result<Self, BuildError> {
+    #[must_use]
+    pub fn unit_limit(units: u32) -> Self {
         Self::new(
             Program::ComputeBudget,
             Vec::new(),
@@ -95,10 +84,8 @@ impl Instruction {
     }
 
     /// ComputeBudget `SetComputeUnitPrice`, in millionths of a lamport per unit.
-    ///
-    /// # Errors
-    /// None in practice, see [`BuildError::Address`].
-    pub fn unit_price(micro_lamports: u64) -> Result<Self, BuildError> {
+    #[must_use]
+    pub fn unit_price(micro_lamports: u64) -> Self {
         Self::new(
             Program::ComputeBudget,
             Vec::new(),
@@ -139,7 +126,7 @@ const fn readonly(address: Address) -> Account {
 /// A message with one transfer of the native coin.
 ///
 /// # Errors
-/// None in practice, see [`BuildError`].
+/// None in practice, see [`BuildError`]: one transfer always fits.
 pub fn transfer(
     from: Address,
     to: Address,
@@ -149,7 +136,7 @@ pub fn transfer(
 ) -> Result<Vec<u8>, BuildError> {
     message(
         from,
-        &[Instruction::transfer(from, to, lamports)?],
+        &[Instruction::transfer(from, to, lamports)],
         blockhash,
         version,
     )

@@ -33,24 +33,34 @@ impl Program {
         Self::Token2022,
     ];
 
-    /// The program's address, in base58.
-    pub(super) const fn base58(self) -> &'static str {
+    /// The program's address.
+    pub(super) const fn address(self) -> Address {
         match self {
-            Self::ComputeBudget => "ComputeBudget111111111111111111111111111111",
-            Self::MemoV1 => "Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo",
-            Self::MemoV2 => "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXwDLGmfcHr",
-            Self::System => "11111111111111111111111111111111",
-            Self::Token => "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
-            Self::Token2022 => "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
+            Self::ComputeBudget => COMPUTE_BUDGET,
+            Self::MemoV1 => MEMO_V1,
+            Self::MemoV2 => MEMO_V2,
+            Self::System => Address::from_bytes([0; 32]),
+            Self::Token => TOKEN,
+            Self::Token2022 => TOKEN_2022,
         }
     }
 
     fn find(address: &Address) -> Option<Self> {
-        let text = address.to_string();
         Self::ALL
             .into_iter()
-            .find(|program| program.base58() == text)
+            .find(|program| program.address() == *address)
     }
+}
+
+const COMPUTE_BUDGET: Address = known("ComputeBudget111111111111111111111111111111");
+const MEMO_V1: Address = known("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo");
+const MEMO_V2: Address = known("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXwDLGmfcHr");
+const TOKEN: Address = known("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
+const TOKEN_2022: Address = known("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb");
+
+/// An address known at compile time; a wrong text does not compile.
+const fn known(base58: &str) -> Address {
+    Address::from_bytes(bs58::decode(base58.as_bytes()).into_array_const_unwrap())
 }
 
 /// What one instruction asks for.
@@ -277,10 +287,24 @@ mod tests {
     use crate::chain::Address;
 
     #[test]
-    fn program_addresses_are_32_bytes_and_found() {
-        for program in Program::ALL {
-            let address = Address::parse(program.base58()).unwrap();
-            assert_eq!(Program::find(&address), Some(program));
+    fn program_addresses_are_the_published_ones_and_found() {
+        for (program, base58) in [
+            (
+                Program::ComputeBudget,
+                "ComputeBudget111111111111111111111111111111",
+            ),
+            (Program::System, "11111111111111111111111111111111"),
+            (
+                Program::Token,
+                "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+            ),
+        ] {
+            assert_eq!(program.address().to_string(), base58);
+            assert_eq!(
+                Program::find(&Address::parse(base58).unwrap()),
+                Some(program)
+            );
         }
+        assert_eq!(Program::find(&Address::from_bytes([1; 32])), None);
     }
 }

@@ -140,6 +140,21 @@ impl Message {
         Ok(())
     }
 
+    /// Whether exactly these accounts are writable, beside the payer, which always is.
+    pub(super) fn check_access(&self, changed: &BTreeSet<Address>) -> Result<(), Refusal> {
+        let first_readonly = self
+            .accounts
+            .len()
+            .saturating_sub(usize::from(self.readonly_unsigned));
+        let mut accounts = self.accounts.iter().enumerate().skip(1);
+        match accounts
+            .find(|(index, address)| (*index < first_readonly) != changed.contains(address))
+        {
+            None => Ok(()),
+            Some((_, address)) => Err(Refusal::Access { address: *address }),
+        }
+    }
+
     /// Whether each account is the payer or named by some instruction.
     pub(super) fn check_every_account_is_used(&self) -> Result<(), Refusal> {
         let used: BTreeSet<usize> = self
