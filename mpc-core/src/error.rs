@@ -183,6 +183,9 @@ pub enum Rejection {
         /// What arrived.
         kind: Kind,
     },
+    /// Seen before.
+    #[error("this was received before")]
+    Replayed,
     /// The sender is not in the roster.
     #[error("the sender is not in the roster")]
     UnknownSender,
@@ -227,21 +230,36 @@ pub enum Misuse {
         /// How many should hold shares.
         parties: u16,
     },
+    /// A signing request that no key could fulfil.
+    #[error("the signing request is invalid: {0}")]
+    InvalidRequest(&'static str),
     /// A roster that cannot be.
     #[error("the roster is invalid: {0}")]
     InvalidRoster(&'static str),
     /// A set of signers that cannot sign.
     #[error("the set of signers is invalid: {0}")]
     InvalidSigners(&'static str),
+    /// Evidence was asked for where nobody did anything wrong.
+    #[error("there is no fault to prove")]
+    NoFault,
+    /// The package has another commitment for this signer than the one that belongs to the nonces.
+    #[error("the package does not contain the commitment to these nonces")]
+    NonceMismatch,
     /// The caller is not in the roster.
     #[error("this node is not in the roster")]
     NotAMember,
+    /// BIP 341 defines no output key for this internal key and tweak. Use another script tree.
+    #[error("bip341 defines no output key for this tweak")]
+    TweakUndefined,
     /// A key of this purpose cannot be made yet.
     #[error("keys of purpose {purpose} need pair setups, which this version does not build yet")]
     UnsupportedPurpose {
         /// The requested purpose.
         purpose: Purpose,
     },
+    /// Nonces, share and package belong to different keys or epochs.
+    #[error("nonces, share and package are not of one key and epoch")]
+    WrongKey,
     /// A key is asked for something it is not for.
     #[error("the key is for {key}, the request is for {request}")]
     WrongPurpose {

@@ -10,6 +10,7 @@
 
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, MAX_ENVELOPE, Recipient};
+use crate::frost::wire;
 use crate::id::NodeId;
 use crate::roster::Roster;
 use crate::{Fault, Rejection};
@@ -50,6 +51,10 @@ macro_rules! claims {
 claims! {
     /// Two different broadcasts of one sender for one place. Context: empty. Messages: the two.
     Equivocation = 1;
+    /// A signed nonce commitment that is none. Context: empty. Messages: the commitment.
+    FrostCommitment = 16;
+    /// A signature share that its own statement proves wrong. Context: the statement. Messages: the share.
+    FrostShare = 17;
 }
 
 /// A claim with everything needed to check it. Public bytes.
@@ -152,6 +157,8 @@ impl Evidence {
             .collect::<Result<Vec<_>, _>>()?;
         match self.claim {
             Claim::Equivocation => judge_equivocation(&self.context, &messages),
+            Claim::FrostCommitment => wire::judge_commitment(&self.context, &messages),
+            Claim::FrostShare => wire::judge_share(&self.context, &messages),
         }
     }
 }

@@ -385,7 +385,7 @@ fn check_polynomial<G: Group>(points: &PublicPoints<G>, threshold: usize) -> Res
     Ok(())
 }
 
-const fn purpose_code(purpose: Purpose) -> u8 {
+pub(crate) const fn purpose_code(purpose: Purpose) -> u8 {
     match purpose {
         Purpose::Bip340 => 1,
         Purpose::Ecdsa => 2,
@@ -393,7 +393,7 @@ const fn purpose_code(purpose: Purpose) -> u8 {
     }
 }
 
-const fn purpose_from_code(code: u8) -> Result<Purpose, DecodeError> {
+pub(crate) const fn purpose_from_code(code: u8) -> Result<Purpose, DecodeError> {
     match code {
         1 => Ok(Purpose::Bip340),
         2 => Ok(Purpose::Ecdsa),

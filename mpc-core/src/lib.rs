@@ -22,6 +22,7 @@ pub mod codec;
 pub mod envelope;
 mod error;
 pub mod evidence;
+pub mod frost;
 pub mod group;
 pub mod id;
 pub mod identity;

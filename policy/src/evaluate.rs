@@ -84,7 +84,7 @@ pub struct Facts<'a> {
     pub now_ms: u64,
     /// When it first saw this request, Unix milliseconds; `None` if this is the first time.
     pub first_seen_ms: Option<u64>,
-    /// Whether signing is stopped, see `FreezeState`.
+    /// Whether signing is stopped, see [`FreezeState::is_frozen`](crate::governance::FreezeState::is_frozen).
     pub frozen: bool,
     /// What was spent before, the request under decision left out.
     pub ledger: &'a dyn LedgerView,

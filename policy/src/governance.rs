@@ -1,31 +1,19 @@
 //! Who may change the policy, stop signing and resume it.
+//!
+//! Documents form a chain: each names the hash of the one before and carries the next version number. The first is signed by
+//! the people named in the cluster file, every later one by people of the document in force, who sign its hash, its
+//! version, the policy id and the cluster ([`PolicyConsent`](crate::statement::PolicyConsent)).
+//!
+//! A change that provably permits nothing new ([`classify`]) takes the `tighten` clause, every other the `loosen` clause
+//! with its delay. While a loosening waits, a tightening of the document in force takes its place: that is the veto.
 
-use crate::document::{Document, PolicyHash};
+mod classify;
+mod error;
+mod freeze;
+mod install;
+mod quorum;
 
-/// A document whose signatures were found sufficient, and from when on it is in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installed {
-    document: Document,
-    hash: PolicyHash,
-    effective_ms: u64,
-}
-
-impl Installed {
-    /// The document.
-    #[must_use]
-    pub const fn document(&self) -> &Document {
-        &self.document
-    }
-
-    /// The hash of its exact bytes.
-    #[must_use]
-    pub const fn hash(&self) -> &PolicyHash {
-        &self.hash
-    }
-
-    /// It is in force from this instant on, Unix milliseconds.
-    #[must_use]
-    pub const fn effective_ms(&self) -> u64 {
-        self.effective_ms
-    }
-}
+pub use self::classify::{Change, Classification, classify};
+pub use self::error::{FreezeError, GovernanceError};
+pub use self::freeze::{FreezeState, Phase};
+pub use self::install::{Installed, MAX_SIGNATURES, Policies, SignedDocument, install};

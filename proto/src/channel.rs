@@ -7,6 +7,7 @@
 //! | [`dial`] | the dialling end |
 //! | [`event`] | what happens on the channels that somebody should hear of |
 //! | [`identity`] | roles, key pins, serial numbers |
+//! | [`nested`] | the session between two nodes, inside the frames a coordinator relays |
 //! | [`pki`] | a small certificate authority |
 //! | [`reload`] | takes changed files into use |
 pub mod acceptor;
@@ -14,6 +15,7 @@ pub mod config;
 pub mod dial;
 pub mod event;
 pub mod identity;
+pub mod nested;
 pub mod pki;
 mod registry;
 pub mod reload;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod convert;
 pub mod limits;
 pub mod link;
 pub mod settings;

@@ -57,7 +57,11 @@ pub enum FrameError {
 }
 
 fn check(kind: &'static str, size: usize, limit: usize) -> Result<(), FrameError> {
-    if size <= limit { Ok(()) } else { Err(FrameError::TooLarge { kind, size, limit }) }
+    if size <= limit {
+        Ok(())
+    } else {
+        Err(FrameError::TooLarge { kind, size, limit })
+    }
 }
 
 /// Holds a node's frame to the limit of its kind.

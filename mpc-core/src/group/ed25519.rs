@@ -83,6 +83,14 @@ impl Curve for Ed25519 {
         }
     }
 
+    fn point_encode_pair(points: &[EdwardsPoint; 2], out: &mut [[u8; MAX_POINT_LEN]; 2]) {
+        for (out, encoded) in out.iter_mut().zip(EdwardsPoint::compress_batch(points)) {
+            if let Some(out) = out.first_chunk_mut() {
+                *out = encoded.to_bytes();
+            }
+        }
+    }
+
     fn point_is_identity(point: &EdwardsPoint) -> bool {
         point.is_identity()
     }

@@ -5,7 +5,7 @@ use k256::elliptic_curve::ops::{LinearCombination, MulByGeneratorVartime, Reduce
 use k256::elliptic_curve::point::{AffineCoordinates, DecompressPoint};
 use k256::elliptic_curve::sec1::ToSec1Point;
 use k256::elliptic_curve::subtle::Choice;
-use k256::elliptic_curve::{Field, Generate, Group as _};
+use k256::elliptic_curve::{BatchNormalize, Field, Generate, Group as _};
 use k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar as KScalar, WideBytes};
 use rand_core::CryptoRng;
 
@@ -85,11 +85,12 @@ impl Curve for Secp256k1 {
     }
 
     fn point_encode(point: &ProjectivePoint, out: &mut [u8; MAX_POINT_LEN]) {
-        // SEC1 writes the identity as a single zero byte; the rest of `out` is zero already.
-        let encoded = point.to_affine().to_sec1_point(true);
-        if let Some(out) = out.get_mut(..encoded.as_bytes().len()) {
-            out.copy_from_slice(encoded.as_bytes());
-        }
+        write(&point.to_affine(), out);
+    }
+
+    fn point_encode_pair(points: &[ProjectivePoint; 2], out: &mut [[u8; MAX_POINT_LEN]; 2]) {
+        let points = ProjectivePoint::batch_normalize(points);
+        points.iter().zip(out).for_each(|(point, out)| write(point, out));
     }
 
     fn point_is_identity(point: &ProjectivePoint) -> bool {
@@ -122,6 +123,14 @@ impl Curve for Secp256k1 {
             .map(|(scalar, point)| (point.0, scalar.0))
             .collect();
         ProjectivePoint::lincomb_vartime(terms.as_slice())
+    }
+}
+
+fn write(point: &AffinePoint, out: &mut [u8; MAX_POINT_LEN]) {
+    // SEC1 writes the identity as a single zero byte; the rest of `out` is zero already.
+    let encoded = point.to_sec1_point(true);
+    if let Some(out) = out.get_mut(..encoded.as_bytes().len()) {
+        out.copy_from_slice(encoded.as_bytes());
     }
 }
 

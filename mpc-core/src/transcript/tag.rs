@@ -44,6 +44,10 @@ tags! {
     ECHO = "echo";
     /// Signed value of an envelope.
     ENV = "env";
+    /// Session of a published nonce commitment.
+    FROST_COMMITMENT = "frost/com";
+    /// Session of a signature share: everything that the share answers to.
+    FROST_SHARE = "frost/z";
     /// Name of a key.
     KEY = "key";
     /// Name of a node.

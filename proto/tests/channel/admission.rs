@@ -11,6 +11,9 @@ async fn every_member_role_is_admitted_and_named() {
         let (files, issued) = pki.member("member", role);
         assert_eq!(server.ask(files).await, Ok(role.to_string()));
         let peer = server.seen.lock().unwrap().pop().unwrap();
-        assert_eq!((peer.role, peer.pin, peer.serial), (role, issued.leaf.pin, issued.leaf.serial));
+        assert_eq!(
+            (peer.role, peer.pin, peer.serial),
+            (role, issued.leaf.pin, issued.leaf.serial)
+        );
     }
 }

@@ -30,7 +30,10 @@ pub(crate) fn cluster() -> ClusterId {
 }
 
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 pub(crate) fn month() -> Validity {
@@ -70,7 +73,11 @@ impl Pki {
 
     /// Issues a certificate of this authority and writes it under `name`.
     pub(crate) fn member(&self, name: &str, role: Role) -> (Files, Issued) {
-        let names: &[&str] = if role == Role::Coordinator { &[SERVER_NAME] } else { &[] };
+        let names: &[&str] = if role == Role::Coordinator {
+            &[SERVER_NAME]
+        } else {
+            &[]
+        };
         let issued = self.ca.issue(role, names, month()).unwrap();
         (self.files(name, &issued), issued)
     }
@@ -139,19 +146,32 @@ impl Server {
                     .max_decoding_message_size(limits::REQUEST),
             );
         let task = tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
-        Self { addr, pin, monitor, seen, task }
+        Self {
+            addr,
+            pin,
+            monitor,
+            seen,
+            task,
+        }
     }
 
     pub(crate) fn target(&self, files: Files) -> Target {
-        let mut target =
-            Target::new(files, cluster(), &self.addr.to_string(), SERVER_NAME, vec![self.pin]);
+        let mut target = Target::new(
+            files,
+            cluster(),
+            &self.addr.to_string(),
+            SERVER_NAME,
+            vec![self.pin],
+        );
         target.poll = Duration::from_millis(100);
         target
     }
 
     /// Connects as the holder of `files` and asks one question.
     pub(crate) async fn ask(&self, files: Files) -> Result<String, String> {
-        let channel = dial::connect(self.target(files)).await.map_err(|e| e.to_string())?;
+        let channel = dial::connect(self.target(files))
+            .await
+            .map_err(|e| e.to_string())?;
         ask(channel).await
     }
 }
@@ -159,7 +179,12 @@ impl Server {
 /// Asks which role the server sees.
 pub(crate) async fn ask(channel: Channel) -> Result<String, String> {
     let mut client = v1::quorate_client::QuorateClient::new(channel);
-    match timeout(Duration::from_secs(10), client.get_cluster(v1::ClusterQuery {})).await {
+    match timeout(
+        Duration::from_secs(10),
+        client.get_cluster(v1::ClusterQuery {}),
+    )
+    .await
+    {
         Ok(Ok(answer)) => Ok(answer.into_inner().cluster_id),
         Ok(Err(status)) => Err(format!("{status:?}")),
         Err(_) => Err("no answer in 10 s".to_owned()),
@@ -178,7 +203,9 @@ pub(crate) async fn event<T>(
             }
         }
     };
-    timeout(Duration::from_secs(10), wait).await.expect("the event came")
+    timeout(Duration::from_secs(10), wait)
+        .await
+        .expect("the event came")
 }
 
 /// Waits for the next refused connection and says why.
@@ -221,7 +248,11 @@ impl NodeLink for Service {
                 }
                 _ => None,
             };
-            Ok(v1::CoordinatorFrame { version: frame.version, call_id: frame.call_id, body })
+            Ok(v1::CoordinatorFrame {
+                version: frame.version,
+                call_id: frame.call_id,
+                body,
+            })
         });
         Ok(Response::new(Box::pin(back)))
     }
@@ -243,42 +274,81 @@ impl Quorate for Service {
         let peer = peer.ok_or_else(|| Status::internal("no peer"))?;
         let cluster_id = peer.role.to_string();
         self.seen.lock().unwrap().push(peer);
-        Ok(Response::new(v1::ClusterInfo { cluster_id, ..Default::default() }))
+        Ok(Response::new(v1::ClusterInfo {
+            cluster_id,
+            ..Default::default()
+        }))
     }
 
-    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         let signed_intent = request.into_inner().signed_intent;
-        Ok(Response::new(v1::RequestStatus { signed_intent, ..Default::default() }))
+        Ok(Response::new(v1::RequestStatus {
+            signed_intent,
+            ..Default::default()
+        }))
     }
 
-    async fn get_request(&self, _: Request<v1::RequestQuery>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn get_request(
+        &self,
+        _: Request<v1::RequestQuery>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         no()
     }
-    async fn watch_request(&self, _: Request<v1::RequestQuery>) -> Result<Response<Self::WatchRequestStream>, Status> {
+    async fn watch_request(
+        &self,
+        _: Request<v1::RequestQuery>,
+    ) -> Result<Response<Self::WatchRequestStream>, Status> {
         no()
     }
-    async fn list_requests(&self, _: Request<v1::ListRequestsQuery>) -> Result<Response<v1::RequestList>, Status> {
+    async fn list_requests(
+        &self,
+        _: Request<v1::ListRequestsQuery>,
+    ) -> Result<Response<v1::RequestList>, Status> {
         no()
     }
-    async fn cancel(&self, _: Request<v1::CancelRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn cancel(
+        &self,
+        _: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         no()
     }
-    async fn approve(&self, _: Request<v1::ApproveRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn approve(
+        &self,
+        _: Request<v1::ApproveRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         no()
     }
-    async fn explain(&self, _: Request<v1::SubmitRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn explain(
+        &self,
+        _: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         no()
     }
-    async fn list_wallets(&self, _: Request<v1::ListWalletsQuery>) -> Result<Response<v1::WalletList>, Status> {
+    async fn list_wallets(
+        &self,
+        _: Request<v1::ListWalletsQuery>,
+    ) -> Result<Response<v1::WalletList>, Status> {
         no()
     }
-    async fn get_policy(&self, _: Request<v1::PolicyQuery>) -> Result<Response<v1::PolicyInfo>, Status> {
+    async fn get_policy(
+        &self,
+        _: Request<v1::PolicyQuery>,
+    ) -> Result<Response<v1::PolicyInfo>, Status> {
         no()
     }
-    async fn freeze(&self, _: Request<v1::OrderRequest>) -> Result<Response<v1::FreezeState>, Status> {
+    async fn freeze(
+        &self,
+        _: Request<v1::OrderRequest>,
+    ) -> Result<Response<v1::FreezeState>, Status> {
         no()
     }
-    async fn unfreeze(&self, _: Request<v1::OrderRequest>) -> Result<Response<v1::FreezeState>, Status> {
+    async fn unfreeze(
+        &self,
+        _: Request<v1::OrderRequest>,
+    ) -> Result<Response<v1::FreezeState>, Status> {
         no()
     }
 }
