@@ -6,7 +6,7 @@
 //! | [`output`] | replies, notes, progress |
 //! | [`fail`] | failures and exit codes |
 //! | [`layout`], [`init`] | a cluster's files, and how they are made |
-//! | [`local`] | child processes of this binary |
+//! | [`local`] | a cluster as child processes of this binary |
 //! | [`sample`] | the policy documents that this program writes |
 //! | [`people`] | key files, statements, `ssh-keygen` |
 //! | [`demo`] | the demonstration |

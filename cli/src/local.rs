@@ -75,6 +75,17 @@ impl LocalCluster {
         })
     }
 
+    /// Lifts the coordinator's limits per client out of the way of a measurement.
+    ///
+    /// # Errors
+    /// Its configuration cannot be written.
+    pub fn allow_load(&self) -> Result<(), Fail> {
+        let path = self.layout().coordinator_config();
+        let mut text = std::fs::read_to_string(&path).map_err(|e| Fail::read(&path, &e))?;
+        text.push_str("\n[limits]\nrequests_per_second = 100000\nburst = 100000\nlive_requests = 1000000\n");
+        std::fs::write(&path, text).map_err(|e| Fail::write(&path, &e))
+    }
+
     /// What was written.
     #[must_use]
     pub const fn made(&self) -> &Made {
@@ -280,6 +291,12 @@ impl LocalCluster {
     pub fn sign(&self, person: &str, statement: &Statement) -> Result<SignedStatement, Fail> {
         let key = people::read_key(&self.layout().person_key(person))?;
         SignedStatement::sign(statement, &key).map_err(Fail::failed)
+    }
+
+    /// The process ids of the services that run.
+    #[must_use]
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.nodes.values().chain(&self.coordinator).map(Process::id).collect()
     }
 
     /// Lets every service run on after this process.

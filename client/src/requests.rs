@@ -192,6 +192,14 @@ impl Client {
         ))
     }
 
+    /// The signature in a status at hand, verified here.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub async fn accept(&self, status: Status) -> Result<Released, Error> {
+        self.released(status.id, status).await
+    }
+
     async fn released(&self, id: RequestId, status: Status) -> Result<Released, Error> {
         if let Some(obstacle) = status.obstacle() {
             return Err(obstacle);
