@@ -146,14 +146,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  quorate check-config node-1/node.toml")]
     CheckConfig(CheckConfigArgs),
     /// Print a completion script for a shell
-    #[command(
-        after_help = "Examples:\n  quorate completion bash > /etc/bash_completion.d/quorate"
-    )]
+    #[command(after_help = "Examples:\n  quorate completion bash > /etc/bash_completion.d/quorate")]
     Completion(CompletionArgs),
     /// Print the help of a verb, or a topic: exit-codes
-    #[command(
-        after_help = "Examples:\n  quorate help exit-codes\n  quorate help policy sign"
-    )]
+    #[command(after_help = "Examples:\n  quorate help exit-codes\n  quorate help policy sign")]
     Help(HelpArgs),
 }
 

@@ -102,8 +102,14 @@ async fn local(cluster: &mut LocalCluster, args: &BenchArgs) -> Result<Load, Fai
 async fn remote(client: Client, args: &BenchArgs) -> Result<Load, Fail> {
     let missing = |what: &str| Fail::new(Exit::Usage, format_args!("{what} is missing"));
     let wallet = args.wallet.as_deref().ok_or_else(|| missing("--wallet"))?;
-    let initiator = args.initiator.as_deref().ok_or_else(|| missing("--initiator"))?;
-    let key = args.initiator_key.as_deref().ok_or_else(|| missing("--initiator-key"))?;
+    let initiator = args
+        .initiator
+        .as_deref()
+        .ok_or_else(|| missing("--initiator"))?;
+    let key = args
+        .initiator_key
+        .as_deref()
+        .ok_or_else(|| missing("--initiator-key"))?;
     let to = args.to.as_deref().ok_or_else(|| missing("--to"))?;
     let key = people::read_key(key)?;
     Load::new(client, wallet, initiator, key, address("--to", to)?, args).await
@@ -173,7 +179,10 @@ impl Load {
 
     async fn one(&self, number: u64) -> Result<BTreeMap<String, u64>, Fail> {
         let mut blockhash = [0_u8; 32];
-        for (place, byte) in blockhash.iter_mut().zip(self.run.iter().chain(&number.to_be_bytes())) {
+        for (place, byte) in blockhash
+            .iter_mut()
+            .zip(self.run.iter().chain(&number.to_be_bytes()))
+        {
             *place = *byte;
         }
         let raw = transfer(self.from, self.to, 1, blockhash)?;
@@ -190,7 +199,10 @@ impl Load {
         let mut parts = end.status().timings_us.clone();
         let whole = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let served = parts.get("total").copied().unwrap_or_default();
-        parts.insert("transport and queues".to_owned(), whole.saturating_sub(served));
+        parts.insert(
+            "transport and queues".to_owned(),
+            whole.saturating_sub(served),
+        );
         Ok(parts)
     }
 }
@@ -243,7 +255,9 @@ fn told(args: &BenchArgs, mut all: Seen, elapsed: Duration) -> Reply {
     }
     let mut parts = serde_json::Map::new();
     for (part, (sum, count)) in &all.parts_us {
-        let mean = milliseconds(Duration::from_micros(sum.checked_div(*count).unwrap_or_default()));
+        let mean = milliseconds(Duration::from_micros(
+            sum.checked_div(*count).unwrap_or_default(),
+        ));
         human.push_str(&format!("  {part:<22} {mean:>9.2} ms\n"));
         parts.insert(part.clone(), json!(mean));
     }
@@ -256,21 +270,31 @@ fn told(args: &BenchArgs, mut all: Seen, elapsed: Duration) -> Reply {
         "latency_ms": {"p50": p50, "p90": p90, "p99": p99, "max": max},
         "mean_ms": parts, "errors": all.errors,
     });
-    let exit = if signed == 0 || failed > 0 { Exit::CheckFailed } else { Exit::Done };
+    let exit = if signed == 0 || failed > 0 {
+        Exit::CheckFailed
+    } else {
+        Exit::Done
+    };
     Reply::new(human, json).exit(exit)
 }
 
 /// The smallest latency that this many percent of the requests did not exceed (nearest rank).
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = sorted.len().saturating_mul(percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of requests is far below 2^52"
+)]
 fn rate(count: usize, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
 }

@@ -29,7 +29,10 @@ pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
     report.check(
         "cluster-init",
         true,
-        format!("certificates, sealed stores, roster written to {}", place.dir().display()),
+        format!(
+            "certificates, sealed stores, roster written to {}",
+            place.dir().display()
+        ),
     );
     let end = story::tell(&mut cluster, &mut report).await;
     let (nodes, threshold) = (
@@ -39,13 +42,24 @@ pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
     if args.keep_running && end.is_ok() {
         let dir = place.keep();
         report.title("The cluster keeps running:");
-        report.say(&format!("quorate cluster status --cluster {}/cluster.toml", dir.display()));
-        report.say(&format!("logs: {}/node-*/log {}/coordinator/log", dir.display(), dir.display()));
-        let ids: Vec<String> = cluster.process_ids().iter().map(ToString::to_string).collect();
+        report.say(&format!(
+            "quorate cluster status --cluster {}/cluster.toml",
+            dir.display()
+        ));
+        report.say(&format!(
+            "logs: {}/node-*/log {}/coordinator/log",
+            dir.display(),
+            dir.display()
+        ));
+        let ids: Vec<String> = cluster
+            .process_ids()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         report.say(&format!("stop it: kill {}", ids.join(" ")));
         cluster.release();
     }
-    Ok(report.finish(nodes, threshold, end))
+    Ok(report.finish(nodes, threshold, &end))
 }
 
 /// Where the demonstration's files are: a directory that was asked for, or one that goes away with it.

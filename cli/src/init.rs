@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -52,11 +52,18 @@ impl Made {
             "cluster {} of {nodes} nodes, {} of which must sign, is in {dir}\n\nstart it:\n",
             self.cluster.cluster_id, self.cluster.threshold
         );
-        human.push_str(&format!("  quorate coordinator run --config {dir}/coordinator/coordinator.toml\n"));
+        human.push_str(&format!(
+            "  quorate coordinator run --config {dir}/coordinator/coordinator.toml\n"
+        ));
         for node in &self.cluster.nodes {
-            human.push_str(&format!("  quorate node run --config {dir}/node-{}/node.toml\n", node.index));
+            human.push_str(&format!(
+                "  quorate node run --config {dir}/node-{}/node.toml\n",
+                node.index
+            ));
         }
-        human.push_str(&format!("\nthen:\n  quorate key create hot --cluster {dir}/cluster.toml\n"));
+        human.push_str(&format!(
+            "\nthen:\n  quorate key create hot --cluster {dir}/cluster.toml\n"
+        ));
         human.push_str(&format!("  $EDITOR {dir}/policy.toml\n"));
         let people: Vec<&str> = self.sample.people.iter().map(|p| p.id.as_str()).collect();
         let json = json!({
@@ -85,7 +92,11 @@ pub fn run(args: &ClusterInitArgs) -> Result<Made, Fail> {
     if usize::from(args.genesis_min) > people.len() || args.genesis_min == 0 {
         return Err(Fail::new(
             Exit::Usage,
-            format_args!("{} of {} people cannot sign", args.genesis_min, people.len()),
+            format_args!(
+                "{} of {} people cannot sign",
+                args.genesis_min,
+                people.len()
+            ),
         )
         .hint("--genesis-min is between 1 and the number of people"));
     }
@@ -113,7 +124,11 @@ pub fn run(args: &ClusterInitArgs) -> Result<Made, Fail> {
     let mut governors = Vec::new();
     new_dir(&layout.people())?;
     for name in people {
-        let key = CredentialKey::Ed25519(new_key(&layout.person_key(name.as_str()))?.verifying_key().to_bytes());
+        let key = CredentialKey::Ed25519(
+            new_key(&layout.person_key(name.as_str()))?
+                .verifying_key()
+                .to_bytes(),
+        );
         governors.push(Governor {
             person: name.clone(),
             credential: CredentialId::parse(sample::CREDENTIAL).map_err(Fail::failed)?,
@@ -161,10 +176,17 @@ pub fn run(args: &ClusterInitArgs) -> Result<Made, Fail> {
 
 fn names(args: &ClusterInitArgs) -> Result<Vec<PersonId>, Fail> {
     let usual = ["alice", "bob", "carol"].map(str::to_owned);
-    let names = if args.people.is_empty() { &usual[..] } else { &args.people };
+    let names = if args.people.is_empty() {
+        &usual[..]
+    } else {
+        &args.people
+    };
     let mut parsed = names
         .iter()
-        .map(|name| PersonId::parse(name).map_err(|e| Fail::new(Exit::Usage, format_args!("--person {name}: {e}"))))
+        .map(|name| {
+            PersonId::parse(name)
+                .map_err(|e| Fail::new(Exit::Usage, format_args!("--person {name}: {e}")))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     parsed.sort();
     let count = parsed.len();
@@ -180,15 +202,18 @@ fn new_dir(dir: &Path) -> Result<(), Fail> {
     fs::create_dir_all(dir).map_err(|e| Fail::write(dir, &e))?;
     let mut entries = fs::read_dir(dir).map_err(|e| Fail::read(dir, &e))?;
     if entries.next().is_some() {
-        return Err(Fail::invalid(format_args!("{} is not empty", dir.display()))
-            .hint("nothing is ever overwritten; choose another directory"));
+        return Err(
+            Fail::invalid(format_args!("{} is not empty", dir.display()))
+                .hint("nothing is ever overwritten; choose another directory"),
+        );
     }
     Ok(())
 }
 
 fn fresh_cluster_id() -> Result<ClusterId, Fail> {
     let mut random = [0_u8; 5];
-    getrandom::fill(&mut random).map_err(|e| Fail::failed(format_args!("no randomness from this machine: {e}")))?;
+    getrandom::fill(&mut random)
+        .map_err(|e| Fail::failed(format_args!("no randomness from this machine: {e}")))?;
     ClusterId::parse(&format!("c-{}", hex::encode(random))).map_err(Fail::failed)
 }
 
@@ -208,7 +233,12 @@ fn write_authority(layout: &Layout, authority: &Authority, validity: Validity) -
     write(&dir.join("crl.pem"), &crl)
 }
 
-fn issue(authority: &Authority, role: Role, names: &[&str], validity: Validity) -> Result<Issued, Fail> {
+fn issue(
+    authority: &Authority,
+    role: Role,
+    names: &[&str],
+    validity: Validity,
+) -> Result<Issued, Fail> {
     authority.issue(role, names, validity).map_err(Fail::failed)
 }
 
@@ -270,10 +300,9 @@ fn coordinator(
     Ok(*issued.leaf.pin.as_bytes())
 }
 
-const TLS: &str =
-    "[tls]\nca = \"../ca/ca.pem\"\ncrl = \"../ca/crl.pem\"\ncert = \"tls.pem\"\nkey = \"tls.key\"\n";
+const TLS: &str = "[tls]\nca = \"../ca/ca.pem\"\ncrl = \"../ca/crl.pem\"\ncert = \"tls.pem\"\nkey = \"tls.key\"\n";
 
-fn new_key(path: &PathBuf) -> Result<SigningKey, Fail> {
+fn new_key(path: &Path) -> Result<SigningKey, Fail> {
     let key = generate_key()?;
     write_key(path, &key)?;
     Ok(key)

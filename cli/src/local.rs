@@ -82,7 +82,9 @@ impl LocalCluster {
     pub fn allow_load(&self) -> Result<(), Fail> {
         let path = self.layout().coordinator_config();
         let mut text = std::fs::read_to_string(&path).map_err(|e| Fail::read(&path, &e))?;
-        text.push_str("\n[limits]\nrequests_per_second = 100000\nburst = 100000\nlive_requests = 1000000\n");
+        text.push_str(
+            "\n[limits]\nrequests_per_second = 100000\nburst = 100000\nlive_requests = 1000000\n",
+        );
         std::fs::write(&path, text).map_err(|e| Fail::write(&path, &e))
     }
 
@@ -212,9 +214,15 @@ impl LocalCluster {
         }
         Err(Fail::new(
             Exit::Unavailable,
-            format_args!("the cluster is not complete after {} s: {last}", PATIENCE.as_secs()),
+            format_args!(
+                "the cluster is not complete after {} s: {last}",
+                PATIENCE.as_secs()
+            ),
         )
-        .hint(format_args!("read the logs under {}", self.layout().root().display())))
+        .hint(format_args!(
+            "read the logs under {}",
+            self.layout().root().display()
+        )))
     }
 
     /// Fails if a service that was started has stopped.
@@ -276,12 +284,19 @@ impl LocalCluster {
         }
         let until = deadline(PATIENCE)?;
         while Instant::now() < until {
-            if client.policy(0).await.is_ok_and(|p| p.hash[..] == hash.as_bytes()[..]) {
+            if client
+                .policy(0)
+                .await
+                .is_ok_and(|p| p.hash[..] == hash.as_bytes()[..])
+            {
                 return Ok(hash);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Err(Fail::new(Exit::Unavailable, "the policy was installed and does not come into force"))
+        Err(Fail::new(
+            Exit::Unavailable,
+            "the policy was installed and does not come into force",
+        ))
     }
 
     /// Signs a statement with a sample person's key.
@@ -296,7 +311,11 @@ impl LocalCluster {
     /// The process ids of the services that run.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
-        self.nodes.values().chain(&self.coordinator).map(Process::id).collect()
+        self.nodes
+            .values()
+            .chain(&self.coordinator)
+            .map(Process::id)
+            .collect()
     }
 
     /// Lets every service run on after this process.
@@ -323,7 +342,10 @@ impl Key {
     fn new(name: &str, end: &v1::DkgProgress) -> Result<Self, Fail> {
         let bytes = |what: &str, bytes: &[u8]| {
             <[u8; 32]>::try_from(bytes).map_err(|_| {
-                Fail::new(Exit::Security, format_args!("the {what} has {} bytes", bytes.len()))
+                Fail::new(
+                    Exit::Security,
+                    format_args!("the {what} has {} bytes", bytes.len()),
+                )
             })
         };
         Ok(Self {

@@ -107,7 +107,7 @@ pub fn common(cluster: &str, person: &str, credential: &str) -> Result<Common, F
 #[derive(Debug)]
 pub enum Signing {
     /// It is signed.
-    Done(SignedStatement),
+    Done(Box<SignedStatement>),
     /// Its body was written for `ssh-keygen` to sign.
     Written,
 }
@@ -128,16 +128,15 @@ pub fn sign(
         (Some(key), None, None) => {
             let key = read_key(key)?;
             let signed = SignedStatement::sign(&fresh()?, &key).map_err(Fail::invalid)?;
-            Ok(Signing::Done(signed))
+            Ok(Signing::Done(Box::new(signed)))
         }
         (None, Some(body), None) => {
             verbs::write_new(body, &fresh()?.render())?;
             Ok(Signing::Written)
         }
         (None, Some(body), Some(signature)) => {
-            let pem = String::from_utf8(verbs::read(signature)?).map_err(|_| {
-                Fail::invalid(format_args!("{} is not text", signature.display()))
-            })?;
+            let pem = String::from_utf8(verbs::read(signature)?)
+                .map_err(|_| Fail::invalid(format_args!("{} is not text", signature.display())))?;
             let signed = SignedStatement::new(verbs::read(body)?, Signature::Ssh(pem))
                 .map_err(|e| Fail::invalid(format_args!("{}: {e}", body.display())))?;
             if signed.person() != args.person || signed.credential() != args.credential {
@@ -149,13 +148,10 @@ pub fn sign(
                 )));
             }
             check(signed.statement())?;
-            Ok(Signing::Done(signed))
+            Ok(Signing::Done(Box::new(signed)))
         }
-        _ => Err(Fail::new(
-            crate::fail::Exit::Usage,
-            "nothing to sign with",
-        )
-        .hint("give --key FILE, or --ssh-body FILE, or both --ssh-body and --ssh-signature")),
+        _ => Err(Fail::new(crate::fail::Exit::Usage, "nothing to sign with")
+            .hint("give --key FILE, or --ssh-body FILE, or both --ssh-body and --ssh-signature")),
     }
 }
 
@@ -192,6 +188,9 @@ mod tests {
 
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("chmod");
         let refused = read_key(&path).expect_err("open to others");
-        assert!(refused.message.contains("can be read by others"), "{refused}");
+        assert!(
+            refused.message.contains("can be read by others"),
+            "{refused}"
+        );
     }
 }

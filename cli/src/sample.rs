@@ -69,24 +69,53 @@ impl Sample {
     }
 
     fn write(&self, to: &mut String) -> std::fmt::Result {
-        writeln!(to, "# Who may move what. Everything that no rule allows is refused.")?;
+        writeln!(
+            to,
+            "# Who may move what. Everything that no rule allows is refused."
+        )?;
         writeln!(to, "schema = 1\npolicy_id = \"{GROUP}\"\nversion = 1")?;
         writeln!(to, "cluster_id = \"{}\"", self.cluster)?;
-        writeln!(to, "not_before = \"{}\"\n", time::format_utc(self.not_before_ms))?;
+        writeln!(
+            to,
+            "not_before = \"{}\"\n",
+            time::format_utc(self.not_before_ms)
+        )?;
         let quorum = |min| format!("quorum = [{{ group = \"{GROUP}\", min = {min} }}]");
         writeln!(to, "[governance]")?;
         writeln!(to, "tighten = {{ {} }}", quorum(1))?;
-        writeln!(to, "loosen = {{ {}, delay = \"{}\" }}", quorum(self.quorum), self.loosen_delay)?;
+        writeln!(
+            to,
+            "loosen = {{ {}, delay = \"{}\" }}",
+            quorum(self.quorum),
+            self.loosen_delay
+        )?;
         writeln!(to, "freeze = {{ any_of = [\"{GROUP}\"] }}")?;
-        writeln!(to, "unfreeze = {{ {}, delay = \"{}\" }}", quorum(self.quorum), self.unfreeze_delay)?;
+        writeln!(
+            to,
+            "unfreeze = {{ {}, delay = \"{}\" }}",
+            quorum(self.quorum),
+            self.unfreeze_delay
+        )?;
         for person in &self.people {
-            writeln!(to, "\n[[person]]\nid = \"{}\"\ngroups = [\"{GROUP}\"]", person.id)?;
+            writeln!(
+                to,
+                "\n[[person]]\nid = \"{}\"\ngroups = [\"{GROUP}\"]",
+                person.id
+            )?;
             for (id, key) in &person.credentials {
                 writeln!(to, "[[person.credential]]\nid = \"{id}\"")?;
-                writeln!(to, "kind = \"{}\"\nkey = \"{}\"", key.kind(), key.material())?;
+                writeln!(
+                    to,
+                    "kind = \"{}\"\nkey = \"{}\"",
+                    key.kind(),
+                    key.material()
+                )?;
             }
         }
-        writeln!(to, "\n[[machine]]\nid = \"{INITIATOR}\"\ngroups = [\"services\"]")?;
+        writeln!(
+            to,
+            "\n[[machine]]\nid = \"{INITIATOR}\"\ngroups = [\"services\"]"
+        )?;
         writeln!(to, "key = \"{}\"", hex::encode(self.initiator))?;
         for wallet in &self.wallets {
             wallet.write(self.not_before_ms, to)?;
@@ -100,12 +129,28 @@ impl Sample {
 
 impl SampleWallet {
     fn write(&self, added_ms: u64, to: &mut String) -> std::fmt::Result {
-        let Self { id, daily, large, lock, .. } = self;
+        let Self {
+            id,
+            daily,
+            large,
+            lock,
+            ..
+        } = self;
         let added = time::format_utc(added_ms);
-        writeln!(to, "\n[[wallet]]\nid = \"{id}\"\nkey_id = \"{}\"", hex::encode(self.key_id))?;
-        writeln!(to, "chain = \"solana:localnet\"\nkinds = [\"transfer\"]\nmax_fee = \"1000000\"")?;
+        writeln!(
+            to,
+            "\n[[wallet]]\nid = \"{id}\"\nkey_id = \"{}\"",
+            hex::encode(self.key_id)
+        )?;
+        writeln!(
+            to,
+            "chain = \"solana:localnet\"\nkinds = [\"transfer\"]\nmax_fee = \"1000000\""
+        )?;
         for (label, address) in &self.addresses {
-            writeln!(to, "\n[[address]]\nlabel = \"{label}\"\nchain = \"solana:localnet\"")?;
+            writeln!(
+                to,
+                "\n[[address]]\nlabel = \"{label}\"\nchain = \"solana:localnet\""
+            )?;
             writeln!(to, "to = \"{address}\"\nassets = [\"native\"]")?;
             writeln!(to, "added = \"{added}\"\nusable_after = \"{added}\"")?;
         }
@@ -123,7 +168,10 @@ impl SampleWallet {
             to,
             "match = {{ wallet = \"{id}\", to = \"allowlist\", asset = \"native\", amount_over = \"{large}\" }}"
         )?;
-        writeln!(to, "require = [{{ group = \"{GROUP}\", min = 2, exclude = \"initiator\" }}]")?;
+        writeln!(
+            to,
+            "require = [{{ group = \"{GROUP}\", min = 2, exclude = \"initiator\" }}]"
+        )?;
         writeln!(to, "delay = \"{lock}\"\nexpires = \"24h\"")
     }
 }
@@ -183,7 +231,10 @@ mod tests {
             unfreeze_delay: "0s".to_owned(),
             quorum: 2,
             people,
-            initiator: crate::people::generate_key().expect("randomness").verifying_key().to_bytes(),
+            initiator: crate::people::generate_key()
+                .expect("randomness")
+                .verifying_key()
+                .to_bytes(),
             wallets,
         }
     }

@@ -88,7 +88,9 @@ impl From<Error> for Fail {
             Error::Fix(Fix::Ended { .. }) => Exit::Ended,
             Error::Fix(Fix::NotAuthorised { .. }) => Exit::NotAuthorised,
             Error::Fix(_) => Exit::Invalid,
-            Error::Retry(Retry::Deadline { .. } | Retry::Unavailable { .. } | _) => Exit::Unavailable,
+            Error::Retry(Retry::Deadline { .. } | Retry::Unavailable { .. } | _) => {
+                Exit::Unavailable
+            }
             Error::Stop(_) => Exit::Security,
             _ => Exit::Failed,
         };

@@ -7,7 +7,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// Who may use whom (docs/architecture, section 2). Everything absent is forbidden.
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let base = ["mpc-core", "policy", "proto"];
-    let all = ["mpc-core", "policy", "proto", "signer-node", "coordinator", "client"];
+    let all = [
+        "mpc-core",
+        "policy",
+        "proto",
+        "signer-node",
+        "coordinator",
+        "client",
+    ];
     BTreeMap::from([
         ("mpc-core", BTreeSet::new()),
         ("policy", BTreeSet::new()),
@@ -52,5 +59,8 @@ fn crates_depend_only_along_the_arrows() {
         }
     }
     assert!(seen >= 10, "the arrows were really read: {seen}");
-    assert!(forbidden.is_empty(), "arrows against the architecture: {forbidden:?}");
+    assert!(
+        forbidden.is_empty(),
+        "arrows against the architecture: {forbidden:?}"
+    );
 }

@@ -47,14 +47,31 @@ fn every_example_parses() {
     use clap::Parser as _;
     let mut examples = Vec::new();
     fn collect(command: &clap::Command, to: &mut Vec<String>) {
-        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        to.extend(after.lines().map(str::trim).filter(|l| l.starts_with("quorate ")).map(str::to_owned));
+        let after = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        to.extend(
+            after
+                .lines()
+                .map(str::trim)
+                .filter(|l| l.starts_with("quorate "))
+                .map(str::to_owned),
+        );
         command.get_subcommands().for_each(|sub| collect(sub, to));
     }
     collect(&Cli::command(), &mut examples);
-    assert!(examples.len() > 30, "examples were found: {}", examples.len());
+    assert!(
+        examples.len() > 30,
+        "examples were found: {}",
+        examples.len()
+    );
     for example in examples {
-        let words = example.split('>').next().unwrap_or_default().split_whitespace();
+        let words = example
+            .split('>')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
         if let Err(error) = Cli::try_parse_from(words) {
             panic!("`{example}`: {error}");
         }

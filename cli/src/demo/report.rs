@@ -97,7 +97,10 @@ impl Report {
             .iter()
             .map(|(part, us)| (part.clone(), milliseconds(*us)))
             .collect();
-        timings_ms.insert("client".to_owned(), started.elapsed().as_secs_f64() * 1000.0);
+        timings_ms.insert(
+            "client".to_owned(),
+            started.elapsed().as_secs_f64() * 1000.0,
+        );
         self.requests.push(Request {
             name: name.to_owned(),
             chain: CHAIN,
@@ -112,8 +115,18 @@ impl Report {
     }
 
     /// A request that was not signed, and why.
-    pub fn refused(&mut self, name: &str, unsigned_tx: &[u8], prepared: &Prepared, why: &str, started: Instant) {
-        let timings_ms = BTreeMap::from([("client".to_owned(), started.elapsed().as_secs_f64() * 1000.0)]);
+    pub fn refused(
+        &mut self,
+        name: &str,
+        unsigned_tx: &[u8],
+        prepared: &Prepared,
+        why: &str,
+        started: Instant,
+    ) {
+        let timings_ms = BTreeMap::from([(
+            "client".to_owned(),
+            started.elapsed().as_secs_f64() * 1000.0,
+        )]);
         self.requests.push(Request {
             name: name.to_owned(),
             chain: CHAIN,
@@ -128,8 +141,9 @@ impl Report {
     }
 
     /// The object and the exit code; a demonstration that stopped half-way is one failed check more.
-    pub fn finish(mut self, nodes: usize, threshold: u16, end: Result<(), Fail>) -> Reply {
-        let detail = match &end {
+    #[must_use]
+    pub fn finish(mut self, nodes: usize, threshold: u16, end: &Result<(), Fail>) -> Reply {
+        let detail = match end {
             Ok(()) => "every step was reached".to_owned(),
             Err(fail) => fail.message.clone(),
         };
@@ -145,13 +159,20 @@ impl Report {
             self.checks.len(),
             self.started.elapsed().as_secs_f64(),
         );
-        let exit = if failed == 0 { Exit::Done } else { Exit::CheckFailed };
+        let exit = if failed == 0 {
+            Exit::Done
+        } else {
+            Exit::CheckFailed
+        };
         Reply::new(human, json).exit(exit)
     }
 }
 
 /// Microseconds as milliseconds, for people; exact up to 2^53.
-#[expect(clippy::cast_precision_loss, reason = "a duration of 285 years is not shown to the microsecond")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a duration of 285 years is not shown to the microsecond"
+)]
 fn milliseconds(us: u64) -> f64 {
     us as f64 / 1000.0
 }

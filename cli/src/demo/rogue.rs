@@ -91,7 +91,11 @@ impl Rogue {
     ///
     /// # Errors
     /// The port is taken or the coordinator's files cannot be used.
-    pub async fn start(layout: &Layout, cluster: &ClusterId, address: SocketAddr) -> Result<Self, Fail> {
+    pub async fn start(
+        layout: &Layout,
+        cluster: &ClusterId,
+        address: SocketAddr,
+    ) -> Result<Self, Fail> {
         let until = Instant::now().checked_add(PORT);
         let listener = loop {
             match TcpListener::bind(address).await {
@@ -99,7 +103,11 @@ impl Rogue {
                 Err(_) if until.is_some_and(|until| Instant::now() < until) => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                Err(e) => return Err(Fail::failed(format_args!("cannot listen on {address}: {e}"))),
+                Err(e) => {
+                    return Err(Fail::failed(format_args!(
+                        "cannot listen on {address}: {e}"
+                    )));
+                }
             }
         };
         let files = Files {
@@ -108,8 +116,9 @@ impl Rogue {
             cert: layout.coordinator().join("tls.pem"),
             key: layout.coordinator().join("tls.key"),
         };
-        let (incoming, _monitor) = acceptor::accept(listener, Options::coordinator(files, cluster.clone()))
-            .map_err(Fail::failed)?;
+        let (incoming, _monitor) =
+            acceptor::accept(listener, Options::coordinator(files, cluster.clone()))
+                .map_err(Fail::failed)?;
         let links = Links::default();
         let service = Service {
             links: links.clone(),
@@ -141,7 +150,10 @@ impl Rogue {
     pub async fn connected(&self, nodes: &[u32], patience: Duration) -> Result<(), Fail> {
         let until = Instant::now().checked_add(patience);
         while until.is_some_and(|until| Instant::now() < until) {
-            let here = self.links.lock().is_ok_and(|l| nodes.iter().all(|n| l.contains_key(n)));
+            let here = self
+                .links
+                .lock()
+                .is_ok_and(|l| nodes.iter().all(|n| l.contains_key(n)));
             if here {
                 return Ok(());
             }
@@ -174,7 +186,10 @@ impl Rogue {
             call_id,
             body: Some(body),
         };
-        link.frames.send(Ok(frame)).await.map_err(|_| gone("the link is closed"))?;
+        link.frames
+            .send(Ok(frame))
+            .await
+            .map_err(|_| gone("the link is closed"))?;
         match tokio::time::timeout(ANSWER, answered).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(gone("the link was closed before an answer")),
@@ -186,7 +201,11 @@ impl Rogue {
     ///
     /// # Errors
     /// A node does not answer.
-    pub async fn announce(&self, nodes: &[u32], intent: &[u8]) -> Result<(Vec<Vec<u8>>, BTreeMap<u32, Failure>), Fail> {
+    pub async fn announce(
+        &self,
+        nodes: &[u32],
+        intent: &[u8],
+    ) -> Result<(Vec<Vec<u8>>, BTreeMap<u32, Failure>), Fail> {
         let mut receipts = Vec::new();
         let mut refusals = BTreeMap::new();
         for node in nodes {
@@ -275,7 +294,9 @@ impl Drop for Rogue {
 fn unexpected(node: u32, answer: &Answer) -> Fail {
     match answer {
         Answer::Failure(failure) => Fail::failed(format_args!("node {node}: {}", failure.message)),
-        _ => Fail::failed(format_args!("node {node} answered something else than it was asked")),
+        _ => Fail::failed(format_args!(
+            "node {node} answered something else than it was asked"
+        )),
     }
 }
 
@@ -290,7 +311,10 @@ type FrameStream = Pin<Box<dyn Stream<Item = Result<CoordinatorFrame, Status>> +
 impl NodeLink for Service {
     type LinkStream = FrameStream;
 
-    async fn link(&self, request: Request<Streaming<NodeFrame>>) -> Result<Response<FrameStream>, Status> {
+    async fn link(
+        &self,
+        request: Request<Streaming<NodeFrame>>,
+    ) -> Result<Response<FrameStream>, Status> {
         let mut from_node = request.into_inner();
         let links = self.links.clone();
         let (frames, to_node) = mpsc::channel(64);
@@ -318,7 +342,10 @@ async fn serve(
             nonce: vec![7; 32].into(),
         })),
     };
-    frames.send(Ok(challenge)).await.map_err(|_| Status::cancelled("gone"))?;
+    frames
+        .send(Ok(challenge))
+        .await
+        .map_err(|_| Status::cancelled("gone"))?;
     let Some(Answer::HelloProof(_)) = from_node.message().await?.and_then(|f| f.body) else {
         return Err(Status::invalid_argument("the second frame is not a proof"));
     };
@@ -331,7 +358,10 @@ async fn serve(
         links.insert(hello.index, link);
     }
     while let Some(frame) = from_node.message().await? {
-        let asker = waiting.lock().ok().and_then(|mut w| w.remove(&frame.call_id));
+        let asker = waiting
+            .lock()
+            .ok()
+            .and_then(|mut w| w.remove(&frame.call_id));
         if let (Some(asker), Some(body)) = (asker, frame.body) {
             // Whoever asked may have given up.
             let _late = asker.send(body);

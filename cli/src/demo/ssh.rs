@@ -37,7 +37,11 @@ impl SshKey {
         let public = path.with_extension("pub");
         let line = std::fs::read_to_string(&public).map_err(|e| Fail::read(&public, &e))?;
         // The comment at the end of the line is no part of the key.
-        let line = line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        let line = line
+            .split_whitespace()
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ");
         let public = CredentialKey::parse("ssh", &line).map_err(Fail::failed)?;
         Ok(Some(Self {
             path: path.to_owned(),
@@ -57,7 +61,9 @@ impl SshKey {
             .map_err(|e| Fail::failed(format_args!("ssh-keygen: {e}")))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Fail::failed(format_args!("ssh-keygen did not sign: {said}")));
+            return Err(Fail::failed(format_args!(
+                "ssh-keygen did not sign: {said}"
+            )));
         }
         let mut signature = body.as_os_str().to_owned();
         signature.push(".sig");

@@ -48,7 +48,11 @@ struct Story<'a> {
 /// Runs every step.
 pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Result<(), Fail> {
     cluster.start().await?;
-    report.check("cluster-up", true, "3 nodes have dialled the coordinator and proved who they are");
+    report.check(
+        "cluster-up",
+        true,
+        "3 nodes have dialled the coordinator and proved who they are",
+    );
 
     report.title("A key that nobody holds");
     let key = cluster.create_key(WALLET).await?;
@@ -56,13 +60,22 @@ pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Res
     report.check(
         "dkg",
         true,
-        format!("distributed key generation by all 3 nodes, 2 of 3 sign: {}", key.address()),
+        format!(
+            "distributed key generation by all 3 nodes, 2 of 3 sign: {}",
+            key.address()
+        ),
     );
 
     report.title("A policy that two people signed");
     let ssh = SshKey::generate(&cluster.layout().people().join("carol-ssh"))?;
-    let hash = cluster.install(&policy(cluster, &key, ssh.as_ref())).await?;
-    report.check("policy-installed", true, format!("in force on the coordinator and every node: {hash}"));
+    let hash = cluster
+        .install(&policy(cluster, &key, ssh.as_ref()))
+        .await?;
+    report.check(
+        "policy-installed",
+        true,
+        format!("in force on the coordinator and every node: {hash}"),
+    );
 
     let client = cluster.client("client").await?;
     let initiator = people::read_key(&cluster.layout().initiator_key())?;
@@ -75,7 +88,13 @@ pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Res
         ssh,
         payments: 0,
     };
-    story.small("small", "0.4 SOL to the exchange needs nobody", SOL * 4 / 10).await?;
+    story
+        .small(
+            "small",
+            "0.4 SOL to the exchange needs nobody",
+            SOL * 4 / 10,
+        )
+        .await?;
     story.large().await?;
     story.over_limit().await?;
     story.not_listed().await?;
@@ -89,7 +108,9 @@ fn policy(cluster: &LocalCluster, key: &Key, ssh: Option<&SshKey>) -> sample::Sa
     sample.loosen_delay = "0s".to_owned();
     sample.unfreeze_delay = "0s".to_owned();
     if let (Some(ssh), Some(carol)) = (ssh, sample.people.last_mut()) {
-        carol.credentials.push(("ssh".to_owned(), ssh.public.clone()));
+        carol
+            .credentials
+            .push(("ssh".to_owned(), ssh.public.clone()));
     }
     sample.wallets.push(SampleWallet {
         id: WALLET.to_owned(),
@@ -104,7 +125,12 @@ fn policy(cluster: &LocalCluster, key: &Key, ssh: Option<&SshKey>) -> sample::Sa
 
 impl Story<'_> {
     /// The raw transaction and the signed intent of one more payment.
-    async fn order(&mut self, name: &str, to: [u8; 32], lamports: u64) -> Result<(Vec<u8>, Prepared), Fail> {
+    async fn order(
+        &mut self,
+        name: &str,
+        to: [u8; 32],
+        lamports: u64,
+    ) -> Result<(Vec<u8>, Prepared), Fail> {
         self.payments = self.payments.saturating_add(1);
         let raw = transfer(self.key.public, to, lamports, [self.payments; 32])?;
         let order = Order::new(WALLET, raw.clone(), name, sample::INITIATOR);
@@ -113,7 +139,12 @@ impl Story<'_> {
     }
 
     /// A payment that needs nobody.
-    async fn small(&mut self, name: &'static str, what: &str, lamports: u64) -> Result<Released, Fail> {
+    async fn small(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        lamports: u64,
+    ) -> Result<Released, Fail> {
         self.report.title(what);
         let started = Instant::now();
         let (raw, prepared) = self.order(name, EXCHANGE, lamports).await?;
@@ -123,13 +154,17 @@ impl Story<'_> {
         self.report.check(
             name,
             true,
-            format!("released by nodes {:?}, signature verified here", end.status().signers),
+            format!(
+                "released by nodes {:?}, signature verified here",
+                end.status().signers
+            ),
         );
         Ok(end)
     }
 
     async fn large(&mut self) -> Result<(), Fail> {
-        self.report.title("5 SOL need 2 of 3 people, and 3 seconds in which anybody can object");
+        self.report
+            .title("5 SOL need 2 of 3 people, and 3 seconds in which anybody can object");
         let started = Instant::now();
         let (raw, prepared) = self.order("large", EXCHANGE, 5 * SOL).await?;
         let status = self.client.submit(&prepared).await?;
@@ -143,7 +178,10 @@ impl Story<'_> {
             self.report.say(&format!("| {line}"));
         }
         let alice = self.approval("alice", sample::CREDENTIAL, &review)?;
-        let status = self.client.decide(prepared.id(), &self.cluster.sign("alice", &alice)?).await?;
+        let status = self
+            .client
+            .decide(prepared.id(), &self.cluster.sign("alice", &alice)?)
+            .await?;
         self.report.check(
             "large-one-approval",
             status.state == State::Announced,
@@ -151,7 +189,10 @@ impl Story<'_> {
         );
         let (second, how) = self.second_approval(&review)?;
         self.client.decide(prepared.id(), &second).await?;
-        let early = self.client.wait(prepared.id(), Duration::from_millis(500)).await;
+        let early = self
+            .client
+            .wait(prepared.id(), Duration::from_millis(500))
+            .await;
         self.report.check(
             "large-locked",
             matches!(early, Err(Error::Ask(Ask::Approvals { .. }))),
@@ -166,33 +207,55 @@ impl Story<'_> {
         self.report.check(
             "large-released",
             waited >= LOCK,
-            format!("released {:.2} s after it was announced", waited.as_secs_f64()),
+            format!(
+                "released {:.2} s after it was announced",
+                waited.as_secs_f64()
+            ),
         );
         Ok(())
     }
 
-    fn approval(&self, person: &str, credential: &str, review: &client::Review) -> Result<Statement, Fail> {
+    fn approval(
+        &self,
+        person: &str,
+        credential: &str,
+        review: &client::Review,
+    ) -> Result<Statement, Fail> {
         let common = people::common(self.cluster.id(), person, credential)?;
         Ok(review.statement(common, Decision::Approve))
     }
 
     /// Carol's approval: by `ssh-keygen` where there is one.
-    fn second_approval(&self, review: &client::Review) -> Result<(SignedStatement, &'static str), Fail> {
+    fn second_approval(
+        &self,
+        review: &client::Review,
+    ) -> Result<(SignedStatement, &'static str), Fail> {
         match &self.ssh {
             Some(ssh) => {
                 let statement = self.approval("carol", "ssh", review)?;
                 let body = self.cluster.layout().people().join("carol-approval.txt");
-                Ok((ssh.sign(&statement, &body)?, "carol approved with ssh-keygen"))
+                Ok((
+                    ssh.sign(&statement, &body)?,
+                    "carol approved with ssh-keygen",
+                ))
             }
             None => {
                 let statement = self.approval("carol", sample::CREDENTIAL, review)?;
-                Ok((self.cluster.sign("carol", &statement)?, "carol approved (no ssh-keygen here)"))
+                Ok((
+                    self.cluster.sign("carol", &statement)?,
+                    "carol approved (no ssh-keygen here)",
+                ))
             }
         }
     }
 
     /// Submits a payment that must be denied.
-    async fn denied(&mut self, name: &'static str, to: [u8; 32], lamports: u64) -> Result<(), Fail> {
+    async fn denied(
+        &mut self,
+        name: &'static str,
+        to: [u8; 32],
+        lamports: u64,
+    ) -> Result<(), Fail> {
         let started = Instant::now();
         let (raw, prepared) = self.order(name, to, lamports).await?;
         let end = match self.client.submit(&prepared).await {
@@ -215,44 +278,68 @@ impl Story<'_> {
     }
 
     async fn over_limit(&mut self) -> Result<(), Fail> {
-        self.report.title("7 SOL more would pass the limit of 12 SOL in 24 hours");
+        self.report
+            .title("7 SOL more would pass the limit of 12 SOL in 24 hours");
         self.denied("over-limit", EXCHANGE, 7 * SOL).await
     }
 
     async fn not_listed(&mut self) -> Result<(), Fail> {
-        self.report.title("0.1 SOL to an address that is not on the allow-list");
+        self.report
+            .title("0.1 SOL to an address that is not on the allow-list");
         self.denied("not-on-allow-list", STRANGER, SOL / 10).await
     }
 
     async fn freeze(&mut self) -> Result<(), Fail> {
-        self.report.title("One person freezes everything; two allow it again");
+        self.report
+            .title("One person freezes everything; two allow it again");
         let common = people::common(self.cluster.id(), "bob", sample::CREDENTIAL)?;
-        let freeze = self.cluster.sign("bob", &Statement::Freeze(Freeze { common }))?;
+        let freeze = self
+            .cluster
+            .sign("bob", &Statement::Freeze(Freeze { common }))?;
         let state = self.client.freeze(&freeze).await?;
-        self.report.check("freeze", state.frozen, "bob alone froze the cluster");
+        self.report
+            .check("freeze", state.frozen, "bob alone froze the cluster");
         self.denied("frozen", EXCHANGE, SOL / 10).await?;
 
         let mut statements = Vec::new();
         for person in ["alice", "carol"] {
             let common = people::common(self.cluster.id(), person, sample::CREDENTIAL)?;
-            statements.push(self.cluster.sign(person, &Statement::Unfreeze(Unfreeze { common }))?);
+            statements.push(
+                self.cluster
+                    .sign(person, &Statement::Unfreeze(Unfreeze { common }))?,
+            );
         }
-        let alone = self.client.unfreeze(statements.get(..1).unwrap_or_default()).await;
+        let alone = self
+            .client
+            .unfreeze(statements.get(..1).unwrap_or_default())
+            .await;
         let still = match &alone {
             Ok(state) => state.frozen,
             Err(_) => true,
         };
-        self.report.check("unfreeze-needs-quorum", still, "alice alone cannot lift it");
+        self.report
+            .check("unfreeze-needs-quorum", still, "alice alone cannot lift it");
         let state = self.client.unfreeze(&statements).await?;
-        self.report.check("unfreeze", !state.frozen, "alice and carol together lifted it");
-        self.small("after-unfreeze", "0.1 SOL after that", SOL / 10).await?;
+        self.report.check(
+            "unfreeze",
+            !state.frozen,
+            "alice and carol together lifted it",
+        );
+        self.small("after-unfreeze", "0.1 SOL after that", SOL / 10)
+            .await?;
         Ok(())
     }
 
     async fn node_killed(&mut self) -> Result<(), Fail> {
         self.report.title("Node 3 dies (SIGKILL)");
         self.cluster.crash_node(3)?;
-        let end = self.small("node-killed", "0.1 SOL with the nodes that are left", SOL / 10).await?;
+        let end = self
+            .small(
+                "node-killed",
+                "0.1 SOL with the nodes that are left",
+                SOL / 10,
+            )
+            .await?;
         self.report.check(
             "signed-without-node-3",
             end.status().signers == [1, 2],
@@ -263,20 +350,32 @@ impl Story<'_> {
 
     /// Takes the coordinator's place and asks nodes 1 and 2 directly.
     async fn hostile(&mut self) -> Result<(), Fail> {
-        self.report.title("The coordinator is taken over: its host, its certificate, its key");
+        self.report
+            .title("The coordinator is taken over: its host, its certificate, its key");
         let (_, plain) = self.order("no-approvals", EXCHANGE, 3 * SOL / 2).await?;
         let (raw, approved) = self.order("approved", EXCHANGE, 3 * SOL / 2 + 7).await?;
         self.client.submit(&approved).await?;
         let review = self.client.review(approved.id()).await?;
         let approvals = self.approvals(&review)?;
 
-        let address = self.cluster.made().cluster.coordinator.addr.parse().map_err(Fail::failed)?;
+        let address = self
+            .cluster
+            .made()
+            .cluster
+            .coordinator
+            .addr
+            .parse()
+            .map_err(Fail::failed)?;
         self.cluster.crash_coordinator()?;
         let id = &self.cluster.made().cluster.cluster_id;
         let rogue = Rogue::start(self.cluster.layout(), id, address).await?;
         let nodes = [1, 2];
         rogue.connected(&nodes, PATIENCE).await?;
-        self.report.check("take-over", true, "nodes 1 and 2 have connected to the hostile coordinator");
+        self.report.check(
+            "take-over",
+            true,
+            "nodes 1 and 2 have connected to the hostile coordinator",
+        );
 
         let started = Instant::now();
         let (flipped_raw, flipped) = flip(approved.as_bytes(), None)?;
@@ -290,14 +389,41 @@ impl Story<'_> {
 
         let plain_raw = intent_of(&plain)?.raw_tx;
         let cases = [
-            ("no-approvals", &plain, &plain_raw, &[][..], 0, "asked for 1.5 SOL without any approval"),
-            ("byte-changed", &flipped, &flipped_raw, &approvals[..], 2, "one byte of the amount changed after two people approved"),
-            ("byte-changed-and-re-signed", &resigned, &flipped_raw, &approvals[..], 3, "the same, signed again with the initiator's stolen key"),
+            (
+                "no-approvals",
+                &plain,
+                &plain_raw,
+                &[][..],
+                0,
+                "asked for 1.5 SOL without any approval",
+            ),
+            (
+                "byte-changed",
+                &flipped,
+                &flipped_raw,
+                &approvals[..],
+                2,
+                "one byte of the amount changed after two people approved",
+            ),
+            (
+                "byte-changed-and-re-signed",
+                &resigned,
+                &flipped_raw,
+                &approvals[..],
+                3,
+                "the same, signed again with the initiator's stolen key",
+            ),
         ];
         for (name, prepared, raw, approvals, at, what) in cases {
             let own = receipts.get(at).map_or(&[][..], |r| &r[..]);
             let reactions = rogue
-                .sign(&nodes, (&self.key.id, 0), prepared.as_bytes(), approvals, own)
+                .sign(
+                    &nodes,
+                    (&self.key.id, 0),
+                    prepared.as_bytes(),
+                    approvals,
+                    own,
+                )
                 .await?;
             let refused = reactions.values().all(Reaction::is_refusal);
             let why = reactions
@@ -310,7 +436,13 @@ impl Story<'_> {
         }
         let own = receipts.get(1).map_or(&[][..], |r| &r[..]);
         let reactions = rogue
-            .sign(&nodes, (&self.key.id, 0), approved.as_bytes(), &approvals, own)
+            .sign(
+                &nodes,
+                (&self.key.id, 0),
+                approved.as_bytes(),
+                &approvals,
+                own,
+            )
             .await?;
         self.report.check(
             "same-question-unchanged",
@@ -320,7 +452,11 @@ impl Story<'_> {
         rogue.stop().await;
         self.cluster.start_coordinator()?;
         self.cluster.connected(2).await?;
-        self.report.check("real-coordinator-back", true, "the real coordinator is back, with both nodes");
+        self.report.check(
+            "real-coordinator-back",
+            true,
+            "the real coordinator is back, with both nodes",
+        );
         Ok(())
     }
 

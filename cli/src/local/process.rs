@@ -108,7 +108,8 @@ impl Process {
     /// # Errors
     /// The process cannot be signalled or waited for.
     pub fn crash(mut self) -> Result<(), Fail> {
-        self.end().map_err(|e| Fail::failed(format_args!("cannot kill {}: {e}", self.name)))
+        self.end()
+            .map_err(|e| Fail::failed(format_args!("cannot kill {}: {e}", self.name)))
     }
 
     /// Asks the service to stop, and kills it when it does not.

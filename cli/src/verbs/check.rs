@@ -42,17 +42,28 @@ pub fn run(args: &CheckConfigArgs) -> Result<Reply, Fail> {
             .hint("a node has `index`, a coordinator `listen`, a cluster file [genesis], a policy `policy_id`")
     })?;
     let problem = match kind {
-        Kind::Cluster => ClusterFile::parse(&bytes).map(drop).map_err(|e| e.to_string()),
-        Kind::Coordinator => coordinator::Config::load(path).map(drop).map_err(|e| e.to_string()),
-        Kind::Node => signer_node::Config::load(path).map(drop).map_err(|e| e.to_string()),
+        Kind::Cluster => ClusterFile::parse(&bytes)
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        Kind::Coordinator => coordinator::Config::load(path)
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        Kind::Node => signer_node::Config::load(path)
+            .map(drop)
+            .map_err(|e| e.to_string()),
         Kind::Policy => Document::parse(&bytes).map(drop).map_err(|e| e.to_string()),
     };
     match problem {
         Ok(()) => Ok(Reply::new(
-            format!("{} is a good {} configuration", path.display(), kind.as_str()),
+            format!(
+                "{} is a good {} configuration",
+                path.display(),
+                kind.as_str()
+            ),
             json!({"file": path, "kind": kind.as_str(), "problems": []}),
         )),
-        Err(problems) => Err(Fail::new(Exit::CheckFailed, problems).hint("every problem is listed; correct them together")),
+        Err(problems) => Err(Fail::new(Exit::CheckFailed, problems)
+            .hint("every problem is listed; correct them together")),
     }
 }
 

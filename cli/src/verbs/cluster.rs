@@ -12,7 +12,9 @@ use crate::{args::ClusterCommand, fail::Fail, init, output::Reply};
 pub async fn run(context: &Context, command: ClusterCommand) -> Result<Reply, Fail> {
     match command {
         ClusterCommand::Init(args) => {
-            let progress = context.output.spinner("making certificates and sealed stores");
+            let progress = context
+                .output
+                .spinner("making certificates and sealed stores");
             let made = init::run(&args)?;
             drop(progress);
             Ok(made.reply())

@@ -39,17 +39,26 @@ async fn decide(context: &Context, args: &DecideArgs, decision: Decision) -> Res
     confirm(args, decision)?;
 
     let fresh = || {
-        let common = people::common(client.cluster_id(), &args.person.person, &args.person.credential)?;
+        let common = people::common(
+            client.cluster_id(),
+            &args.person.person,
+            &args.person.credential,
+        )?;
         Ok(review.statement(common, decision))
     };
     let check = |statement: &Statement| match statement {
         Statement::Approval(approval) if approval.decision == decision => {
             review.matches(approval).map_err(|e| {
-                Fail::invalid(format_args!("the signed body is not about what is shown: {e}"))
-                    .hint("write a new body with --ssh-body and sign that one")
+                Fail::invalid(format_args!(
+                    "the signed body is not about what is shown: {e}"
+                ))
+                .hint("write a new body with --ssh-body and sign that one")
             })
         }
-        _ => Err(Fail::invalid(format_args!("the signed body is no {}", decision.as_str()))),
+        _ => Err(Fail::invalid(format_args!(
+            "the signed body is no {}",
+            decision.as_str()
+        ))),
     };
     let signed = match people::sign(&args.person, fresh, check)? {
         Signing::Done(signed) => signed,
@@ -65,7 +74,11 @@ async fn decide(context: &Context, args: &DecideArgs, decision: Decision) -> Res
     let status = client.decide(id, &signed).await?;
     let human = format!(
         "{} {} by {}; the request is now {}\n{}",
-        if decision == Decision::Approve { "approved" } else { "rejected" },
+        if decision == Decision::Approve {
+            "approved"
+        } else {
+            "rejected"
+        },
         id,
         signed.person(),
         status.state,
@@ -77,7 +90,10 @@ async fn decide(context: &Context, args: &DecideArgs, decision: Decision) -> Res
 /// What this machine decoded, on standard error, so that it is seen with `--json` too.
 fn show(context: &Context, review: &Review, decision: Decision) {
     let output = context.output;
-    output.note(&format!("You are about to {} this, as decoded on this machine:", decision.as_str()));
+    output.note(&format!(
+        "You are about to {} this, as decoded on this machine:",
+        decision.as_str()
+    ));
     for line in review.lines() {
         output.note(&format!("  {line}"));
     }
@@ -90,8 +106,10 @@ fn confirm(args: &DecideArgs, decision: Decision) -> Result<(), Fail> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Fail::new(Exit::Usage, "nobody is there to confirm what is shown")
-            .hint("run it on a terminal, or add --yes"));
+        return Err(
+            Fail::new(Exit::Usage, "nobody is there to confirm what is shown")
+                .hint("run it on a terminal, or add --yes"),
+        );
     }
     let mut answer = String::new();
     let asked = format!("Type `{}` to sign it: ", decision.as_str());

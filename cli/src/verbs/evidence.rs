@@ -28,8 +28,13 @@ pub fn run(context: &Context, command: &EvidenceCommand) -> Result<Reply, Fail> 
         .map_err(|e| Fail::invalid(format_args!("{}: {e}", path.display())))?;
     let roster = roster(&cluster)?;
     let bytes = verbs::read(&args.file)?;
-    let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-    let bytes = hex::decode(text).ok().filter(|b| !b.is_empty()).unwrap_or(bytes);
+    let text = std::str::from_utf8(&bytes)
+        .map(str::trim)
+        .unwrap_or_default();
+    let bytes = hex::decode(text)
+        .ok()
+        .filter(|b| !b.is_empty())
+        .unwrap_or(bytes);
     let (node, fault) = evidence::verify(&roster, &bytes).map_err(|e| {
         Fail::new(
             Exit::CheckFailed,
@@ -49,10 +54,12 @@ pub fn run(context: &Context, command: &EvidenceCommand) -> Result<Reply, Fail> 
 fn roster(cluster: &ClusterFile) -> Result<Roster, Fail> {
     let mut members = Vec::new();
     for node in &cluster.nodes {
-        let wrong = |what: &dyn std::fmt::Debug| Fail::invalid(format_args!("node {}: {what:?}", node.index));
+        let wrong = |what: &dyn std::fmt::Debug| {
+            Fail::invalid(format_args!("node {}: {what:?}", node.index))
+        };
         members.push(Member {
             index: PartyIndex::new(node.index).map_err(|e| wrong(&e))?,
-            identity: IdentityPublic::from_bytes(node.identity).map_err(|e| wrong(&e))?,
+            identity: IdentityPublic::from_bytes(&node.identity).map_err(|e| wrong(&e))?,
             exchange: node.exchange,
         });
     }

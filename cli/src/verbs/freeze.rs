@@ -53,7 +53,7 @@ pub async fn unfreeze(context: &Context, args: &UnfreezeArgs) -> Result<Reply, F
             _ => Err(Fail::invalid("the statement is no unfreeze")),
         };
         match people::sign(person, fresh, check)? {
-            Signing::Done(signed) => statements.push(signed),
+            Signing::Done(signed) => statements.push(*signed),
             Signing::Written => return Ok(written(person)),
         }
     }
@@ -65,8 +65,9 @@ pub async fn unfreeze(context: &Context, args: &UnfreezeArgs) -> Result<Reply, F
         ));
     }
     if statements.is_empty() {
-        return Err(Fail::new(Exit::Usage, "nobody signs the unfreeze")
-            .hint("give --statement FILE for each of the quorum, or --person with --credential and --key"));
+        return Err(Fail::new(Exit::Usage, "nobody signs the unfreeze").hint(
+            "give --statement FILE for each of the quorum, or --person with --credential and --key",
+        ));
     }
     Ok(told(&client.unfreeze(&statements).await?))
 }
@@ -79,7 +80,10 @@ fn written(person: &PersonArgs) -> Reply {
     let body = person.ssh_body.clone().unwrap_or_default();
     let command = people::ssh_command(&body);
     Reply::new(
-        format!("wrote {}; sign it with\n  {command}\nand run this command again with --ssh-signature", body.display()),
+        format!(
+            "wrote {}; sign it with\n  {command}\nand run this command again with --ssh-signature",
+            body.display()
+        ),
         json!({"body": body, "sign_with": command}),
     )
 }

@@ -86,10 +86,11 @@ async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
         .iter()
         .filter(|k| k.name == args.key || hex::encode(&k.key_id).starts_with(&args.key));
     let (Some(key), None) = (found.next(), found.next()) else {
-        return Err(
-            Fail::invalid(format_args!("no key, or more than one, is called {}", args.key))
-                .hint("`quorate key list` shows names and ids"),
-        );
+        return Err(Fail::invalid(format_args!(
+            "no key, or more than one, is called {}",
+            args.key
+        ))
+        .hint("`quorate key list` shows names and ids"));
     };
     let human = format!(
         "key         {}\nkey id      {}\nscheme      {}\nstate       {}\nepoch       {}\nthreshold   {}\nnodes       {:?}\npublic key  {}\naddress     {}",

@@ -46,9 +46,19 @@ fn faults(path: &Path, error: &DocumentError) -> Fail {
     let lines: Vec<String> = error
         .problems
         .iter()
-        .map(|p| format!("{}:{}:{}: {} {}", path.display(), p.line, p.column, p.path, p.message))
+        .map(|p| {
+            format!(
+                "{}:{}:{}: {} {}",
+                path.display(),
+                p.line,
+                p.column,
+                p.path,
+                p.message
+            )
+        })
         .collect();
-    Fail::new(Exit::CheckFailed, lines.join("\n")).hint("every problem is listed; correct them together")
+    Fail::new(Exit::CheckFailed, lines.join("\n"))
+        .hint("every problem is listed; correct them together")
 }
 
 fn lint(args: &PolicyFileArgs) -> Result<Reply, Fail> {
@@ -92,25 +102,38 @@ fn sign(args: &PolicySignArgs) -> Result<Reply, Fail> {
     match people::sign(&args.person, fresh, check)? {
         Signing::Done(signed) => {
             let out = args.out.clone().unwrap_or_else(|| {
-                args.document.with_extension(format!("{}.statement", args.person.person))
+                args.document
+                    .with_extension(format!("{}.statement", args.person.person))
             });
             verbs::write_new(&out, &signed.encode())?;
-            let human = format!("signed {hash} as {}\nwrote {}", signed.person(), out.display());
-            let json = json!({"hash": hash.to_string(), "person": signed.person(), "statement": out});
+            let human = format!(
+                "signed {hash} as {}\nwrote {}",
+                signed.person(),
+                out.display()
+            );
+            let json =
+                json!({"hash": hash.to_string(), "person": signed.person(), "statement": out});
             Ok(Reply::new(human, json))
         }
         Signing::Written => {
             let body = args.person.ssh_body.clone().unwrap_or_default();
             let command = people::ssh_command(&body);
             Ok(Reply::new(
-                format!("wrote {}; sign it with\n  {command}\nand run this command again with --ssh-signature", body.display()),
+                format!(
+                    "wrote {}; sign it with\n  {command}\nand run this command again with --ssh-signature",
+                    body.display()
+                ),
                 json!({"body": body, "sign_with": command}),
             ))
         }
     }
 }
 
-async fn install(context: &Context, args: &PolicyInstallArgs, activate: bool) -> Result<Reply, Fail> {
+async fn install(
+    context: &Context,
+    args: &PolicyInstallArgs,
+    activate: bool,
+) -> Result<Reply, Fail> {
     let (bytes, _) = read(&args.document)?;
     let statements = args
         .statements
@@ -154,12 +177,19 @@ fn told(info: &PolicyInfo) -> Reply {
         match &node.failure {
             Some(failure) => {
                 refused = true;
-                human.push_str(&format!("node {}   refused: {}\n", node.index, failure.message));
+                human.push_str(&format!(
+                    "node {}   refused: {}\n",
+                    node.index, failure.message
+                ));
             }
             None => human.push_str(&format!("node {}   took it\n", node.index)),
         }
     }
-    let exit = if refused { Exit::CheckFailed } else { Exit::Done };
+    let exit = if refused {
+        Exit::CheckFailed
+    } else {
+        Exit::Done
+    };
     Reply::new(human, object(info)).exit(exit)
 }
 

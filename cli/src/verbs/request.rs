@@ -38,8 +38,9 @@ pub async fn run(context: &Context, command: RequestCommand) -> Result<Reply, Fa
 /// # Errors
 /// It is none.
 pub fn parse_id(text: &str) -> Result<RequestId, Fail> {
-    text.parse()
-        .map_err(|e| Fail::invalid(format_args!("{text}: {e}")).hint("`quorate request list` shows ids"))
+    text.parse().map_err(|e| {
+        Fail::invalid(format_args!("{text}: {e}")).hint("`quorate request list` shows ids")
+    })
 }
 
 async fn submit(context: &Context, args: &SubmitArgs) -> Result<Reply, Fail> {
@@ -51,7 +52,9 @@ async fn submit(context: &Context, args: &SubmitArgs) -> Result<Reply, Fail> {
     let status = client.submit(&prepared).await?;
     match args.wait {
         Some(seconds) => wait(context, &client, prepared.id(), seconds).await,
-        None if status.state == State::Released => Ok(released(&client.fetch(prepared.id()).await?)),
+        None if status.state == State::Released => {
+            Ok(released(&client.fetch(prepared.id()).await?))
+        }
         None => Ok(shown(&status)),
     }
 }
@@ -71,21 +74,39 @@ async fn prepared(client: &Client, args: &SubmitArgs) -> Result<Prepared, Fail> 
     let raw_tx = match (&args.tx, &args.to) {
         (Some(path), None) => read_transaction(path)?,
         (None, Some(to)) => {
-            let from = client.wallet(wallet).await?.ed25519().ok_or_else(|| {
-                Fail::invalid(format_args!("wallet {wallet} has no ed25519 key"))
-            })?;
-            let blockhash = args.blockhash.as_deref().ok_or_else(|| missing("--blockhash"))?;
+            let from =
+                client.wallet(wallet).await?.ed25519().ok_or_else(|| {
+                    Fail::invalid(format_args!("wallet {wallet} has no ed25519 key"))
+                })?;
+            let blockhash = args
+                .blockhash
+                .as_deref()
+                .ok_or_else(|| missing("--blockhash"))?;
             let lamports = args.lamports.ok_or_else(|| missing("--lamports"))?;
-            transfer(from, address("--to", to)?, lamports, address("--blockhash", blockhash)?)?
+            transfer(
+                from,
+                address("--to", to)?,
+                lamports,
+                address("--blockhash", blockhash)?,
+            )?
         }
         _ => return Err(missing("--tx, or --to with --lamports and --blockhash,")),
     };
-    let key = args.idempotency_key.as_deref().ok_or_else(|| missing("--idempotency-key"))?;
-    let initiator = args.initiator.as_deref().ok_or_else(|| missing("--initiator"))?;
+    let key = args
+        .idempotency_key
+        .as_deref()
+        .ok_or_else(|| missing("--idempotency-key"))?;
+    let initiator = args
+        .initiator
+        .as_deref()
+        .ok_or_else(|| missing("--initiator"))?;
     let mut order = Order::new(wallet, raw_tx, key, initiator);
     order.note.clone_from(&args.note);
     order.lifetime = Duration::from_secs(args.valid_for);
-    let seed = args.initiator_key.as_deref().ok_or_else(|| missing("--initiator-key"))?;
+    let seed = args
+        .initiator_key
+        .as_deref()
+        .ok_or_else(|| missing("--initiator-key"))?;
     Ok(client.prepare(&order, &people::read_key(seed)?).await?)
 }
 
@@ -103,7 +124,12 @@ pub fn address(what: &str, text: &str) -> Result<[u8; 32], Fail> {
 ///
 /// # Errors
 /// None in practice.
-pub fn transfer(from: [u8; 32], to: [u8; 32], lamports: u64, blockhash: [u8; 32]) -> Result<Vec<u8>, Fail> {
+pub fn transfer(
+    from: [u8; 32],
+    to: [u8; 32],
+    lamports: u64,
+    blockhash: [u8; 32],
+) -> Result<Vec<u8>, Fail> {
     let (from, to) = (Address::from_bytes(from), Address::from_bytes(to));
     build::transfer(from, to, lamports, blockhash, Version::Legacy).map_err(Fail::invalid)
 }
@@ -111,7 +137,9 @@ pub fn transfer(from: [u8; 32], to: [u8; 32], lamports: u64, blockhash: [u8; 32]
 /// A transaction from a file: raw bytes, or hexadecimal text.
 fn read_transaction(path: &Path) -> Result<Vec<u8>, Fail> {
     let bytes = verbs::read(path)?;
-    let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+    let text = std::str::from_utf8(&bytes)
+        .map(str::trim)
+        .unwrap_or_default();
     match hex::decode(text) {
         Ok(decoded) if !decoded.is_empty() => Ok(decoded),
         _ => Ok(bytes),
@@ -134,10 +162,17 @@ async fn status(context: &Context, args: &RequestStatusArgs) -> Result<Reply, Fa
     }
 }
 
-async fn wait(context: &Context, client: &Client, id: RequestId, seconds: u64) -> Result<Reply, Fail> {
+async fn wait(
+    context: &Context,
+    client: &Client,
+    id: RequestId,
+    seconds: u64,
+) -> Result<Reply, Fail> {
     let progress = context.output.spinner("waiting");
     let told = |status: &Status| progress.message(&format!("{}: {}", status.state, status.why()));
-    let end = client.wait_with(id, Duration::from_secs(seconds), told).await?;
+    let end = client
+        .wait_with(id, Duration::from_secs(seconds), told)
+        .await?;
     drop(progress);
     Ok(released(&end))
 }
@@ -146,7 +181,11 @@ async fn cancel(context: &Context, args: &DecideArgs) -> Result<Reply, Fail> {
     let client = context.connect("client").await?;
     let id = parse_id(&args.request.id)?;
     let fresh = || {
-        let common = people::common(client.cluster_id(), &args.person.person, &args.person.credential)?;
+        let common = people::common(
+            client.cluster_id(),
+            &args.person.person,
+            &args.person.credential,
+        )?;
         Ok(Statement::Cancel(Cancel {
             common,
             request: *id.as_bytes(),
@@ -166,7 +205,11 @@ async fn cancel(context: &Context, args: &DecideArgs) -> Result<Reply, Fail> {
                 ));
             }
             let status = client.cancel(id, &signed).await?;
-            let exit = if status.state == State::Cancelled { Exit::Done } else { exit_of(status.state) };
+            let exit = if status.state == State::Cancelled {
+                Exit::Done
+            } else {
+                exit_of(status.state)
+            };
             Ok(shown(&status).exit(exit))
         }
         Signing::Written => Ok(written(args)),

@@ -1,16 +1,10 @@
 //! Both services as subcommands.
 
 use serde_json::json;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    args::{ServiceCommand, ServiceRunArgs},
-    fail::Fail,
-    output::Reply,
-};
+use crate::{args::ServiceCommand, fail::Fail, output::Reply};
 
 /// `quorate node`.
 ///
@@ -20,7 +14,7 @@ pub async fn node(command: ServiceCommand) -> Result<Reply, Fail> {
     let ServiceCommand::Run(args) = command;
     let config = signer_node::Config::load(&args.config).map_err(config_error)?;
     log(&config.log)?;
-    let stop = stop(args)?;
+    let stop = stop(args.stop_on_eof)?;
     signer_node::run(config, stop)
         .await
         .map_err(|e| Fail::failed(chain(&e)))?;
@@ -35,7 +29,7 @@ pub async fn coordinator(command: ServiceCommand) -> Result<Reply, Fail> {
     let ServiceCommand::Run(args) = command;
     let config = coordinator::Config::load(&args.config).map_err(config_error)?;
     log(&config.log)?;
-    let stop = stop(args)?;
+    let stop = stop(args.stop_on_eof)?;
     coordinator::run(config, stop)
         .await
         .map_err(|e| Fail::failed(chain(&e)))?;
@@ -91,7 +85,7 @@ pub async fn stop_signal() -> Result<&'static str, Fail> {
 }
 
 /// What ends a service: a signal or, if asked for, the end of standard input.
-fn stop(args: ServiceRunArgs) -> Result<impl Future<Output = ()> + Send + 'static, Fail> {
+fn stop(stop_on_eof: bool) -> Result<impl Future<Output = ()> + Send + 'static, Fail> {
     let refused = |e| Fail::failed(format_args!("cannot wait for signals: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
@@ -99,7 +93,7 @@ fn stop(args: ServiceRunArgs) -> Result<impl Future<Output = ()> + Send + 'stati
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            () = end_of_input(), if args.stop_on_eof => {}
+            () = end_of_input(), if stop_on_eof => {}
         }
     })
 }
