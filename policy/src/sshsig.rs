@@ -5,7 +5,7 @@
 //! is read here.
 
 use ssh_key::public::KeyData;
-use ssh_key::{PublicKey, SshSig};
+use ssh_key::{LineEnding, PublicKey, SshSig};
 
 use crate::statement::verify_ed25519;
 
@@ -24,7 +24,7 @@ pub enum SshSigError {
     /// The signature is well-formed, by the enrolled key as it says, and does not verify over this text.
     #[error("it does not verify over this text; the text or the signature was changed")]
     Invalid,
-    /// Not the armour of an SSH signature, or not of version 1, or with data in the reserved field.
+    /// Not exactly the armour that `ssh-keygen` writes, or not of version 1, or with data in the reserved field.
     #[error("it is not an armoured ssh signature of version 1")]
     Malformed,
     /// The security key was not touched.
@@ -57,7 +57,10 @@ pub fn verify(enrolled: &str, body: &[u8], pem: &str) -> Result<(), SshSigError>
         return Err(SshSigError::Malformed);
     }
     let signature = SshSig::from_pem(pem).map_err(|_| SshSigError::Malformed)?;
-    if signature.version() != SshSig::VERSION || !signature.reserved().is_empty() {
+    let one_spelling = signature
+        .to_pem(LineEnding::LF)
+        .is_ok_and(|text| text.trim_end() == pem.trim_end_matches('\n'));
+    if !one_spelling || signature.version() != SshSig::VERSION || !signature.reserved().is_empty() {
         return Err(SshSigError::Malformed);
     }
     if signature.namespace() != NAMESPACE {
