@@ -104,12 +104,7 @@ impl Sample {
             )?;
             for (id, key) in &person.credentials {
                 writeln!(to, "[[person.credential]]\nid = \"{id}\"")?;
-                writeln!(
-                    to,
-                    "kind = \"{}\"\nkey = \"{}\"",
-                    key.kind(),
-                    key.material()
-                )?;
+                writeln!(to, "kind = \"{}\"\nkey = \"{}\"", key.kind(), key)?;
             }
         }
         writeln!(

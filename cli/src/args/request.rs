@@ -22,7 +22,7 @@ pub enum RequestCommand {
     Explain(SubmitArgs),
     /// Cancel a request that no node has signed for yet
     #[command(
-        after_help = "Examples:\n  quorate request cancel 5f0c… --person svc-payout --credential svc-payout --key client/initiator.key"
+        after_help = "Examples:\n  quorate request cancel 5f0c… --person svc-payout --credential key --key client/initiator.key"
     )]
     Cancel(DecideArgs),
     /// List requests
