@@ -1,1 +1,10 @@
-//! Placeholder until the crate lands.
+//! Takes requests, gathers approvals, keeps the ledger and the locks, relays rounds; trusted for liveness only.
+#![forbid(unsafe_code)]
+
+mod clock;
+pub mod config;
+mod links;
+pub mod state;
+pub mod store;
+
+pub use config::{Config, ConfigError};

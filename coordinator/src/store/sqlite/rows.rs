@@ -1,0 +1,206 @@
+//! Policies, orders, keys, evidence and the count of starts.
+
+use std::collections::BTreeMap;
+
+use prost::{Message as _, bytes::Bytes};
+use proto::v1;
+use rusqlite::{Connection, Row, params};
+use serde_json::json;
+
+use super::{
+    EvidenceRow, KeyRow, OrderRow, PolicyRow, RequestId, StoreError, from_sql, id_from_sql, to_sql, trail,
+};
+use crate::store::KeyStage;
+
+const UNREADABLE: StoreError = StoreError::Damaged("a stored message cannot be decoded");
+
+pub(super) fn begin(db: &Connection, now_ms: u64) -> Result<u64, StoreError> {
+    let count: i64 = db.query_row(
+        "INSERT INTO meta (name, value) VALUES ('starts', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+        [],
+        |row| row.get(0),
+    )?;
+    trail::append(db, "start", None, &json!({ "count": count }), now_ms)?;
+    from_sql(count)
+}
+
+pub(super) fn add_policy(db: &Connection, row: PolicyRow) -> Result<(), StoreError> {
+    let last: Option<i64> = db.query_row("SELECT max(version) FROM policy", [], |row| row.get(0))?;
+    let version = to_sql(row.version)?;
+    if last.is_some_and(|last| version <= last) {
+        return Err(StoreError::Damaged("a policy version would go back"));
+    }
+    let detail = json!({ "version": row.version, "hash": hex::encode(&row.hash) });
+    let install = v1::InstallPolicy { document: row.document, signatures: row.signatures };
+    db.execute(
+        "INSERT INTO policy (version, hash, install, installed_ms) VALUES (?, ?, ?, ?)",
+        params![version, row.hash.as_ref(), install.encode_to_vec(), to_sql(row.installed_ms)?],
+    )?;
+    trail::append(db, "policy", None, &detail, row.installed_ms)
+}
+
+pub(super) fn policies(db: &Connection) -> Result<Vec<PolicyRow>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT version, hash, install, installed_ms FROM policy ORDER BY version")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let install: Vec<u8> = row.get(2)?;
+        let install = v1::InstallPolicy::decode(Bytes::from(install)).map_err(|_| UNREADABLE)?;
+        found.push(PolicyRow {
+            version: from_sql(row.get(0)?)?,
+            hash: blob(row, 1)?,
+            document: install.document,
+            signatures: install.signatures,
+            installed_ms: from_sql(row.get(3)?)?,
+        });
+    }
+    Ok(found)
+}
+
+pub(super) fn add_order(db: &Connection, row: OrderRow, kind: &str) -> Result<(), StoreError> {
+    let count = row.statements.len();
+    let body = v1::Order { statements: row.statements }.encode_to_vec();
+    db.execute(
+        "INSERT INTO person_order (accepted_ms, body) VALUES (?, ?)",
+        params![to_sql(row.accepted_ms)?, body],
+    )?;
+    trail::append(db, kind, None, &json!({ "statements": count }), row.accepted_ms)
+}
+
+pub(super) fn orders(db: &Connection) -> Result<Vec<OrderRow>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT accepted_ms, body FROM person_order ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(1)?;
+        let order = v1::Order::decode(Bytes::from(body)).map_err(|_| UNREADABLE)?;
+        found.push(OrderRow { accepted_ms: from_sql(row.get(0)?)?, statements: order.statements });
+    }
+    Ok(found)
+}
+
+const fn stage_word(stage: KeyStage) -> &'static str {
+    match stage {
+        KeyStage::Running => "running",
+        KeyStage::Certified => "certified",
+        KeyStage::Aborted => "aborted",
+    }
+}
+
+fn stage_of(word: &str) -> Result<KeyStage, StoreError> {
+    [KeyStage::Running, KeyStage::Certified, KeyStage::Aborted]
+        .into_iter()
+        .find(|stage| stage_word(*stage) == word)
+        .ok_or(StoreError::Damaged("a key stage is unknown"))
+}
+
+pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
+    db.execute(
+        "INSERT INTO generation (request_id, name, scheme, threshold, stage, created_ms, package) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            row.request_id,
+            row.name,
+            row.scheme,
+            row.threshold,
+            stage_word(row.stage),
+            to_sql(row.created_ms)?,
+            row.package.as_ref()
+        ],
+    )?;
+    let detail = json!({ "generation": hex::encode(row.request_id), "name": row.name, "scheme": row.scheme });
+    trail::append(db, "key-start", None, &detail, row.created_ms)
+}
+
+pub(super) fn finish_key(
+    db: &Connection,
+    request_id: &[u8; 32],
+    certificate: Option<&(Bytes, BTreeMap<u16, Bytes>)>,
+    now_ms: u64,
+) -> Result<KeyRow, StoreError> {
+    let stage = if certificate.is_some() { KeyStage::Certified } else { KeyStage::Aborted };
+    let package: &[u8] = certificate.map_or(&[], |(package, _)| package.as_ref());
+    let changed = db.execute(
+        "UPDATE generation SET stage = ?, package = ? WHERE request_id = ? AND stage = 'running'",
+        params![stage_word(stage), package, request_id],
+    )?;
+    if changed != 1 {
+        return Err(StoreError::NotFound);
+    }
+    for (node, part) in certificate.iter().flat_map(|(_, parts)| parts) {
+        db.execute(
+            "INSERT INTO part (request_id, node, part) VALUES (?, ?, ?)",
+            params![request_id, node, part.as_ref()],
+        )?;
+    }
+    let detail = json!({ "generation": hex::encode(request_id) });
+    let kind = if certificate.is_some() { "key-certified" } else { "key-aborted" };
+    trail::append(db, kind, None, &detail, now_ms)?;
+    let all = keys(db)?;
+    all.into_iter().find(|row| row.request_id == *request_id).ok_or(StoreError::NotFound)
+}
+
+pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT request_id, name, scheme, threshold, stage, created_ms, package FROM generation ORDER BY created_ms, rowid",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let stage: String = row.get(4)?;
+        let request_id: [u8; 32] = row.get(0)?;
+        found.push(KeyRow {
+            request_id,
+            name: row.get(1)?,
+            scheme: row.get(2)?,
+            threshold: row.get(3)?,
+            stage: stage_of(&stage)?,
+            created_ms: from_sql(row.get(5)?)?,
+            package: blob(row, 6)?,
+            parts: parts(db, &request_id)?,
+        });
+    }
+    Ok(found)
+}
+
+fn parts(db: &Connection, request_id: &[u8; 32]) -> Result<BTreeMap<u16, Bytes>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT node, part FROM part WHERE request_id = ?")?;
+    let rows = statement.query_map([request_id], |row| Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn add_evidence(db: &Connection, row: &EvidenceRow) -> Result<(), StoreError> {
+    db.execute(
+        "INSERT INTO evidence (node, at_ms, request, evidence, fault) VALUES (?, ?, ?, ?, ?)",
+        params![
+            row.node,
+            to_sql(row.at_ms)?,
+            row.request.as_ref().map(RequestId::as_bytes),
+            row.evidence.as_ref(),
+            row.fault
+        ],
+    )?;
+    let detail = json!({ "node": row.node, "fault": row.fault, "transferable": !row.evidence.is_empty() });
+    trail::append(db, "alert", row.request, &detail, row.at_ms)
+}
+
+pub(super) fn evidence(db: &Connection) -> Result<Vec<EvidenceRow>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT node, at_ms, request, evidence, fault FROM evidence ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let request: Option<Vec<u8>> = row.get(2)?;
+        found.push(EvidenceRow {
+            node: row.get(0)?,
+            at_ms: from_sql(row.get(1)?)?,
+            request: request.as_deref().map(id_from_sql).transpose()?,
+            evidence: blob(row, 3)?,
+            fault: row.get(4)?,
+        });
+    }
+    Ok(found)
+}
+
+fn blob(row: &Row<'_>, column: usize) -> Result<Bytes, StoreError> {
+    Ok(Bytes::from(row.get::<_, Vec<u8>>(column)?))
+}
