@@ -108,7 +108,7 @@ pub enum Command {
     /// Submit and follow signing requests
     #[command(
         subcommand,
-        after_help = "Examples:\n  quorate request submit --wallet hot --tx transfer.bin --idempotency-key payout-7 --wait 60\n  quorate request list"
+        after_help = "Examples:\n  quorate request status 5f0c… --wait 60\n  quorate request list"
     )]
     Request(RequestCommand),
     /// Approve a request after decoding and showing it on this machine
