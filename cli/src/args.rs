@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 pub use operator::{
     BenchArgs, CheckConfigArgs, ClusterCommand, ClusterInitArgs, CompletionArgs, DemoArgs,
     EvidenceCommand, EvidenceVerifyArgs, KeyCommand, KeyCreateArgs, KeyShowArgs, PolicyCommand,
-    PolicyEvalArgs, PolicyFileArgs, PolicyInstallArgs, PolicySignArgs, ServiceCommand,
+    PolicyEvalArgs, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs, ServiceCommand,
     ServiceRunArgs,
 };
 pub use request::{

@@ -114,7 +114,7 @@ pub struct KeyShowArgs {
 pub enum PolicyCommand {
     /// Parse a document, check what it refers to and print its hash
     #[command(after_help = "Examples:\n  quorate policy lint policy.toml")]
-    Lint(PolicyFileArgs),
+    Lint(PolicyLintArgs),
     /// Say what a document decides about a signed intent, offline and with an empty ledger
     #[command(
         after_help = "Examples:\n  quorate policy eval policy.toml --intent payout-7.intent --public-key 4f2a…"
@@ -140,12 +140,15 @@ pub enum PolicyCommand {
     Show,
 }
 
-/// A policy document.
+/// `quorate policy lint`.
 #[derive(Debug, Args)]
-pub struct PolicyFileArgs {
+pub struct PolicyLintArgs {
     /// The document
     #[arg(value_name = "FILE")]
     pub document: PathBuf,
+    /// Fail on warnings too
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `quorate policy eval`.

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use policy::{
+    cluster::ClusterFile,
     document::{Document, DocumentError, PolicyHash},
+    lint::{Nodes, lint},
     statement::{PolicyConsent, SignedStatement, Statement},
 };
 use proto::v1::PolicyInfo;
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::{
-    args::{PolicyCommand, PolicyFileArgs, PolicyInstallArgs, PolicySignArgs},
+    args::{PolicyCommand, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs},
     fail::{Exit, Fail},
     output::Reply,
     people::{self, Signing},
@@ -26,7 +28,7 @@ mod eval;
 /// The document does not parse, a signature is refused, or the coordinator is not there.
 pub async fn run(context: &Context, command: PolicyCommand) -> Result<Reply, Fail> {
     match command {
-        PolicyCommand::Lint(args) => lint(&args),
+        PolicyCommand::Lint(args) => check(context, &args),
         PolicyCommand::Eval(args) => eval::run(&args),
         PolicyCommand::Propose(args) => install(context, &args, false).await,
         PolicyCommand::Sign(args) => sign(&args),
@@ -61,10 +63,11 @@ fn faults(path: &Path, error: &DocumentError) -> Fail {
         .hint("every problem is listed; correct them together")
 }
 
-fn lint(args: &PolicyFileArgs) -> Result<Reply, Fail> {
+fn check(context: &Context, args: &PolicyLintArgs) -> Result<Reply, Fail> {
     let (bytes, document) = read(&args.document)?;
+    let warnings = lint(&document, nodes(&context.common.cluster));
     let hash = PolicyHash::of(&bytes);
-    let human = format!(
+    let mut human = format!(
         "policy   {} version {}\ncluster  {}\nhash     {hash}\npeople   {}\nwallets  {}\nrules    {}\n",
         document.policy_id(),
         document.version(),
@@ -77,9 +80,27 @@ fn lint(args: &PolicyFileArgs) -> Result<Reply, Fail> {
         "policy_id": document.policy_id().as_str(), "version": document.version(),
         "cluster_id": document.cluster_id().as_str(), "hash": hash.to_string(),
         "people": document.people().len(), "wallets": document.wallets().len(),
-        "rules": document.rules().len(), "problems": [],
+        "rules": document.rules().len(),
+        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    Ok(Reply::new(human, json))
+    for warning in &warnings {
+        human.push_str(&format!("warning  {warning}\n"));
+    }
+    let exit = if args.strict && !warnings.is_empty() {
+        Exit::CheckFailed
+    } else {
+        Exit::Done
+    };
+    Ok(Reply::new(human, json).exit(exit))
+}
+
+/// How many nodes sign, if the cluster file is at hand: some warnings depend on it.
+fn nodes(cluster: &Path) -> Option<Nodes> {
+    let file = ClusterFile::parse(&std::fs::read(cluster).ok()?).ok()?;
+    Some(Nodes {
+        threshold: file.threshold,
+        parties: u16::try_from(file.nodes.len()).ok()?,
+    })
 }
 
 fn sign(args: &PolicySignArgs) -> Result<Reply, Fail> {
