@@ -9,6 +9,8 @@ mod wrap;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
+use mpc_core::dkg::Pending;
+use mpc_core::keys::KeyShare;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -223,6 +225,32 @@ impl Vault {
         };
         let opened = self.cipher(label.kind)?.decrypt(&XNonce::from(nonce), payload);
         opened.map(Zeroizing::new).map_err(|_| SealError::Damaged(label.to_string()))
+    }
+
+    /// Seals an active share.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_share(&self, label: &Label, share: &KeyShare) -> Result<Vec<u8>, SealError> {
+        self.seal(label, &share.dangerous_to_bytes())
+    }
+
+    /// Opens an active share; the share is checked against its own public commitment.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_share(&self, label: &Label, record: &[u8]) -> Result<KeyShare, SealError> {
+        let bytes = self.open(label, record)?;
+        KeyShare::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
+    }
+
+    /// Opens a share that waits for its certificate.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_pending(&self, label: &Label, record: &[u8]) -> Result<Pending, SealError> {
+        let bytes = self.open(label, record)?;
+        Pending::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
     }
 
     /// Computes the tag of a stored row that is not secret: 32 bytes, HMAC in its HKDF form.
