@@ -224,7 +224,7 @@ impl Error {
         match failure.code() {
             Code::Malformed | Code::Replayed | Code::Version => Fix::Malformed { message }.into(),
             Code::NotAuthorised => Fix::NotAuthorised { message }.into(),
-            Code::Denied | Code::Limit => Fix::Denied {
+            Code::Denied => Fix::Denied {
                 reasons: Reason::of_failure(failure),
             }
             .into(),
@@ -240,7 +240,8 @@ impl Error {
                 culprits: failure.culprits.clone(),
             }
             .into(),
-            Code::Stale | Code::Unavailable | Code::TimedOut | Code::Internal => {
+            // As an error of a call, a limit is one on calls; what a policy's limits refuse is a denied request.
+            Code::Stale | Code::Limit | Code::Unavailable | Code::TimedOut | Code::Internal => {
                 Retry::Unavailable { message }.into()
             }
             Code::Unspecified => {
@@ -308,7 +309,7 @@ mod tests {
             let error = with_details(code);
             let expected = match code {
                 Code::NotYet | Code::Frozen => matches!(error, Error::Ask(_)),
-                Code::Stale | Code::Unavailable | Code::TimedOut | Code::Internal => {
+                Code::Stale | Code::Limit | Code::Unavailable | Code::TimedOut | Code::Internal => {
                     matches!(error, Error::Retry(_))
                 }
                 Code::Aborted | Code::SecurityAbort => matches!(error, Error::Stop(_)),
