@@ -3,7 +3,9 @@
 
 mod clock;
 pub mod config;
+mod keys;
 mod links;
+mod signing;
 pub mod state;
 pub mod store;
 

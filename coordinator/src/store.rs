@@ -358,10 +358,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keeps a node's first-seen receipt; the first one of a node stands.
     fn add_receipt(&self, id: RequestId, node: u16, receipt: Bytes, now_ms: u64) -> Answer<'_, ()>;
 
-    /// Keeps an installed policy. The version must be above every one that is there, else [`StoreError::Damaged`].
+    /// Keeps an accepted policy document. One that is there already is refused.
     fn add_policy(&self, row: PolicyRow) -> Answer<'_, ()>;
 
-    /// Every installed policy, oldest first.
+    /// Every accepted policy document, in the order of acceptance.
     fn policies(&self) -> Answer<'_, Vec<PolicyRow>>;
 
     /// Keeps an accepted freeze or unfreeze order.

@@ -341,7 +341,7 @@ async fn everything_is_there_after_reopening(place: &impl Place) {
         fault: "bad share".into(),
     };
     store.add_policy(policy.clone()).await.expect("stored");
-    assert!(store.add_policy(policy.clone()).await.is_err(), "versions only rise");
+    assert!(store.add_policy(policy.clone()).await.is_err(), "a document is kept once");
     store.add_order(order.clone(), "freeze").await.expect("stored");
     store.add_key(key.clone()).await.expect("stored");
     let same_name = KeyRow { request_id: [6; 32], ..key.clone() };

@@ -25,22 +25,17 @@ pub(super) fn begin(db: &Connection, now_ms: u64) -> Result<u64, StoreError> {
 }
 
 pub(super) fn add_policy(db: &Connection, row: PolicyRow) -> Result<(), StoreError> {
-    let last: Option<i64> = db.query_row("SELECT max(version) FROM policy", [], |row| row.get(0))?;
-    let version = to_sql(row.version)?;
-    if last.is_some_and(|last| version <= last) {
-        return Err(StoreError::Damaged("a policy version would go back"));
-    }
     let detail = json!({ "version": row.version, "hash": hex::encode(&row.hash) });
     let install = v1::InstallPolicy { document: row.document, signatures: row.signatures };
     db.execute(
         "INSERT INTO policy (version, hash, install, installed_ms) VALUES (?, ?, ?, ?)",
-        params![version, row.hash.as_ref(), install.encode_to_vec(), to_sql(row.installed_ms)?],
+        params![to_sql(row.version)?, row.hash.as_ref(), install.encode_to_vec(), to_sql(row.installed_ms)?],
     )?;
     trail::append(db, "policy", None, &detail, row.installed_ms)
 }
 
 pub(super) fn policies(db: &Connection) -> Result<Vec<PolicyRow>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT version, hash, install, installed_ms FROM policy ORDER BY version")?;
+    let mut statement = db.prepare_cached("SELECT version, hash, install, installed_ms FROM policy ORDER BY seq")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
