@@ -150,15 +150,31 @@ impl Envelope {
     /// Signs and encodes a message. `header.from` must be the node of `identity`; otherwise nobody will accept it.
     #[must_use]
     pub fn seal(identity: &IdentityKey, header: &Header, body: &[u8]) -> Vec<u8> {
+        Self::sealed(identity, *header, body).bytes
+    }
+
+    /// As [`Self::seal`], as a value.
+    pub(crate) fn sealed(identity: &IdentityKey, header: Header, body: &[u8]) -> Self {
         let kind = header.kind.as_str().as_bytes();
+        let digest = header.digest(body);
         let mut out = Writer::with_capacity(body.len().saturating_add(256));
         out.u8(VERSION)
             .u8(u8::try_from(kind.len()).unwrap_or(u8::MAX))
             .bytes(kind);
         out.bytes(header.session.as_bytes()).u8(header.round);
         out.bytes(header.from.as_bytes()).bytes(header.to.bytes());
-        out.var(body).bytes(&identity.sign(&header.digest(body)));
-        out.finish()
+        out.var(body).bytes(&identity.sign(&digest));
+        Self::located(header, digest, body.len(), out.finish())
+    }
+
+    fn located(header: Header, digest: [u8; 32], body: usize, bytes: Vec<u8>) -> Self {
+        let end = bytes.len().saturating_sub(64);
+        Self {
+            header,
+            digest,
+            body: end.saturating_sub(body)..end,
+            bytes,
+        }
     }
 
     /// Decodes an envelope and verifies its signature under the key that `roster` has for its sender.
@@ -179,14 +195,12 @@ impl Envelope {
         if !key.verify(&digest, &parsed.signature) {
             return Err(Rejection::BadSignature);
         }
-        let end = bytes.len().saturating_sub(64);
-        let body = end.saturating_sub(parsed.body.len())..end;
-        Ok(Self {
-            header: parsed.header,
+        Ok(Self::located(
+            parsed.header,
             digest,
-            body,
-            bytes: bytes.to_vec(),
-        })
+            parsed.body.len(),
+            bytes.to_vec(),
+        ))
     }
 
     /// The header.

@@ -174,6 +174,9 @@ pub enum Rejection {
     /// The session has ended.
     #[error("the session has ended")]
     Finished,
+    /// Not the certificate of the key in question.
+    #[error("the certificate is refused: {0}")]
+    InvalidCertificate(&'static str),
     /// The envelope itself does not decode.
     #[error("the envelope does not decode: {0}")]
     Malformed(DecodeError),

@@ -6,14 +6,15 @@
 //! ```text
 //! u8 version = 1 | u8 claim | u32be length | context | u16be count | for each message: u32be length | envelope
 //! ```
-//! Each [`Claim`] defines its context and its messages; the protocol that the claim belongs to judges them.
+//! Each [`Claim`] defines its context and its messages; the protocol that the claim belongs to judges them. The context of
+//! a key generation names purpose, threshold, attempt and request, from which a judge derives the session.
 
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, MAX_ENVELOPE, Recipient};
 use crate::frost::wire;
 use crate::id::NodeId;
 use crate::roster::Roster;
-use crate::{Fault, Rejection};
+use crate::{Fault, Rejection, dkg};
 
 const VERSION: u8 = 1;
 const MAX_CONTEXT: usize = 1 << 16;
@@ -51,6 +52,15 @@ macro_rules! claims {
 claims! {
     /// Two different broadcasts of one sender for one place. Context: empty. Messages: the two.
     Equivocation = 1;
+    /// A message of round 1 of a key generation. Messages: the accused one.
+    DkgRound1 = 2;
+    /// A message of round 2. Messages: all of round 1, then the accused one.
+    DkgRound2 = 3;
+    /// A message of round 3: a malformed one, a wrong certificate, or a complaint, which convicts one of two parties.
+    /// Messages: all of round 1, all of round 2 (not for a malformed one), then the message.
+    DkgRound3 = 4;
+    /// An echo that its author's originals do not give. Messages: the one with the echo, the one with the originals.
+    DkgEcho = 5;
     /// A signed nonce commitment that is none. Context: empty. Messages: the commitment.
     FrostCommitment = 16;
     /// A signature share that its own statement proves wrong. Context: the statement. Messages: the share.
@@ -157,6 +167,9 @@ impl Evidence {
             .collect::<Result<Vec<_>, _>>()?;
         match self.claim {
             Claim::Equivocation => judge_equivocation(&self.context, &messages),
+            Claim::DkgRound1 | Claim::DkgRound2 | Claim::DkgRound3 | Claim::DkgEcho => {
+                dkg::judge::judge(self.claim, roster, &self.context, &messages)
+            }
             Claim::FrostCommitment => wire::judge_commitment(&self.context, &messages),
             Claim::FrostShare => wire::judge_share(&self.context, &messages),
         }

@@ -316,7 +316,10 @@ impl<G: Group> Point<G> {
     pub fn encode_pair(points: &[Self; 2]) -> [PointBytes<G>; 2] {
         let mut bytes = [[0; MAX_POINT_LEN]; 2];
         G::point_encode_pair(&points.map(|point| point.0), &mut bytes);
-        bytes.map(|bytes| PointBytes { bytes, group: core::marker::PhantomData })
+        bytes.map(|bytes| PointBytes {
+            bytes,
+            group: core::marker::PhantomData,
+        })
     }
 
     /// Whether this is the neutral element.

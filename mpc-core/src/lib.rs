@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod dkg;
 pub mod envelope;
 mod error;
 pub mod evidence;
@@ -32,6 +33,8 @@ pub mod proof;
 pub mod roster;
 pub mod secret;
 pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transcript;
 pub mod verify;
 

@@ -65,6 +65,15 @@ impl<G: Group> Commitment<G> {
         &self.0
     }
 
+    /// The points side by side, in their fixed encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.0
+            .iter()
+            .flat_map(|point| point.encode().as_slice().to_vec())
+            .collect()
+    }
+
     /// `f(0)` in the exponent; the identity if there are no points.
     #[must_use]
     pub fn constant(&self) -> Point<G> {

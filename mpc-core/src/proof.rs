@@ -5,13 +5,13 @@
 //! DLEQ   r; T_b = r*P_b;   e = Hs(tag; ctx.., u16 i, P.., Q.., T..);      z = r + e*a;   z*P_b == T_b + e*Q_b
 //! ```
 //! The challenge covers the statement, the prover's index and the caller's context (session, position), so a proof cannot
-//! be moved. Nonces are hedged: `r = Hs("nonce"; 32 random bytes, secret, ctx..)`. (Protocol notes, section 2.)
+//! be moved. Nonces are hedged: `r = Hs("nonce"; 32 random bytes, secret, tag, (ctx) list, i, (statement) list)`. Two proofs
+//! share a nonce only if they are the same proof, so one draw of 32 bytes serves a whole session.
+//! (Protocol notes, section 2.)
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "field and group operations wrap by definition"
 )]
-
-use rand_core::CryptoRng;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::group::{Group, Point, PointBytes, Scalar};
@@ -41,20 +41,19 @@ impl Context<'_> {
 
     fn nonce<G: Group>(
         &self,
+        hedge: &SecretBytes<32>,
         secret: &SecretScalar<G>,
-        rng: &mut impl CryptoRng,
+        statement: &[&[u8]],
     ) -> SecretScalar<G> {
-        let fresh = SecretBytes::<32>::random(rng);
         let transcript = transcript::wide(Tag::NONCE)
-            .field(fresh.expose_secret())
+            .field(hedge.expose_secret())
             .scalar_field(secret.expose_secret());
-        SecretScalar::new(
-            transcript
-                .field(self.tag.as_str())
-                .fields(self.fields)
-                .u16(self.prover.get())
-                .scalar(),
-        )
+        let transcript = transcript
+            .field(self.tag.as_str())
+            .list(self.fields)
+            .u16(self.prover.get())
+            .list(statement);
+        SecretScalar::new(transcript.scalar())
     }
 }
 
@@ -72,16 +71,19 @@ impl<G: Group> LogProof<G> {
     pub const BYTES: usize = G::POINT_BYTES + 32;
 
     /// Proves knowledge of `secret` where `public = secret * G`. Constant time in `secret`.
+    ///
+    /// `hedge` comes from the random source and stays secret.
     #[must_use]
     pub fn prove(
         context: &Context<'_>,
+        hedge: &SecretBytes<32>,
         secret: &SecretScalar<G>,
         public: &Point<G>,
-        rng: &mut impl CryptoRng,
     ) -> Self {
-        let nonce = context.nonce(secret, rng);
+        let public = public.encode();
+        let nonce = context.nonce(hedge, secret, &[public.as_slice()]);
         let commitment = nonce.mul_base().encode();
-        let challenge = Self::challenge(context, public, &commitment);
+        let challenge = Self::challenge(context, &public, &commitment);
         Self {
             commitment,
             response: *nonce.expose_secret() + challenge * *secret.expose_secret(),
@@ -90,17 +92,17 @@ impl<G: Group> LogProof<G> {
 
     fn challenge(
         context: &Context<'_>,
-        public: &Point<G>,
+        public: &PointBytes<G>,
         commitment: &PointBytes<G>,
     ) -> Scalar<G> {
-        let (base, public) = (Point::<G>::generator().encode(), public.encode());
+        let base = Point::<G>::generator().encode();
         context.challenge(&[base.as_slice(), public.as_slice(), commitment.as_slice()])
     }
 
     /// Whether the proof holds for `public`. Variable time; everything is public. The identity has no proof.
     #[must_use]
     pub fn verify(&self, context: &Context<'_>, public: &Point<G>) -> bool {
-        let challenge = Self::challenge(context, public, &self.commitment);
+        let challenge = Self::challenge(context, &public.encode(), &self.commitment);
         let commitment = Point::double_mul_vartime(&-challenge, public, &self.response);
         !public.is_identity() && !commitment.is_identity() && commitment.encode() == self.commitment
     }
@@ -134,6 +136,13 @@ pub struct EqualityStatement<G: Group> {
     pub images: [Point<G>; 2],
 }
 
+impl<G: Group> EqualityStatement<G> {
+    fn encode(&self) -> [PointBytes<G>; 4] {
+        let ([p1, p2], [q1, q2]) = (&self.bases, &self.images);
+        [p1, p2, q1, q2].map(Point::encode)
+    }
+}
+
 /// Equality of the logarithms of two images. Encoded as `T_1 || T_2 || z`: 96 bytes for 32-byte points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EqualityProof<G: Group> {
@@ -146,14 +155,17 @@ impl<G: Group> EqualityProof<G> {
     pub const BYTES: usize = 2 * G::POINT_BYTES + 32;
 
     /// Proves that both images are `secret` times their base. Constant time in `secret`.
+    ///
+    /// `hedge` comes from the random source and stays secret.
     #[must_use]
     pub fn prove(
         context: &Context<'_>,
+        hedge: &SecretBytes<32>,
         secret: &SecretScalar<G>,
         statement: &EqualityStatement<G>,
-        rng: &mut impl CryptoRng,
     ) -> Self {
-        let nonce = context.nonce(secret, rng);
+        let encoded = statement.encode();
+        let nonce = context.nonce(hedge, secret, &encoded.each_ref().map(PointBytes::as_slice));
         let commitments = statement
             .bases
             .map(|base| (base * nonce.expose_secret()).encode());
@@ -169,10 +181,9 @@ impl<G: Group> EqualityProof<G> {
         statement: &EqualityStatement<G>,
         commitments: &[PointBytes<G>; 2],
     ) -> Scalar<G> {
-        let [p1, p2] = statement.bases.map(|point| point.encode());
-        let [q1, q2] = statement.images.map(|point| point.encode());
+        let [p1, p2, q1, q2] = &statement.encode();
         let [t1, t2] = commitments;
-        context.challenge(&[&p1, &p2, &q1, &q2, t1, t2].map(PointBytes::as_slice))
+        context.challenge(&[p1, p2, q1, q2, t1, t2].map(PointBytes::as_slice))
     }
 
     /// Whether the proof holds. Variable time; everything is public.
@@ -208,5 +219,167 @@ impl<G: Group> EqualityProof<G> {
             commitments: [t1, t2],
             response,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::group::{Ed25519, Ristretto255, Secp256k1};
+
+    fn context<'a>(fields: &'a [&'a [u8]], prover: u16) -> Context<'a> {
+        Context {
+            tag: Tag::DKG_POP,
+            fields,
+            prover: PartyIndex::new(prover).unwrap(),
+        }
+    }
+
+    fn log_proofs_are_bound_to_statement_and_context<G: Group>() {
+        let mut rng = ChaCha20Rng::from_seed([2; 32]);
+        let (hedge, secret) = (
+            SecretBytes::random(&mut rng),
+            SecretScalar::<G>::random(&mut rng),
+        );
+        let public = secret.mul_base();
+        let fields: [&[u8]; 2] = [b"session", &[0, 1]];
+        let proof = LogProof::prove(&context(&fields, 1), &hedge, &secret, &public);
+        assert!(proof.verify(&context(&fields, 1), &public));
+
+        assert!(
+            !proof.verify(&context(&fields, 2), &public),
+            "another prover"
+        );
+        assert!(
+            !proof.verify(&context(&[b"session", &[0, 2]], 1), &public),
+            "another position"
+        );
+        assert!(
+            !proof.verify(
+                &Context {
+                    tag: Tag::DKG_EPH,
+                    ..context(&fields, 1)
+                },
+                &public
+            ),
+            "another statement"
+        );
+        assert!(
+            !proof.verify(&context(&fields, 1), &(public + public)),
+            "another point"
+        );
+        assert!(
+            !proof.verify(&context(&fields, 1), &Point::identity()),
+            "the identity"
+        );
+
+        let mut out = Writer::default();
+        proof.write(&mut out);
+        let bytes = out.finish();
+        assert_eq!(bytes.len(), LogProof::<G>::BYTES);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let read = LogProof::<G>::read("proof", &mut Reader::new(&changed));
+            assert!(
+                !read.is_ok_and(|proof| proof.verify(&context(&fields, 1), &public)),
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a58_every_field_of_a_proof_of_knowledge_counts() {
+        log_proofs_are_bound_to_statement_and_context::<Ed25519>();
+        log_proofs_are_bound_to_statement_and_context::<Secp256k1>();
+        log_proofs_are_bound_to_statement_and_context::<Ristretto255>();
+    }
+
+    #[test]
+    fn a58_a_proof_fixed_before_its_statement_is_refused() {
+        // If the challenge did not cover the statement, A = (z*G - T) / e would verify for any T and z.
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let commitment = Point::<Ed25519>::mul_base(&Scalar::random(&mut rng)).encode();
+        let response = Scalar::<Ed25519>::random(&mut rng);
+        let fields: [&[u8]; 1] = [b"session"];
+        let first = LogProof::challenge(
+            &context(&fields, 1),
+            &Point::generator().encode(),
+            &commitment,
+        );
+        let target = Point::mul_base(&response) - commitment.decode("T").unwrap();
+        let public = target * &first.invert().unwrap();
+        assert!(
+            !LogProof {
+                commitment,
+                response
+            }
+            .verify(&context(&fields, 1), &public)
+        );
+    }
+
+    #[test]
+    fn a58_every_field_of_an_equality_proof_counts() {
+        let mut rng = ChaCha20Rng::from_seed([4; 32]);
+        let (hedge, secret) = (
+            SecretBytes::random(&mut rng),
+            SecretScalar::<Ristretto255>::random(&mut rng),
+        );
+        let base = SecretScalar::<Ristretto255>::random(&mut rng).mul_base();
+        let bases = [Point::generator(), base];
+        let statement = EqualityStatement {
+            bases,
+            images: bases.map(|base| base * secret.expose_secret()),
+        };
+        let fields: [&[u8]; 1] = [b"session"];
+        let proof = EqualityProof::prove(&context(&fields, 3), &hedge, &secret, &statement);
+        assert!(proof.verify(&context(&fields, 3), &statement));
+        assert!(!proof.verify(&context(&fields, 4), &statement));
+        for changed in 0..2 {
+            let mut other = statement;
+            other.images[changed] = other.images[changed] + base;
+            assert!(!proof.verify(&context(&fields, 3), &other));
+            let mut other = statement;
+            other.bases[changed] = other.bases[changed] + base;
+            assert!(!proof.verify(&context(&fields, 3), &other));
+        }
+        let mut out = Writer::default();
+        proof.write(&mut out);
+        let bytes = out.finish();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let read = EqualityProof::read("proof", &mut Reader::new(&changed));
+            assert!(
+                !read.is_ok_and(|proof| proof.verify(&context(&fields, 3), &statement)),
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_shared_by_equal_proofs_only() {
+        let mut rng = ChaCha20Rng::from_seed([5; 32]);
+        let (hedge, secret) = (
+            SecretBytes::random(&mut rng),
+            SecretScalar::<Ed25519>::random(&mut rng),
+        );
+        let public = secret.mul_base();
+        let prove = |fields: &[&[u8]], prover, hedge| {
+            LogProof::prove(&context(fields, prover), hedge, &secret, &public)
+        };
+        let first = prove(&[b"a"], 1, &hedge);
+        assert_eq!(first, prove(&[b"a"], 1, &hedge));
+        let other_hedge = SecretBytes::random(&mut rng);
+        for other in [
+            prove(&[b"b"], 1, &hedge),
+            prove(&[b"a"], 2, &hedge),
+            prove(&[b"a"], 1, &other_hedge),
+        ] {
+            assert_ne!(first.commitment, other.commitment);
+        }
     }
 }

@@ -149,7 +149,7 @@ pub struct Effects<O> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum WriteKind {
-    /// A finished key with its certificate. Secret.
+    /// The certificate of a key: the pending share it belongs to may be used from now on. Public.
     Certificate,
     /// The name of a session that this node joins: refuse the write if it is there already.
     Replay,

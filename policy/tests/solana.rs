@@ -8,9 +8,12 @@
 use std::collections::BTreeSet;
 
 use ed25519_dalek::{Signature, VerifyingKey};
+use policy::approval::{Approval, Decision, summary_lines};
 use policy::chain::{Address, Asset};
+use policy::intent::{Intent, MAX_NOTE};
 use policy::solana::build::{self, Instruction, TokenTransfer};
 use policy::solana::{MAX_MESSAGE, Refusal, Transaction, Version, assemble, decode};
+use policy::statement::{Common, Statement};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -266,6 +269,62 @@ fn a100_no_changed_byte_decodes_to_the_same_meaning() {
             }
         }
     }
+}
+
+/// The largest transaction, every text around it as long as it may be, still fits into an approval.
+#[test]
+fn a104_an_approver_can_always_be_shown_everything() {
+    let [wallet, mint, from, to] =
+        [1, 0xfd, 0xfe, 0xff].map(|byte| Address::from_bytes([byte; 32]));
+    let tokens = TokenTransfer {
+        from,
+        mint,
+        to,
+        authority: wallet,
+        decimals: 19,
+    };
+    let mut instructions = vec![Instruction::token_transfer(&tokens, u64::MAX); 32];
+    let used = build::message(wallet, &instructions, [0xff; 32], Version::V0)
+        .unwrap()
+        .len();
+    // The memo's program, its instruction and its two bytes of length take 36 bytes.
+    let room = MAX_MESSAGE - used - 36;
+    instructions.push(Instruction::memo(&"\u{7f}".repeat(room)));
+    let message = build::message(wallet, &instructions, [0xff; 32], Version::V0).unwrap();
+    assert_eq!(message.len(), MAX_MESSAGE);
+    let longest = "z".repeat(64);
+    let intent = Intent {
+        cluster_id: longest.clone(),
+        key_id: [0; 32],
+        wallet: longest.clone(),
+        chain: longest.clone(),
+        raw_tx: message.clone(),
+        initiator: longest.clone(),
+        idempotency_key: longest.clone(),
+        created_ms: 1,
+        expires_ms: 2,
+        note: "z".repeat(MAX_NOTE),
+    };
+    let common = Common {
+        cluster: longest.clone(),
+        person: longest.clone(),
+        credential: longest,
+        nonce: [0; 16],
+        issued_ms: 1,
+        expires_ms: 2,
+    };
+    let lines = summary_lines(
+        &intent,
+        &decode(&message, wallet.as_bytes()).unwrap().rendering,
+    );
+    let approval = Statement::Approval(Approval::new(
+        common,
+        &intent,
+        [0; 32],
+        Decision::Approve,
+        lines,
+    ));
+    assert_eq!(Statement::parse(&approval.render()), Ok(approval));
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod config;
 pub mod dial;
 pub mod event;
 pub mod identity;
+mod key;
 pub mod nested;
 pub mod pki;
 mod registry;

@@ -3,6 +3,9 @@
 //! Every byte string of the wire that stands for something of fixed length goes through [`array`], which names the field.
 //! Every refusal is a [`Failure`]: what happened, and what to do next. Between a client and the coordinator it travels in
 //! the details of a gRPC status; the status code is only a hint for tools that do not know this system.
+pub mod protocol;
+pub mod verdict;
+
 use prost::Message;
 use thiserror::Error;
 use tonic::{Code, Status};

@@ -110,3 +110,69 @@ fn tunnel(body: &v1::Tunnel) -> Result<(), FrameError> {
     check("tunnel data", body.data.len(), TUNNEL_DATA)?;
     check("tunnel", body.encoded_len(), TUNNEL)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_kind_may_not_use_the_room_of_a_large_one() {
+        let hello = |length: usize| v1::NodeFrame {
+            body: Some(node_frame::Body::Hello(v1::Hello {
+                software: "x".repeat(length),
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        assert_eq!(node_frame(&hello(SMALL - 3)), Ok(()));
+        let size = SMALL + 1;
+        let error = FrameError::TooLarge {
+            kind: "hello",
+            size,
+            limit: SMALL,
+        };
+        assert_eq!(node_frame(&hello(SMALL - 2)), Err(error));
+        assert_eq!(
+            node_frame(&v1::NodeFrame::default()),
+            Err(FrameError::NoBody)
+        );
+        assert_eq!(
+            coordinator_frame(&v1::CoordinatorFrame::default()),
+            Err(FrameError::NoBody)
+        );
+    }
+
+    #[test]
+    fn a_full_piece_of_a_tunnel_fits_its_frame_and_one_more_byte_does_not() {
+        let tunnel = |length: usize| v1::Tunnel {
+            from: vec![1; 32].into(),
+            to: vec![2; 32].into(),
+            connection: vec![3; 16].into(),
+            seq: u64::MAX,
+            data: vec![4; length].into(),
+            reset: true,
+        };
+        let there = v1::CoordinatorFrame {
+            version: u32::MAX,
+            call_id: u64::MAX,
+            body: Some(coordinator_frame::Body::Tunnel(tunnel(TUNNEL_DATA))),
+        };
+        let back = v1::NodeFrame {
+            version: u32::MAX,
+            call_id: u64::MAX,
+            body: Some(node_frame::Body::Tunnel(tunnel(TUNNEL_DATA))),
+        };
+        assert!(there.encoded_len() <= COORDINATOR_FRAME && coordinator_frame(&there).is_ok());
+        assert!(back.encoded_len() <= NODE_FRAME && node_frame(&back).is_ok());
+        let more = v1::NodeFrame {
+            body: Some(node_frame::Body::Tunnel(tunnel(TUNNEL_DATA + 1))),
+            ..Default::default()
+        };
+        let error = FrameError::TooLarge {
+            kind: "tunnel data",
+            size: TUNNEL_DATA + 1,
+            limit: TUNNEL_DATA,
+        };
+        assert_eq!(node_frame(&more), Err(error));
+    }
+}

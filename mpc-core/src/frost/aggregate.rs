@@ -24,7 +24,10 @@ impl Signature {
 
     fn join(nonce: &[u8], sum: [u8; 32]) -> Self {
         let mut bytes = [0; 64];
-        bytes.iter_mut().zip(nonce.iter().chain(&sum)).for_each(|(out, byte)| *out = *byte);
+        bytes
+            .iter_mut()
+            .zip(nonce.iter().chain(&sum))
+            .for_each(|(out, byte)| *out = *byte);
         Self(bytes)
     }
 }
@@ -65,14 +68,32 @@ pub fn aggregate(
     }
     let signature = match &package.inside {
         Erased::Ed25519(inside) => {
-            let sum = sum(shares, |share| if let Erased::Ed25519(z) = share.0 { Some(z) } else { None })?;
+            let sum = sum(shares, |share| {
+                if let Erased::Ed25519(z) = share.0 {
+                    Some(z)
+                } else {
+                    None
+                }
+            })?;
             let nonce = inside.session.nonce_encoded().as_slice();
-            inside.session.verifies_vartime(&sum).then(|| Signature::join(nonce, sum.encode()))
+            inside
+                .session
+                .verifies_vartime(&sum)
+                .then(|| Signature::join(nonce, sum.encode()))
         }
         Erased::Taproot(inside) => {
-            let sum = sum(shares, |share| if let Erased::Taproot(z) = share.0 { Some(z) } else { None })?;
+            let sum = sum(shares, |share| {
+                if let Erased::Taproot(z) = share.0 {
+                    Some(z)
+                } else {
+                    None
+                }
+            })?;
             let nonce = x_only(inside.session.nonce_encoded());
-            inside.session.verifies_vartime(&sum).then(|| Signature::join(nonce, sum.encode()))
+            inside
+                .session
+                .verifies_vartime(&sum)
+                .then(|| Signature::join(nonce, sum.encode()))
         }
     };
     signature.map_or_else(|| Err(accuse(package, shares)), Ok)
@@ -87,13 +108,20 @@ fn sum<G: Group>(
 }
 
 fn accuse(package: &Package, shares: &BTreeMap<PartyIndex, SignatureShare>) -> Error {
-    let wrong = shares.iter().filter(|(index, share)| !is_valid(package, **index, share));
+    let wrong = shares
+        .iter()
+        .filter(|(index, share)| !is_valid(package, **index, share));
     let nodes = wrong.filter_map(|(index, _)| package.signers().get(index));
     let culprits: Vec<_> = nodes.map(|node| (*node, Strength::Local)).collect();
     if culprits.is_empty() {
         return Error::Unreachable("valid shares do not add up to a valid signature");
     }
-    Abort { fault: Fault::InvalidSignatureShare, culprits, evidence: None }.into()
+    Abort {
+        fault: Fault::InvalidSignatureShare,
+        culprits,
+        evidence: None,
+    }
+    .into()
 }
 
 /// Verifies one share on its own (RFC 9591, section 5.4).
@@ -104,8 +132,15 @@ fn accuse(package: &Package, shares: &BTreeMap<PartyIndex, SignatureShare>) -> E
 ///
 /// # Timing
 /// Variable in its inputs, which are public.
-pub fn verify_share(package: &Package, index: PartyIndex, share: &SignatureShare) -> Result<(), Error> {
-    let node = package.signers().get(&index).ok_or(Misuse::InvalidSigners("this one does not sign"))?;
+pub fn verify_share(
+    package: &Package,
+    index: PartyIndex,
+    share: &SignatureShare,
+) -> Result<(), Error> {
+    let node = package
+        .signers()
+        .get(&index)
+        .ok_or(Misuse::InvalidSigners("this one does not sign"))?;
     if is_valid(package, index, share) {
         Ok(())
     } else {
@@ -121,6 +156,8 @@ fn is_valid(package: &Package, index: PartyIndex, share: &SignatureShare) -> boo
     match (&package.inside, &share.0) {
         (Erased::Ed25519(inside), Erased::Ed25519(share)) => check(inside, index, share),
         (Erased::Taproot(inside), Erased::Taproot(share)) => check(inside, index, share),
-        (Erased::Ed25519(_), Erased::Taproot(_)) | (Erased::Taproot(_), Erased::Ed25519(_)) => false,
+        (Erased::Ed25519(_), Erased::Taproot(_)) | (Erased::Taproot(_), Erased::Ed25519(_)) => {
+            false
+        }
     }
 }

@@ -20,19 +20,30 @@ impl<S: Suite> Pair<S> {
     /// The commitment to two secret nonces, in constant time.
     pub(crate) fn to_secrets(hiding: &Scalar<S::Group>, binding: &Scalar<S::Group>) -> Self {
         let points @ [hiding, binding] = [Point::mul_base(hiding), Point::mul_base(binding)];
-        Self { hiding, binding, encoded: Point::encode_pair(&points) }
+        Self {
+            hiding,
+            binding,
+            encoded: Point::encode_pair(&points),
+        }
     }
 
     /// Points that no decoder lets through, with the encodings of others.
     #[cfg(test)]
     pub(crate) const fn raw(hiding: Point<S::Group>, binding: Point<S::Group>, like: Self) -> Self {
-        Self { hiding, binding, encoded: like.encoded }
+        Self {
+            hiding,
+            binding,
+            encoded: like.encoded,
+        }
     }
 
     /// Reads two different valid points.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut point = |field| {
-            let encoded = PointBytes::<S::Group>::from_slice(field, reader.bytes(field, Point::<S::Group>::BYTES)?)?;
+            let encoded = PointBytes::<S::Group>::from_slice(
+                field,
+                reader.bytes(field, Point::<S::Group>::BYTES)?,
+            )?;
             Ok((encoded.decode(field)?, encoded))
         };
         let (hiding, hiding_bytes) = point("hiding")?;
@@ -40,7 +51,11 @@ impl<S: Suite> Pair<S> {
         if hiding_bytes == binding_bytes {
             return Err(DecodeError::new("binding", Problem::Unknown));
         }
-        Ok(Self { hiding, binding, encoded: [hiding_bytes, binding_bytes] })
+        Ok(Self {
+            hiding,
+            binding,
+            encoded: [hiding_bytes, binding_bytes],
+        })
     }
 
     /// The hiding point's encoding, then the binding point's.
@@ -95,7 +110,9 @@ impl PartialEq for Commitment {
         match (&self.0, &other.0) {
             (Erased::Ed25519(a), Erased::Ed25519(b)) => a.encoded == b.encoded,
             (Erased::Taproot(a), Erased::Taproot(b)) => a.encoded == b.encoded,
-            (Erased::Ed25519(_), Erased::Taproot(_)) | (Erased::Taproot(_), Erased::Ed25519(_)) => false,
+            (Erased::Ed25519(_), Erased::Taproot(_)) | (Erased::Taproot(_), Erased::Ed25519(_)) => {
+                false
+            }
         }
     }
 }
@@ -105,7 +122,9 @@ impl Eq for Commitment {}
 impl fmt::Debug for Commitment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Commitment(")?;
-        self.encode().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.encode()
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }

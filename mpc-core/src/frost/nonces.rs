@@ -1,5 +1,8 @@
 //! Nonces: the secret half of a commitment. Made once, used once, never written down.
-#![expect(clippy::arithmetic_side_effects, reason = "field and group operations wrap by definition")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "field and group operations wrap by definition"
+)]
 
 use core::fmt;
 
@@ -96,7 +99,10 @@ impl Nonces {
 
 impl fmt::Debug for Nonces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Nonces").field("key_id", &self.key_id).field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("Nonces")
+            .field("key_id", &self.key_id)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,14 +125,27 @@ pub fn commit(share: &KeyShare, rng: &mut impl CryptoRng) -> Result<(Nonces, Com
             let (secrets, pair) = draw(share, rng)?;
             (Erased::Taproot(secrets), Erased::Taproot(pair))
         }
-        Purpose::Ecdsa => return Err(Misuse::InvalidRequest("ecdsa keys do not sign by FROST").into()),
+        Purpose::Ecdsa => {
+            return Err(Misuse::InvalidRequest("ecdsa keys do not sign by FROST").into());
+        }
     };
     let commitment = Commitment(commitment);
-    let nonces = Nonces { key_id: public.key_id(), epoch: public.epoch(), index: share.index(), commitment, secrets };
+    let nonces = Nonces {
+        key_id: public.key_id(),
+        epoch: public.epoch(),
+        index: share.index(),
+        commitment,
+        secrets,
+    };
     Ok((nonces, commitment))
 }
 
-fn draw<S: Suite>(share: &KeyShare, rng: &mut impl CryptoRng) -> Result<(SecretPair<S::Group>, Pair<S>), Error> {
-    let (_, secret) = share.view().ok_or(Error::Unreachable("the curve of a key is that of its purpose"))?;
+fn draw<S: Suite>(
+    share: &KeyShare,
+    rng: &mut impl CryptoRng,
+) -> Result<(SecretPair<S::Group>, Pair<S>), Error> {
+    let (_, secret) = share.view().ok_or(Error::Unreachable(
+        "the curve of a key is that of its purpose",
+    ))?;
     SecretPair::generate(secret, rng)
 }

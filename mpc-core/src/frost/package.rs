@@ -1,17 +1,20 @@
 //! The signing package: everything about one signature that is public before round two.
-#![expect(clippy::arithmetic_side_effects, reason = "field and group operations wrap by definition")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "field and group operations wrap by definition"
+)]
 
 use core::fmt;
 use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+use super::Erased;
 use super::commitment::{Commitment, Pair};
 use super::nonces::SecretPair;
 use super::request::SigningRequest;
 use super::suite::{Ed25519Sha512, Secp256k1Sha256Tr, Suite, lagrange_vartime, x_only};
 use super::taproot::{OutputKey, output_key_vartime};
-use super::Erased;
 use crate::group::{Point, PointBytes, Scalar};
 use crate::id::{Epoch, KeyId, NodeId, PartyIndex, Purpose};
 use crate::keys::{KeyFacts, PublicKeyPackage, PublicPoints};
@@ -48,8 +51,14 @@ impl<S: Suite> Session<S> {
         pairs: impl IntoIterator<Item = (PartyIndex, Pair<S>)>,
         message: &[u8],
     ) -> Option<Self> {
-        let mut signers: Vec<_> =
-            pairs.into_iter().map(|(index, pair)| Signer { index, pair, factor: Scalar::zero() }).collect();
+        let mut signers: Vec<_> = pairs
+            .into_iter()
+            .map(|(index, pair)| Signer {
+                index,
+                pair,
+                factor: Scalar::zero(),
+            })
+            .collect();
         let mut input = Self::factor_input(&key, &signers, message);
         for signer in &mut signers {
             let common = input.len();
@@ -58,7 +67,10 @@ impl<S: Suite> Session<S> {
             input.truncate(common);
         }
 
-        let terms: Vec<_> = signers.iter().map(|signer| (signer.factor, signer.pair.binding)).collect();
+        let terms: Vec<_> = signers
+            .iter()
+            .map(|signer| (signer.factor, signer.pair.binding))
+            .collect();
         let hiding: Point<S::Group> = signers.iter().map(|signer| signer.pair.hiding).sum();
         let sum = hiding + Point::multi_mul_vartime(&terms);
         if sum.is_identity() {
@@ -66,7 +78,14 @@ impl<S: Suite> Session<S> {
         }
         let (nonce, nonce_encoded, flipped) = S::normalize(&sum);
         let challenge = S::h2(&nonce_encoded, &key.encoded, message);
-        Some(Self { key, signers, nonce, nonce_encoded, flipped, challenge })
+        Some(Self {
+            key,
+            signers,
+            nonce,
+            nonce_encoded,
+            flipped,
+            challenge,
+        })
     }
 
     /// What the binding factors of all signers hash before their own index: the key, the message, the list of commitments.
@@ -74,9 +93,17 @@ impl<S: Suite> Session<S> {
         let mut list = Vec::with_capacity(signers.len().saturating_mul(100));
         for signer in signers {
             list.extend_from_slice(&Scalar::<S::Group>::from_index(signer.index).encode());
-            signer.pair.encoded().for_each(|point| list.extend_from_slice(point));
+            signer
+                .pair
+                .encoded()
+                .for_each(|point| list.extend_from_slice(point));
         }
-        [key.encoded.as_slice(), S::h4(message).as_ref(), S::h5(&list).as_ref()].concat()
+        [
+            key.encoded.as_slice(),
+            S::h4(message).as_ref(),
+            S::h5(&list).as_ref(),
+        ]
+        .concat()
     }
 
     /// The input of the binding factor of one signer, and the factor.
@@ -96,7 +123,10 @@ impl<S: Suite> Session<S> {
     }
 
     fn lagrange(&self, index: PartyIndex) -> Scalar<S::Group> {
-        lagrange_vartime::<S>(index.get(), self.signers.iter().map(|signer| signer.index.get()))
+        lagrange_vartime::<S>(
+            index.get(),
+            self.signers.iter().map(|signer| signer.index.get()),
+        )
     }
 
     /// `z = d + factor * e + lambda * challenge * s`, with the signs that the suite asks for. In constant time.
@@ -112,7 +142,11 @@ impl<S: Suite> Session<S> {
         let nonce = secrets.combine(&signer.factor);
         let share = Zeroizing::new(self.key.share(share.expose_secret()));
         let answer = self.lagrange(index) * self.challenge * *share;
-        Some(if self.flipped { answer - *nonce } else { answer + *nonce })
+        Some(if self.flipped {
+            answer - *nonce
+        } else {
+            answer + *nonce
+        })
     }
 
     /// Whether `z * G` is what the share of `index` must be, given its stored verifying share.
@@ -122,9 +156,12 @@ impl<S: Suite> Session<S> {
         stored: &Point<S::Group>,
         share: &Scalar<S::Group>,
     ) -> bool {
-        let Some(Signer { pair, factor, .. }) = self.signer(index) else { return false };
+        let Some(Signer { pair, factor, .. }) = self.signer(index) else {
+            return false;
+        };
         let verifying = self.key.verifying_share(stored);
-        let answer = Point::double_mul_vartime(&-(self.lagrange(index) * self.challenge), &verifying, share);
+        let answer =
+            Point::double_mul_vartime(&-(self.lagrange(index) * self.challenge), &verifying, share);
         let nonce = pair.hiding + Point::multi_mul_vartime(&[(*factor, pair.binding)]);
         answer == if self.flipped { -nonce } else { nonce }
     }
@@ -186,16 +223,33 @@ impl Package {
         }
         let inside = if let Some(points) = key.view() {
             let output = OutputKey::unchanged(points.group_key, points.group_key.encode());
-            let pair = |commitment| if let Commitment(Erased::Ed25519(pair)) = commitment { Some(pair) } else { None };
+            let pair = |commitment| {
+                if let Commitment(Erased::Ed25519(pair)) = commitment {
+                    Some(pair)
+                } else {
+                    None
+                }
+            };
             Erased::Ed25519(begin(points, output, commitments, pair, request)?)
         } else if let Some(points) = key.view() {
             let output = output_key_vartime(&points.group_key, request.tweak())?;
-            let pair = |commitment| if let Commitment(Erased::Taproot(pair)) = commitment { Some(pair) } else { None };
+            let pair = |commitment| {
+                if let Commitment(Erased::Taproot(pair)) = commitment {
+                    Some(pair)
+                } else {
+                    None
+                }
+            };
             Erased::Taproot(begin(points, output, commitments, pair, request)?)
         } else {
             return Err(Error::Unreachable("a key is of one of two curves"));
         };
-        Ok(Self { facts: *key.facts(), request: request.clone(), nodes, inside })
+        Ok(Self {
+            facts: *key.facts(),
+            request: request.clone(),
+            nodes,
+            inside,
+        })
     }
 
     /// What is signed.
@@ -231,15 +285,25 @@ impl Package {
     /// The index of a node that signs.
     #[must_use]
     pub fn index_of(&self, node: &NodeId) -> Option<PartyIndex> {
-        self.nodes.iter().find_map(|(index, signer)| (signer == node).then_some(*index))
+        self.nodes
+            .iter()
+            .find_map(|(index, signer)| (signer == node).then_some(*index))
     }
 
     /// The commitment of one signer.
     #[must_use]
     pub fn commitment(&self, index: PartyIndex) -> Option<Commitment> {
         match &self.inside {
-            Erased::Ed25519(inside) => inside.session.pair(index).map(Erased::Ed25519).map(Commitment),
-            Erased::Taproot(inside) => inside.session.pair(index).map(Erased::Taproot).map(Commitment),
+            Erased::Ed25519(inside) => inside
+                .session
+                .pair(index)
+                .map(Erased::Ed25519)
+                .map(Commitment),
+            Erased::Taproot(inside) => inside
+                .session
+                .pair(index)
+                .map(Erased::Taproot)
+                .map(Commitment),
         }
     }
 
@@ -251,7 +315,10 @@ impl Package {
             Erased::Ed25519(inside) => inside.session.key.encoded.as_slice(),
             Erased::Taproot(inside) => x_only(&inside.session.key.encoded),
         };
-        bytes.iter_mut().zip(key).for_each(|(out, byte)| *out = *byte);
+        bytes
+            .iter_mut()
+            .zip(key)
+            .for_each(|(out, byte)| *out = *byte);
         bytes
     }
 }
@@ -265,20 +332,28 @@ fn begin<S: Suite>(
 ) -> Result<Box<Inside<S>>, Error> {
     let mut pairs = Vec::with_capacity(commitments.len());
     for (index, commitment) in commitments {
-        pairs.push((index, pair(commitment).ok_or(Misuse::InvalidSigners("a commitment is of another curve"))?));
+        pairs.push((
+            index,
+            pair(commitment).ok_or(Misuse::InvalidSigners("a commitment is of another curve"))?,
+        ));
     }
     let session = Session::new_vartime(output, pairs, request.message()).ok_or_else(|| Abort {
         fault: Fault::IdentityResult,
         culprits: Vec::new(),
         evidence: None,
     })?;
-    Ok(Box::new(Inside { session, points: points.clone() }))
+    Ok(Box::new(Inside {
+        session,
+        points: points.clone(),
+    }))
 }
 
 impl fmt::Debug for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Package");
-        out.field("facts", &self.facts).field("request", &self.request).field("signers", &self.nodes);
+        out.field("facts", &self.facts)
+            .field("request", &self.request)
+            .field("signers", &self.nodes);
         out.finish_non_exhaustive()
     }
 }

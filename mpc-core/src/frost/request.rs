@@ -42,16 +42,22 @@ impl SigningRequest {
     /// [`Tweak::None`], BIP 340 keys one of the other two. Also for a message longer than [`MAX_MESSAGE`].
     pub fn new(purpose: Purpose, message: Vec<u8>, tweak: Tweak) -> Result<Self, Misuse> {
         if message.len() > MAX_MESSAGE {
-            return Err(Misuse::InvalidRequest("the message is longer than 32768 bytes"));
+            return Err(Misuse::InvalidRequest(
+                "the message is longer than 32768 bytes",
+            ));
         }
         match (purpose, tweak) {
             (Purpose::Ed25519, Tweak::None)
-            | (Purpose::Bip340, Tweak::PlainBip340 | Tweak::TaprootKeyPath { .. }) => {
-                Ok(Self { purpose, message, tweak })
-            }
+            | (Purpose::Bip340, Tweak::PlainBip340 | Tweak::TaprootKeyPath { .. }) => Ok(Self {
+                purpose,
+                message,
+                tweak,
+            }),
             (Purpose::Ecdsa, _) => Err(Misuse::InvalidRequest("ecdsa keys do not sign by FROST")),
             (Purpose::Ed25519, _) => Err(Misuse::InvalidRequest("ed25519 keys take no tweak")),
-            (Purpose::Bip340, _) => Err(Misuse::InvalidRequest("a bip340 request must say whether it is a taproot spend")),
+            (Purpose::Bip340, _) => Err(Misuse::InvalidRequest(
+                "a bip340 request must say whether it is a taproot spend",
+            )),
         }
     }
 
@@ -78,7 +84,10 @@ impl SigningRequest {
         if key.purpose() == self.purpose {
             Ok(())
         } else {
-            Err(Misuse::WrongPurpose { key: key.purpose(), request: self.purpose })
+            Err(Misuse::WrongPurpose {
+                key: key.purpose(),
+                request: self.purpose,
+            })
         }
     }
 }

@@ -93,9 +93,25 @@ impl Coordinator {
     /// [`Misuse::WrongPurpose`] if the key is not for what the request is for.
     pub fn new(public: PublicKeyPackage, request: SigningRequest) -> Result<Self, Misuse> {
         request.check_purpose(&public)?;
-        let signer = |index: &PartyIndex| (*index, Signer { standing: Standing::Good, owes: None, spare: VecDeque::new() });
+        let signer = |index: &PartyIndex| {
+            (
+                *index,
+                Signer {
+                    standing: Standing::Good,
+                    owes: None,
+                    spare: VecDeque::new(),
+                },
+            )
+        };
         let signers = public.nodes().keys().map(signer).collect();
-        Ok(Self { public, request, signers, attempts: BTreeMap::new(), taken: BTreeSet::new(), done: false })
+        Ok(Self {
+            public,
+            request,
+            signers,
+            attempts: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            done: false,
+        })
     }
 
     /// Takes a fresh commitment of `index`, from its pool or sent with a share. A signer that was only silent so far is asked again.
@@ -103,7 +119,11 @@ impl Coordinator {
     /// # Errors
     /// [`Rejection::Finished`] after the end, [`Rejection::UnknownSender`] for an index that the key does not have,
     /// [`Rejection::Replayed`] for a commitment that was here before, [`Rejection::BufferFull`] if it has many unused ones.
-    pub fn on_commitment(&mut self, index: PartyIndex, commitment: Commitment) -> Result<Vec<Action>, Error> {
+    pub fn on_commitment(
+        &mut self,
+        index: PartyIndex,
+        commitment: Commitment,
+    ) -> Result<Vec<Action>, Error> {
         let signer = self.signer(index)?;
         if signer.spare.len() >= MAX_SPARE {
             return Err(Rejection::BufferFull.into());
@@ -136,7 +156,10 @@ impl Coordinator {
             return Err(Rejection::WrongSession.into());
         }
         signer.owes = None;
-        let open = self.attempts.get_mut(&attempt).ok_or(Error::Unreachable("an owed attempt is not open"))?;
+        let open = self
+            .attempts
+            .get_mut(&attempt)
+            .ok_or(Error::Unreachable("an owed attempt is not open"))?;
         if verify_share(&open.package, index, &share).is_err() {
             open.dead = true;
             return self.exclude(index, attempt);
@@ -164,7 +187,9 @@ impl Coordinator {
         }
         let actions = self.ask()?;
         if actions.is_empty() && self.count(Standing::Good) < self.threshold() {
-            return Err(Error::TimedOut { missing: self.nodes(Standing::Silent) });
+            return Err(Error::TimedOut {
+                missing: self.nodes(Standing::Silent),
+            });
         }
         Ok(actions)
     }
@@ -172,8 +197,13 @@ impl Coordinator {
     /// The signers that owe a share.
     #[must_use]
     pub fn waiting_for(&self) -> BTreeSet<NodeId> {
-        let owing = self.signers.iter().filter(|(_, signer)| signer.owes.is_some());
-        owing.filter_map(|(index, _)| self.public.node(*index)).collect()
+        let owing = self
+            .signers
+            .iter()
+            .filter(|(_, signer)| signer.owes.is_some());
+        owing
+            .filter_map(|(index, _)| self.public.node(*index))
+            .collect()
     }
 
     /// How many attempts were begun.
@@ -194,32 +224,65 @@ impl Coordinator {
     }
 
     fn count(&self, standing: Standing) -> usize {
-        self.signers.values().filter(|signer| signer.standing == standing).count()
+        self.signers
+            .values()
+            .filter(|signer| signer.standing == standing)
+            .count()
     }
 
     fn nodes(&self, standing: Standing) -> BTreeSet<NodeId> {
-        let indices = self.signers.iter().filter(|(_, signer)| signer.standing == standing);
-        indices.filter_map(|(index, _)| self.public.node(*index)).collect()
+        let indices = self
+            .signers
+            .iter()
+            .filter(|(_, signer)| signer.standing == standing);
+        indices
+            .filter_map(|(index, _)| self.public.node(*index))
+            .collect()
     }
 
     fn exclude(&mut self, index: PartyIndex, attempt: Attempt) -> Result<Vec<Action>, Error> {
-        let node = self.public.node(index).ok_or(Error::Unreachable("a signer without a node"))?;
+        let node = self
+            .public
+            .node(index)
+            .ok_or(Error::Unreachable("a signer without a node"))?;
         self.signer(index)?.standing = Standing::Lied;
-        let left = self.signers.len().saturating_sub(self.count(Standing::Lied));
+        let left = self
+            .signers
+            .len()
+            .saturating_sub(self.count(Standing::Lied));
         if left < self.threshold() {
             self.done = true;
-            let culprits = self.nodes(Standing::Lied).into_iter().map(|node| (node, Strength::Local)).collect();
-            return Err(Abort { fault: Fault::InvalidSignatureShare, culprits, evidence: None }.into());
+            let culprits = self
+                .nodes(Standing::Lied)
+                .into_iter()
+                .map(|node| (node, Strength::Local))
+                .collect();
+            return Err(Abort {
+                fault: Fault::InvalidSignatureShare,
+                culprits,
+                evidence: None,
+            }
+            .into());
         }
-        let mut actions = vec![Action::Exclude { index, node, attempt }];
+        let mut actions = vec![Action::Exclude {
+            index,
+            node,
+            attempt,
+        }];
         actions.extend(self.ask()?);
         Ok(actions)
     }
 
     /// Whether everybody who has not answered this attempt may still be expected to.
     fn is_hopeful(&self, attempt: Attempt, open: &Open) -> bool {
-        let owing = self.signers.values().filter(|signer| signer.owes == Some(attempt));
-        !open.dead && owing.into_iter().all(|signer| signer.standing == Standing::Good)
+        let owing = self
+            .signers
+            .values()
+            .filter(|signer| signer.owes == Some(attempt));
+        !open.dead
+            && owing
+                .into_iter()
+                .all(|signer| signer.standing == Standing::Good)
     }
 
     /// Begins another attempt if none has hope and enough signers are ready.
@@ -227,15 +290,25 @@ impl Coordinator {
     /// Every attempt without hope holds a signer of its own: a liar, or a silent one that owes it a share. So when `threshold`
     /// others are ready, there are at most `parties - threshold` such attempts.
     fn ask(&mut self) -> Result<Vec<Action>, Error> {
-        if self.attempts.iter().any(|(attempt, open)| self.is_hopeful(*attempt, open)) {
+        if self
+            .attempts
+            .iter()
+            .any(|(attempt, open)| self.is_hopeful(*attempt, open))
+        {
             return Ok(Vec::new());
         }
-        let ready = self.signers.iter_mut().filter(|(_, signer)| signer.is_ready());
-        let chosen: Vec<_> = ready.take(usize::from(self.public.params().threshold())).collect();
+        let ready = self
+            .signers
+            .iter_mut()
+            .filter(|(_, signer)| signer.is_ready());
+        let chosen: Vec<_> = ready
+            .take(usize::from(self.public.params().threshold()))
+            .collect();
         if chosen.len() < usize::from(self.public.params().threshold()) {
             return Ok(Vec::new());
         }
-        let number = u32::try_from(self.attempts.len()).map_err(|_| Error::Unreachable("too many attempts"))?;
+        let number = u32::try_from(self.attempts.len())
+            .map_err(|_| Error::Unreachable("too many attempts"))?;
         let attempt = Attempt(number);
         let mut commitments = BTreeMap::new();
         for (index, signer) in chosen {
@@ -245,7 +318,17 @@ impl Coordinator {
             }
         }
         let package = Package::new(&self.public, commitments, &self.request)?;
-        self.attempts.insert(attempt, Open { package: package.clone(), shares: BTreeMap::new(), dead: false });
-        Ok(vec![Action::Ask { attempt, package: Box::new(package) }])
+        self.attempts.insert(
+            attempt,
+            Open {
+                package: package.clone(),
+                shares: BTreeMap::new(),
+                dead: false,
+            },
+        );
+        Ok(vec![Action::Ask {
+            attempt,
+            package: Box::new(package),
+        }])
     }
 }

@@ -43,7 +43,9 @@ impl SignatureShare {
 impl fmt::Debug for SignatureShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SignatureShare(")?;
-        self.encode().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.encode()
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
@@ -75,16 +77,24 @@ pub fn sign(nonces: Nonces, share: &KeyShare, package: &Package) -> Result<Signa
     let index = share.index();
     let public = share.public();
     let owner = (nonces.key_id, nonces.epoch, nonces.index);
-    if owner != (public.key_id(), public.epoch(), index) || owner != (package.key_id(), package.epoch(), index) {
+    if owner != (public.key_id(), public.epoch(), index)
+        || owner != (package.key_id(), package.epoch(), index)
+    {
         return Err(Misuse::WrongKey.into());
     }
-    let listed = package.commitment(index).ok_or(Misuse::InvalidSigners("this signer is not among them"))?;
+    let listed = package
+        .commitment(index)
+        .ok_or(Misuse::InvalidSigners("this signer is not among them"))?;
     if listed != nonces.commitment {
         return Err(Misuse::NonceMismatch.into());
     }
     let answer = match (&package.inside, nonces.secrets) {
-        (Erased::Ed25519(inside), Erased::Ed25519(secrets)) => Erased::Ed25519(respond(inside, secrets, share)?),
-        (Erased::Taproot(inside), Erased::Taproot(secrets)) => Erased::Taproot(respond(inside, secrets, share)?),
+        (Erased::Ed25519(inside), Erased::Ed25519(secrets)) => {
+            Erased::Ed25519(respond(inside, secrets, share)?)
+        }
+        (Erased::Taproot(inside), Erased::Taproot(secrets)) => {
+            Erased::Taproot(respond(inside, secrets, share)?)
+        }
         (Erased::Ed25519(_), Erased::Taproot(_)) | (Erased::Taproot(_), Erased::Ed25519(_)) => {
             return Err(Misuse::WrongKey.into());
         }
@@ -103,5 +113,7 @@ fn respond<S: Suite>(
         return Err(Misuse::WrongKey.into());
     }
     let answer = inside.session.respond(share.index(), secrets, secret);
-    answer.ok_or(Error::Unreachable("a listed signer has no place in the session"))
+    answer.ok_or(Error::Unreachable(
+        "a listed signer has no place in the session",
+    ))
 }

@@ -2,15 +2,18 @@
 //!
 //! Three suites exist. Two are those of the RFC, bit for bit; the third adds the x-only encodings of BIP 340 in the shape that
 //! `frost-secp256k1-tr` gave them. Everything else in [`crate::frost`] is written once, over [`Suite`].
-#![expect(clippy::arithmetic_side_effects, reason = "field and group operations wrap by definition")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "field and group operations wrap by definition"
+)]
 
 use core::fmt::Debug;
 use std::sync::LazyLock;
 
 use zeroize::Zeroizing;
 
-use crate::keys::KeyGroup;
 use crate::group::{Ed25519, Group, Point, PointBytes, Scalar, Secp256k1};
+use crate::keys::KeyGroup;
 use crate::transcript::ciphersuite::{bip340_tagged, expand_message_xmd_sha256_48, sha256, sha512};
 
 mod sealed {
@@ -34,7 +37,11 @@ pub trait Suite: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
     /// H1, the binding factor hash.
     fn h1(input: &[u8]) -> Scalar<Self::Group>;
     /// H2, the challenge: over R, the group key and the message, each in the form that the suite's verifiers hash.
-    fn h2(nonce: &PointBytes<Self::Group>, key: &PointBytes<Self::Group>, message: &[u8]) -> Scalar<Self::Group>;
+    fn h2(
+        nonce: &PointBytes<Self::Group>,
+        key: &PointBytes<Self::Group>,
+        message: &[u8],
+    ) -> Scalar<Self::Group>;
     /// H3, the nonce hash, over fresh random bytes and an encoded secret share. Constant time.
     fn h3(random: &[u8; 32], secret: &[u8; 32]) -> Scalar<Self::Group>;
     /// H4, the message hash.
@@ -47,7 +54,9 @@ pub trait Suite: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
     /// Where verifiers know a point by its x coordinate and take the even y, this is the even one of the point and its
     /// negative; everywhere else the point itself.
     #[must_use]
-    fn normalize(point: &Point<Self::Group>) -> (Point<Self::Group>, PointBytes<Self::Group>, bool) {
+    fn normalize(
+        point: &Point<Self::Group>,
+    ) -> (Point<Self::Group>, PointBytes<Self::Group>, bool) {
         (*point, point.encode(), false)
     }
 
@@ -57,7 +66,13 @@ pub trait Suite: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
 
 fn invert_small<G: Group>() -> Vec<Scalar<G>> {
     let values = 0..u64::from(crate::id::MAX_PARTIES);
-    values.map(|value| Scalar::from_u64(value).invert().unwrap_or_else(Scalar::zero)).collect()
+    values
+        .map(|value| {
+            Scalar::from_u64(value)
+                .invert()
+                .unwrap_or_else(Scalar::zero)
+        })
+        .collect()
 }
 
 /// The Lagrange coefficient at zero of `index` among `indices` (RFC 9591, section 4.2), from a table of inverses.
@@ -69,11 +84,16 @@ pub(crate) fn lagrange_vartime<S: Suite>(
 ) -> Scalar<S::Group> {
     let inverses = S::small_inverses();
     let quotient = |other: u16| {
-        let inverse = inverses.get(usize::from(other.abs_diff(index))).copied().unwrap_or_else(Scalar::zero);
+        let inverse = inverses
+            .get(usize::from(other.abs_diff(index)))
+            .copied()
+            .unwrap_or_else(Scalar::zero);
         let quotient = Scalar::from_u64(u64::from(other)) * inverse;
         if other < index { -quotient } else { quotient }
     };
-    indices.filter(|other| *other != index).fold(Scalar::one(), |product, other| product * quotient(other))
+    indices
+        .filter(|other| *other != index)
+        .fold(Scalar::one(), |product, other| product * quotient(other))
 }
 
 /// FROST-ED25519-SHA512-v1 (RFC 9591, section 6.1). Its signatures verify as RFC 8032 Ed25519 signatures.
@@ -90,12 +110,21 @@ impl Suite for Ed25519Sha512 {
         Scalar::from_wide_le(&sha512(&[Self::CONTEXT.as_bytes(), b"rho", input]))
     }
 
-    fn h2(nonce: &PointBytes<Ed25519>, key: &PointBytes<Ed25519>, message: &[u8]) -> Scalar<Ed25519> {
+    fn h2(
+        nonce: &PointBytes<Ed25519>,
+        key: &PointBytes<Ed25519>,
+        message: &[u8],
+    ) -> Scalar<Ed25519> {
         Scalar::from_wide_le(&sha512(&[nonce.as_slice(), key.as_slice(), message]))
     }
 
     fn h3(random: &[u8; 32], secret: &[u8; 32]) -> Scalar<Ed25519> {
-        let digest = Zeroizing::new(sha512(&[Self::CONTEXT.as_bytes(), b"nonce", random, secret]));
+        let digest = Zeroizing::new(sha512(&[
+            Self::CONTEXT.as_bytes(),
+            b"nonce",
+            random,
+            secret,
+        ]));
         Scalar::from_wide_le(&digest)
     }
 
@@ -126,9 +155,15 @@ pub struct Secp256k1Sha256Tr;
 
 /// hash_to_field of RFC 9380 for one scalar, with `context || domain` as domain separation tag.
 fn hash_to_scalar(context: &str, domain: &str, parts: &[&[u8]]) -> Scalar<Secp256k1> {
-    let uniform = Zeroizing::new(expand_message_xmd_sha256_48(parts, &[context.as_bytes(), domain.as_bytes()]));
+    let uniform = Zeroizing::new(expand_message_xmd_sha256_48(
+        parts,
+        &[context.as_bytes(), domain.as_bytes()],
+    ));
     let mut wide = Zeroizing::new([0; 64]);
-    wide.iter_mut().skip(16).zip(uniform.iter()).for_each(|(wide, byte)| *wide = *byte);
+    wide.iter_mut()
+        .skip(16)
+        .zip(uniform.iter())
+        .for_each(|(wide, byte)| *wide = *byte);
     Scalar::from_wide_be(&wide)
 }
 
@@ -166,8 +201,16 @@ impl Suite for Secp256k1Sha256 {
 
     const CONTEXT: &'static str = "FROST-secp256k1-SHA256-v1";
 
-    fn h2(nonce: &PointBytes<Secp256k1>, key: &PointBytes<Secp256k1>, message: &[u8]) -> Scalar<Secp256k1> {
-        hash_to_scalar(Self::CONTEXT, "chal", &[nonce.as_slice(), key.as_slice(), message])
+    fn h2(
+        nonce: &PointBytes<Secp256k1>,
+        key: &PointBytes<Secp256k1>,
+        message: &[u8],
+    ) -> Scalar<Secp256k1> {
+        hash_to_scalar(
+            Self::CONTEXT,
+            "chal",
+            &[nonce.as_slice(), key.as_slice(), message],
+        )
     }
 }
 
@@ -176,10 +219,17 @@ impl Suite for Secp256k1Sha256Tr {
 
     const CONTEXT: &'static str = "FROST-secp256k1-SHA256-TR-v1";
 
-    fn h2(nonce: &PointBytes<Secp256k1>, key: &PointBytes<Secp256k1>, message: &[u8]) -> Scalar<Secp256k1> {
+    fn h2(
+        nonce: &PointBytes<Secp256k1>,
+        key: &PointBytes<Secp256k1>,
+        message: &[u8],
+    ) -> Scalar<Secp256k1> {
         let digest = bip340_tagged("BIP0340/challenge", &[x_only(nonce), x_only(key), message]);
         let mut wide = [0; 64];
-        wide.iter_mut().skip(32).zip(digest).for_each(|(wide, byte)| *wide = byte);
+        wide.iter_mut()
+            .skip(32)
+            .zip(digest)
+            .for_each(|(wide, byte)| *wide = byte);
         Scalar::from_wide_be(&wide)
     }
 
@@ -189,8 +239,12 @@ impl Suite for Secp256k1Sha256Tr {
             return (*point, encoded, false);
         }
         let mut even = [EVEN; 33];
-        even.iter_mut().skip(1).zip(x_only(&encoded)).for_each(|(even, byte)| *even = *byte);
-        let even = PointBytes::from_slice("even point", &even).unwrap_or_else(|_| (-*point).encode());
+        even.iter_mut()
+            .skip(1)
+            .zip(x_only(&encoded))
+            .for_each(|(even, byte)| *even = *byte);
+        let even =
+            PointBytes::from_slice("even point", &even).unwrap_or_else(|_| (-*point).encode());
         (-*point, even, true)
     }
 }

@@ -1,4 +1,5 @@
 //! RFC 9591, appendix E, and the vectors of the Zcash Foundation's crates, with all intermediate values.
+#![expect(clippy::arithmetic_side_effects, reason = "field and group operations wrap by definition")]
 
 use super::commitment::Pair;
 use super::nonces::SecretPair;
@@ -12,8 +13,8 @@ use crate::polynomial;
 use crate::secret::SecretScalar;
 use crate::verify;
 
-#[path = "../../tests/support/records.rs"]
-mod records;
+#[path = "../../tests/frost/records.rs"]
+pub(crate) mod records;
 
 use records::Record;
 
@@ -33,8 +34,12 @@ fn run<S: Suite>(case: &Record, signers: &[&Record]) -> (Vec<u8>, Vec<u8>, Vec<u
     assert_eq!(key_encoded.as_slice(), case.bytes("public"));
     let coefficient = scalar::<S>(case, "coefficient");
     let share = |number: u16| {
-        let value = *secret.expose_secret() + Scalar::from_index(index(number)) * *coefficient.expose_secret();
-        assert_eq!(value.encode().to_vec(), case.bytes(&format!("share.{number}")));
+        let value = *secret.expose_secret()
+            + Scalar::from_index(index(number)) * *coefficient.expose_secret();
+        assert_eq!(
+            value.encode().to_vec(),
+            case.bytes(&format!("share.{number}"))
+        );
         SecretScalar::new(value)
     };
     let shares: Vec<_> = (1..=3).map(share).collect();
@@ -44,19 +49,32 @@ fn run<S: Suite>(case: &Record, signers: &[&Record]) -> (Vec<u8>, Vec<u8>, Vec<u
     for signer in signers {
         let number: u16 = signer.text("index").parse().unwrap();
         let share = &shares[usize::from(number) - 1];
-        let random = [signer.array("hiding_random"), signer.array("binding_random")];
+        let random = [
+            signer.array("hiding_random"),
+            signer.array("binding_random"),
+        ];
         let (secrets, pair) = SecretPair::derive::<S>(&random[0], &random[1], share);
-        let expected = [scalar::<S>(signer, "hiding_nonce"), scalar::<S>(signer, "binding_nonce")];
-        assert_eq!(secrets.encoded(), expected.map(|nonce| nonce.expose_secret().encode()));
+        let expected = [
+            scalar::<S>(signer, "hiding_nonce"),
+            scalar::<S>(signer, "binding_nonce"),
+        ];
+        assert_eq!(
+            secrets.encoded(),
+            expected.map(|nonce| nonce.expose_secret().encode())
+        );
         let encoded: Vec<_> = pair.encoded().map(<[u8]>::to_vec).collect();
-        assert_eq!(encoded, [signer.bytes("hiding_point"), signer.bytes("binding_point")]);
+        assert_eq!(
+            encoded,
+            [signer.bytes("hiding_point"), signer.bytes("binding_point")]
+        );
         assert!(Pair::<S>::read(&mut Reader::new(&encoded.concat())).is_ok());
         nonces.push((index(number), secrets));
         pairs.push((index(number), pair));
     }
 
     let message = case.bytes("message");
-    let session = Session::<S>::new_vartime(OutputKey::unchanged(key, key_encoded), pairs, &message).unwrap();
+    let session =
+        Session::<S>::new_vartime(OutputKey::unchanged(key, key_encoded), pairs, &message).unwrap();
     let mut sum = Scalar::zero();
     for ((number, secrets), signer) in nonces.into_iter().zip(signers) {
         let (input, factor) = session.factor(number, &message);
@@ -71,28 +89,47 @@ fn run<S: Suite>(case: &Record, signers: &[&Record]) -> (Vec<u8>, Vec<u8>, Vec<u
     }
     assert!(session.verifies_vartime(&sum));
     assert!(!session.verifies_vartime(&(sum + Scalar::one())));
-    (key_encoded.as_slice().to_vec(), message, [session.nonce_encoded().as_slice(), &sum.encode()].concat())
+    (
+        key_encoded.as_slice().to_vec(),
+        message,
+        [session.nonce_encoded().as_slice(), &sum.encode()].concat(),
+    )
 }
 
 #[test]
 fn a45_published_vectors_with_all_intermediate_values() {
     let records = Record::parse(include_str!("../../tests/vectors/frost.txt"));
     let mut runs = 0;
-    for (at, case) in records.iter().enumerate().filter(|(_, record)| record.text("record") == "case") {
-        let signers: Vec<_> = records[at + 1..].iter().take_while(|record| record.text("record") == "signer").collect();
+    for (at, case) in records
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| record.text("record") == "case")
+    {
+        let signers: Vec<_> = records[at + 1..]
+            .iter()
+            .take_while(|record| record.text("record") == "signer")
+            .collect();
         assert_eq!(signers.len(), 2);
         let expected = case.bytes("signature");
         match case.text("suite") {
             "ed25519" => {
                 let (key, message, signature) = run::<Ed25519Sha512>(case, &signers);
                 assert_eq!(signature, expected);
-                assert!(verify::ed25519_verify_strict(&key.try_into().unwrap(), &message, &signature.try_into().unwrap()));
+                assert!(verify::ed25519_verify_strict(
+                    &key.try_into().unwrap(),
+                    &message,
+                    &signature.try_into().unwrap()
+                ));
             }
             "secp256k1" => assert_eq!(run::<Secp256k1Sha256>(case, &signers).2, expected),
             "secp256k1-tr" => {
                 let (key, message, signature) = run::<Secp256k1Sha256Tr>(case, &signers);
                 assert_eq!(signature[1..], expected);
-                assert!(verify::bip340_verify(&key[1..].try_into().unwrap(), &message, &expected.try_into().unwrap()));
+                assert!(verify::bip340_verify(
+                    &key[1..].try_into().unwrap(),
+                    &message,
+                    &expected.try_into().unwrap()
+                ));
             }
             other => panic!("unknown suite {other}"),
         }
@@ -103,9 +140,14 @@ fn a45_published_vectors_with_all_intermediate_values() {
 
 fn coefficients_agree<S: Suite>() {
     for set in [vec![1, 2], vec![1, 3, 32], (1..=MAX_PARTIES).collect()] {
-        let expected = polynomial::lagrange_at_zero::<S::Group>(&set.iter().map(|number| index(*number)).collect()).unwrap();
+        let expected = polynomial::lagrange_at_zero::<S::Group>(
+            &set.iter().map(|number| index(*number)).collect(),
+        )
+        .unwrap();
         for number in &set {
-            assert!(lagrange_vartime::<S>(*number, set.iter().copied()) == expected[&index(*number)]);
+            assert!(
+                lagrange_vartime::<S>(*number, set.iter().copied()) == expected[&index(*number)]
+            );
         }
     }
 }

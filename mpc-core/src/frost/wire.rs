@@ -56,17 +56,32 @@ pub fn seal_commitment(
     commitment: &Commitment,
 ) -> Vec<u8> {
     let mut body = Writer::default();
-    body.bytes(key.key_id().as_bytes()).u32(key.epoch().0).bytes(boot_id).u8(purpose_code(key.purpose()));
+    body.bytes(key.key_id().as_bytes())
+        .u32(key.epoch().0)
+        .bytes(boot_id)
+        .u8(purpose_code(key.purpose()));
     body.bytes(&commitment.encode());
     let body = body.finish();
-    let session = transcript::hash(Tag::FROST_COMMITMENT).field(&body).digest();
-    Envelope::seal(identity, &header(identity, Kind::FrostCommitment, session), &body)
+    let session = transcript::hash(Tag::FROST_COMMITMENT)
+        .field(&body)
+        .digest();
+    Envelope::seal(
+        identity,
+        &header(identity, Kind::FrostCommitment, session),
+        &body,
+    )
 }
 
 fn header(identity: &IdentityKey, kind: Kind, session: [u8; 32]) -> Header {
     let round = if kind == Kind::FrostCommitment { 1 } else { 2 };
     let from = identity.public().node_id();
-    Header { kind, session: SessionId::from_bytes(session), round, from, to: Recipient::Everyone }
+    Header {
+        kind,
+        session: SessionId::from_bytes(session),
+        round,
+        from,
+        to: Recipient::Everyone,
+    }
 }
 
 /// What the body of a commitment says.
@@ -86,7 +101,12 @@ impl CommitmentBody {
         let purpose = purpose_from_code(reader.u8("purpose")?)?;
         let commitment = Commitment::read(purpose, &mut reader)?;
         reader.finish("commitment")?;
-        Ok(Self { key_id, epoch, boot_id, commitment })
+        Ok(Self {
+            key_id,
+            epoch,
+            boot_id,
+            commitment,
+        })
     }
 }
 
@@ -95,17 +115,30 @@ impl CommitmentBody {
 /// # Errors
 /// [`Rejection`]s of the envelope; [`Rejection::WrongSession`] for another key, epoch or curve; [`Rejection::UnknownSender`] if the
 /// sender has no share of the key. [`Fault::Malformed`] with evidence if the sender signed something that is no commitment.
-pub fn open_commitment(roster: &Roster, key: &PublicKeyPackage, bytes: &[u8]) -> Result<Published, Error> {
+pub fn open_commitment(
+    roster: &Roster,
+    key: &PublicKeyPackage,
+    bytes: &[u8],
+) -> Result<Published, Error> {
     let envelope = Envelope::open(roster, bytes)?;
     let message = expect(&envelope, Kind::FrostCommitment)?;
-    let session = transcript::hash(Tag::FROST_COMMITMENT).field(envelope.body()).digest();
+    let session = transcript::hash(Tag::FROST_COMMITMENT)
+        .field(envelope.body())
+        .digest();
     if *message.session.as_bytes() != session {
         return Err(Rejection::WrongSession.into());
     }
     let node = message.from;
     let body = CommitmentBody::decode(envelope.body()).map_err(|error| {
         let evidence = Evidence::new(Claim::FrostCommitment, Vec::new(), vec![bytes.to_vec()]);
-        Abort::proven(node, Fault::Malformed { message: Kind::FrostCommitment, error }, evidence)
+        Abort::proven(
+            node,
+            Fault::Malformed {
+                message: Kind::FrostCommitment,
+                error,
+            },
+            evidence,
+        )
     })?;
     let purpose = match body.commitment.0 {
         Erased::Ed25519(_) => Purpose::Ed25519,
@@ -115,7 +148,12 @@ pub fn open_commitment(roster: &Roster, key: &PublicKeyPackage, bytes: &[u8]) ->
         return Err(Rejection::WrongSession.into());
     }
     let index = key.index_of(&node).ok_or(Rejection::UnknownSender)?;
-    Ok(Published { node, index, boot_id: body.boot_id, commitment: body.commitment })
+    Ok(Published {
+        node,
+        index,
+        boot_id: body.boot_id,
+        commitment: body.commitment,
+    })
 }
 
 fn expect(envelope: &Envelope, kind: Kind) -> Result<&Header, Rejection> {
@@ -138,9 +176,15 @@ pub fn seal_share(
     share: &SignatureShare,
 ) -> Result<Vec<u8>, Error> {
     let node = identity.public().node_id();
-    let index = package.index_of(&node).ok_or(Misuse::InvalidSigners("this signer is not among them"))?;
+    let index = package
+        .index_of(&node)
+        .ok_or(Misuse::InvalidSigners("this signer is not among them"))?;
     let session = session(&statement(package, index, request, attempt)?);
-    Ok(Envelope::seal(identity, &header(identity, Kind::FrostShare, session), &share.encode()))
+    Ok(Envelope::seal(
+        identity,
+        &header(identity, Kind::FrostShare, session),
+        &share.encode(),
+    ))
 }
 
 /// Opens the share that a signer of the package signed for this request and attempt. Does not verify it: see
@@ -159,14 +203,23 @@ pub fn open_share(
 ) -> Result<(PartyIndex, SignatureShare), Error> {
     let envelope = Envelope::open(roster, bytes)?;
     let message = expect(&envelope, Kind::FrostShare)?;
-    let index = package.index_of(&message.from).ok_or(Rejection::UnknownSender)?;
+    let index = package
+        .index_of(&message.from)
+        .ok_or(Rejection::UnknownSender)?;
     let statement = statement(package, index, request, attempt)?;
     if *message.session.as_bytes() != session(&statement) {
         return Err(Rejection::WrongSession.into());
     }
     let share = SignatureShare::decode(package.purpose(), envelope.body()).map_err(|error| {
         let evidence = Evidence::new(Claim::FrostShare, statement, vec![bytes.to_vec()]);
-        Abort::proven(message.from, Fault::Malformed { message: Kind::FrostShare, error }, evidence)
+        Abort::proven(
+            message.from,
+            Fault::Malformed {
+                message: Kind::FrostShare,
+                error,
+            },
+            evidence,
+        )
     })?;
     Ok((index, share))
 }
@@ -186,8 +239,15 @@ pub fn convict(
     let Err(Error::Aborted(local)) = verify_share(package, index, &share) else {
         return Err(Misuse::NoFault.into());
     };
-    let node = package.signers().get(&index).ok_or(Error::Unreachable("a signer without a node"))?;
-    let evidence = Evidence::new(Claim::FrostShare, statement(package, index, request, attempt)?, vec![bytes.to_vec()]);
+    let node = package
+        .signers()
+        .get(&index)
+        .ok_or(Error::Unreachable("a signer without a node"))?;
+    let evidence = Evidence::new(
+        Claim::FrostShare,
+        statement(package, index, request, attempt)?,
+        vec![bytes.to_vec()],
+    );
     Ok(Abort::proven(*node, local.fault, evidence))
 }
 
@@ -196,9 +256,16 @@ fn session(statement: &[u8]) -> [u8; 32] {
 }
 
 /// Everything that the share of `index` answers to. One to one: every part has a fixed length or says how long it is.
-fn statement(package: &Package, index: PartyIndex, request: RequestId, attempt: Attempt) -> Result<Vec<u8>, Error> {
+fn statement(
+    package: &Package,
+    index: PartyIndex,
+    request: RequestId,
+    attempt: Attempt,
+) -> Result<Vec<u8>, Error> {
     let mut out = Writer::default();
-    out.u8(purpose_code(package.purpose())).bytes(package.key_id().as_bytes()).u32(package.epoch().0);
+    out.u8(purpose_code(package.purpose()))
+        .bytes(package.key_id().as_bytes())
+        .u32(package.epoch().0);
     match &package.inside {
         Erased::Ed25519(inside) => write_key(&mut out, inside, index)?,
         Erased::Taproot(inside) => write_key(&mut out, inside, index)?,
@@ -207,27 +274,46 @@ fn statement(package: &Package, index: PartyIndex, request: RequestId, attempt: 
         Tweak::None => out.u8(0),
         Tweak::PlainBip340 => out.u8(1),
         Tweak::TaprootKeyPath { merkle_root: None } => out.u8(2),
-        Tweak::TaprootKeyPath { merkle_root: Some(root) } => out.u8(3).bytes(&root),
+        Tweak::TaprootKeyPath {
+            merkle_root: Some(root),
+        } => out.u8(3).bytes(&root),
     };
     out.var(package.request().message());
-    out.u16(u16::try_from(package.signers().len()).map_err(|_| Error::Unreachable("more than 32 signers"))?);
+    out.u16(
+        u16::try_from(package.signers().len())
+            .map_err(|_| Error::Unreachable("more than 32 signers"))?,
+    );
     for signer in package.signers().keys() {
-        let commitment = package.commitment(*signer).ok_or(Error::Unreachable("a signer without a commitment"))?;
+        let commitment = package
+            .commitment(*signer)
+            .ok_or(Error::Unreachable("a signer without a commitment"))?;
         out.u16(signer.get()).bytes(&commitment.encode());
     }
     out.bytes(request.as_bytes()).u32(attempt.0);
     Ok(out.finish())
 }
 
-fn write_key<S: Suite>(out: &mut Writer, inside: &Inside<S>, index: PartyIndex) -> Result<(), Error> {
+fn write_key<S: Suite>(
+    out: &mut Writer,
+    inside: &Inside<S>,
+    index: PartyIndex,
+) -> Result<(), Error> {
     let points = &inside.points;
-    let share = points.verifying_shares.get(&index).ok_or(Error::Unreachable("a signer without a verifying share"))?;
-    out.bytes(points.group_key.encode().as_slice()).u16(index.get()).bytes(share.encode().as_slice());
+    let share = points
+        .verifying_shares
+        .get(&index)
+        .ok_or(Error::Unreachable("a signer without a verifying share"))?;
+    out.bytes(points.group_key.encode().as_slice())
+        .u16(index.get())
+        .bytes(share.encode().as_slice());
     Ok(())
 }
 
 /// Judges [`Claim::FrostCommitment`]: the signed body is not a commitment.
-pub(crate) fn judge_commitment(context: &[u8], messages: &[Envelope]) -> Result<(NodeId, Fault), EvidenceError> {
+pub(crate) fn judge_commitment(
+    context: &[u8],
+    messages: &[Envelope],
+) -> Result<(NodeId, Fault), EvidenceError> {
     let [envelope] = messages else {
         return Err(EvidenceError::NotProven("one message is needed"));
     };
@@ -235,32 +321,51 @@ pub(crate) fn judge_commitment(context: &[u8], messages: &[Envelope]) -> Result<
         return Err(EvidenceError::NotProven("the context is not empty"));
     }
     let header = expect(envelope, Kind::FrostCommitment)?;
-    let session = transcript::hash(Tag::FROST_COMMITMENT).field(envelope.body()).digest();
+    let session = transcript::hash(Tag::FROST_COMMITMENT)
+        .field(envelope.body())
+        .digest();
     if *header.session.as_bytes() != session {
-        return Err(EvidenceError::NotProven("the message is not about its own body"));
+        return Err(EvidenceError::NotProven(
+            "the message is not about its own body",
+        ));
     }
     match CommitmentBody::decode(envelope.body()) {
         Ok(_) => Err(EvidenceError::NotProven("the commitment is well formed")),
-        Err(error) => Ok((header.from, Fault::Malformed { message: Kind::FrostCommitment, error })),
+        Err(error) => Ok((
+            header.from,
+            Fault::Malformed {
+                message: Kind::FrostCommitment,
+                error,
+            },
+        )),
     }
 }
 
 /// Judges [`Claim::FrostShare`]: the signed scalar is not the share that its own statement asks for.
-pub(crate) fn judge_share(context: &[u8], messages: &[Envelope]) -> Result<(NodeId, Fault), EvidenceError> {
+pub(crate) fn judge_share(
+    context: &[u8],
+    messages: &[Envelope],
+) -> Result<(NodeId, Fault), EvidenceError> {
     let [envelope] = messages else {
         return Err(EvidenceError::NotProven("one message is needed"));
     };
     let header = expect(envelope, Kind::FrostShare)?;
     if *header.session.as_bytes() != session(context) {
-        return Err(EvidenceError::NotProven("the share answers to another statement"));
+        return Err(EvidenceError::NotProven(
+            "the share answers to another statement",
+        ));
     }
     let mut reader = Reader::new(context);
     let purpose = purpose_from_code(reader.u8("purpose")?)?;
     let valid = match purpose {
-        Purpose::Ed25519 => judge_with::<Ed25519Sha512>(reader, envelope, |key, tweak| match tweak {
-            Tweak::None => Ok(OutputKey::unchanged(*key, key.encode())),
-            Tweak::PlainBip340 | Tweak::TaprootKeyPath { .. } => Err(DecodeError::new("tweak", Problem::Unknown)),
-        })?,
+        Purpose::Ed25519 => {
+            judge_with::<Ed25519Sha512>(reader, envelope, |key, tweak| match tweak {
+                Tweak::None => Ok(OutputKey::unchanged(*key, key.encode())),
+                Tweak::PlainBip340 | Tweak::TaprootKeyPath { .. } => {
+                    Err(DecodeError::new("tweak", Problem::Unknown))
+                }
+            })?
+        }
         Purpose::Bip340 => judge_with::<Secp256k1Sha256Tr>(reader, envelope, |key, tweak| {
             output_key_vartime(key, tweak).map_err(|_| DecodeError::new("tweak", Problem::Unknown))
         })?,
@@ -269,7 +374,13 @@ pub(crate) fn judge_share(context: &[u8], messages: &[Envelope]) -> Result<(Node
     match valid {
         Ok(true) => Err(EvidenceError::NotProven("the share is right")),
         Ok(false) => Ok((header.from, Fault::InvalidSignatureShare)),
-        Err(error) => Ok((header.from, Fault::Malformed { message: Kind::FrostShare, error })),
+        Err(error) => Ok((
+            header.from,
+            Fault::Malformed {
+                message: Kind::FrostShare,
+                error,
+            },
+        )),
     }
 }
 
@@ -280,9 +391,12 @@ fn judge_with<S: Suite>(
     envelope: &Envelope,
     output_key: impl Fn(&Point<S::Group>, Tweak) -> Result<OutputKey<S>, DecodeError>,
 ) -> Result<Result<bool, DecodeError>, EvidenceError> {
-    let point = |reader: &mut Reader<'_>, field| Point::decode(field, reader.bytes(field, Point::<S::Group>::BYTES)?);
+    let point = |reader: &mut Reader<'_>, field| {
+        Point::decode(field, reader.bytes(field, Point::<S::Group>::BYTES)?)
+    };
     let index = |reader: &mut Reader<'_>| {
-        PartyIndex::new(reader.u16("index")?).map_err(|_| DecodeError::new("index", Problem::Unknown))
+        PartyIndex::new(reader.u16("index")?)
+            .map_err(|_| DecodeError::new("index", Problem::Unknown))
     };
     reader.array::<32>("key_id")?;
     reader.u32("epoch")?;
@@ -293,7 +407,9 @@ fn judge_with<S: Suite>(
         0 => Tweak::None,
         1 => Tweak::PlainBip340,
         2 => Tweak::TaprootKeyPath { merkle_root: None },
-        3 => Tweak::TaprootKeyPath { merkle_root: Some(reader.array("tweak")?) },
+        3 => Tweak::TaprootKeyPath {
+            merkle_root: Some(reader.array("tweak")?),
+        },
         _ => return Err(DecodeError::new("tweak", Problem::Unknown).into()),
     };
     let message = reader.var("message", super::MAX_MESSAGE)?;
@@ -318,5 +434,9 @@ fn judge_with<S: Suite>(
         Ok(share) => share,
         Err(error) => return Ok(Err(error)),
     };
-    Ok(Ok(session.verifies_share_vartime(accused, &verifying_share, &share)))
+    Ok(Ok(session.verifies_share_vartime(
+        accused,
+        &verifying_share,
+        &share,
+    )))
 }

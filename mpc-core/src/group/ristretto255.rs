@@ -75,7 +75,10 @@ impl Curve for Ristretto255 {
     }
 
     fn point_encode_pair(points: &[RistrettoPoint; 2], out: &mut [[u8; MAX_POINT_LEN]; 2]) {
-        points.iter().zip(out).for_each(|(point, out)| Self::point_encode(point, out));
+        points
+            .iter()
+            .zip(out)
+            .for_each(|(point, out)| Self::point_encode(point, out));
     }
 
     fn point_is_identity(point: &RistrettoPoint) -> bool {

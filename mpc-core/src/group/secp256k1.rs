@@ -90,7 +90,10 @@ impl Curve for Secp256k1 {
 
     fn point_encode_pair(points: &[ProjectivePoint; 2], out: &mut [[u8; MAX_POINT_LEN]; 2]) {
         let points = ProjectivePoint::batch_normalize(points);
-        points.iter().zip(out).for_each(|(point, out)| write(point, out));
+        points
+            .iter()
+            .zip(out)
+            .for_each(|(point, out)| write(point, out));
     }
 
     fn point_is_identity(point: &ProjectivePoint) -> bool {

@@ -35,7 +35,7 @@ use rustls::{
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::config::provider;
+use super::{config::provider, key};
 
 /// The protocol name of this session; it is never offered or accepted outside of a tunnel.
 pub const ALPN: &[u8] = b"quorate-peer/1";
@@ -51,16 +51,6 @@ pub const MAX_WAITING: usize = 4 << 20;
 
 /// Bytes of the length before every message.
 const PREFIX: usize = 4;
-
-/// DER of an Ed25519 `SubjectPublicKeyInfo` up to the key (RFC 8410 section 4).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
-
-/// DER of an Ed25519 PKCS#8 private key up to the seed (RFC 8410 section 7).
-const PKCS8_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
 
 /// Why a tunnel ended, or why one call was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -128,11 +118,7 @@ impl TunnelIdentity {
     /// # Errors
     /// [`TunnelError::Identity`] if the certificate cannot be made.
     pub fn from_seed(seed: &Zeroizing<[u8; 32]>) -> Result<Self, TunnelError> {
-        let mut pkcs8 = Zeroizing::new([0; 48]);
-        let (prefix, rest) = pkcs8.split_at_mut(PKCS8_PREFIX.len());
-        prefix.copy_from_slice(&PKCS8_PREFIX);
-        rest.copy_from_slice(&**seed);
-        Self::from_pkcs8(&pkcs8[..])
+        Self::from_pkcs8(&key::pkcs8(seed)[..])
     }
 
     /// From the DER of a PKCS#8 Ed25519 private key.
@@ -215,7 +201,7 @@ struct Pinned {
 impl Pinned {
     fn new(peer: &[u8; 32]) -> Self {
         Self {
-            spki: [&SPKI_PREFIX[..], peer].concat(),
+            spki: key::spki(peer),
             algorithms: provider().signature_verification_algorithms,
         }
     }

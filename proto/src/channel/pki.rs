@@ -7,7 +7,7 @@ use rcgen::{
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     PKCS_ED25519, PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber,
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::{
     fmt,
@@ -18,7 +18,11 @@ use zeroize::{Zeroize, Zeroizing};
 
 use policy::id::ClusterId;
 
-use super::identity::{IdentityError, Leaf, Role, Serial, role_uri};
+use super::{
+    config::provider,
+    identity::{IdentityError, Leaf, Role, Serial, SpkiPin, role_uri},
+    key,
+};
 
 /// 9999-12-31T23:59:59Z: the last second an X.509 time can name.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -35,7 +39,10 @@ pub enum PkiError {
     /// A server name that is neither a DNS name nor an IP address.
     #[error("{0:?} is neither a dns name nor an ip address")]
     Name(String),
-    /// Key generation or signing failed.
+    /// The random source failed; nothing was made.
+    #[error("no randomness: the random source failed, nothing was made")]
+    Randomness,
+    /// Reading a key back or signing failed.
     #[error("signing failed: {0}")]
     Signing(String),
     /// The validity is empty or outside what X.509 can express.
@@ -121,9 +128,15 @@ struct Signer(KeyPair);
 
 impl Signer {
     fn generate() -> Result<Self, PkiError> {
-        KeyPair::generate_for(&PKCS_ED25519)
-            .map(Self)
-            .map_err(PkiError::from)
+        let mut seed = Zeroizing::new([0; 32]);
+        let random = provider().secure_random;
+        random.fill(&mut *seed).map_err(|_| PkiError::Randomness)?;
+        let der = key::pkcs8(&seed);
+        let der = PrivatePkcs8KeyDer::from(&der[..]);
+        Ok(Self(KeyPair::from_pkcs8_der_and_sign_algo(
+            &der,
+            &PKCS_ED25519,
+        )?))
     }
 
     fn pem(&self) -> Zeroizing<String> {
@@ -213,8 +226,8 @@ impl Authority {
         );
         let der = CertificateDer::from_pem_slice(cert_pem.as_bytes())
             .map_err(|e| PkiError::Authority(e.to_string()))?;
-        let pin = super::identity::SpkiPin::of(&der)?;
-        if super::identity::SpkiPin::of_spki(&key.subject_public_key_info()) != pin {
+        let pin = SpkiPin::of(&der)?;
+        if SpkiPin::of_spki(&key.subject_public_key_info()) != pin {
             return Err(PkiError::Authority(
                 "the key is another certificate's".to_owned(),
             ));
@@ -311,5 +324,94 @@ impl Authority {
         .signed_by(&self.issuer)
         .and_then(|list| list.pem())
         .map_err(PkiError::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000;
+
+    fn demo() -> ClusterId {
+        ClusterId::parse("demo").unwrap()
+    }
+
+    fn authority() -> Authority {
+        make_ca(&demo(), Validity::days(NOW, 3650)).unwrap()
+    }
+
+    #[test]
+    fn what_is_issued_says_what_was_asked_for() {
+        let ca = authority();
+        let validity = Validity {
+            from: NOW,
+            until: NOW + 86_400,
+        };
+        let one = ca.issue(Role::Node(7), &[], validity).unwrap();
+        assert_eq!(one.leaf.role, Role::Node(7));
+        assert_eq!(
+            (one.leaf.not_before, one.leaf.not_after),
+            (NOW, NOW + 86_400)
+        );
+        let two = ca.issue(Role::Node(7), &[], validity).unwrap();
+        assert!(one.leaf.serial != two.leaf.serial && one.leaf.pin != two.leaf.pin);
+        // Positive, and never shortened by leading zeros.
+        for _ in 0..50 {
+            let serial = ca.issue(Role::Client, &[], validity).unwrap().leaf.serial;
+            assert!(serial.as_bytes().len() == 16 && serial.as_bytes()[0] & 0xc0 == 0x40);
+        }
+    }
+
+    #[test]
+    fn an_authority_survives_its_files_and_keeps_its_key_to_itself() {
+        let ca = authority();
+        let again = Authority::from_pem(&demo(), ca.cert_pem(), &ca.key_pem()).unwrap();
+        assert_eq!(again.key_pem(), ca.key_pem());
+        let other = authority();
+        let mixed = Authority::from_pem(&demo(), ca.cert_pem(), &other.key_pem());
+        assert!(matches!(mixed, Err(PkiError::Authority(_))));
+        let issued = ca.issue(Role::Client, &[], Validity::days(NOW, 1)).unwrap();
+        for (text, key) in [
+            (format!("{ca:?}"), ca.key_pem()),
+            (format!("{issued:?}"), issued.key_pem),
+        ] {
+            let body = key.lines().nth(1).unwrap();
+            assert!(!text.contains(body) && !text.contains("PRIVATE"));
+        }
+    }
+
+    #[test]
+    fn names_and_times_that_cannot_be_are_refused() {
+        let ca = authority();
+        let day = Validity::days(NOW, 1);
+        for name in ["", "a b", "quorate://demo/node/1", "a..b", "\u{e9}.test"] {
+            let refused = ca.issue(Role::Coordinator, &[name], day).map(drop);
+            assert_eq!(refused, Err(PkiError::Name(name.to_owned())));
+        }
+        assert!(
+            ca.issue(Role::Coordinator, &["localhost", "127.0.0.1", "::1"], day)
+                .is_ok()
+        );
+        for (from, until) in [
+            (NOW, NOW),
+            (NOW, NOW - 1),
+            (NOW, LAST_SECOND + 1),
+            (u64::MAX, u64::MAX),
+        ] {
+            let validity = Validity { from, until };
+            let refused = Err(PkiError::Validity { from, until });
+            assert_eq!(ca.issue(Role::Client, &[], validity).map(drop), refused);
+            assert_eq!(ca.crl(&[], 1, validity).map(drop), refused);
+            assert_eq!(make_ca(&demo(), validity).map(drop), refused);
+        }
+        let last = Validity {
+            from: 0,
+            until: LAST_SECOND,
+        };
+        assert_eq!(
+            ca.issue(Role::Client, &[], last).unwrap().leaf.not_after,
+            LAST_SECOND
+        );
     }
 }

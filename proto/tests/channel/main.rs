@@ -3,4 +3,7 @@
 #![cfg(test)]
 
 mod admission;
+mod exhaustion;
 mod fixture;
+mod reload;
+mod strangers;

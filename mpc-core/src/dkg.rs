@@ -1,0 +1,168 @@
+//! Distributed key generation: commit, reveal, certify.
+//!
+//! # Protocol
+//! (Protocol notes, section 3.) Every party deals a random polynomial; the key is the sum of the constant terms.
+//! 1. Round 1 ([`Kind::DkgRound1`]): a commitment to everything that round 2 reveals, and a one-time receiving key.
+//! 2. Round 2 ([`Kind::DkgRound2`]): the polynomial in the exponent, proofs of knowledge of its coefficients, and the
+//!    share of every party encrypted under its one-time key, all as one broadcast.
+//! 3. Round 3 ([`Kind::DkgRound3`]): a signature over everything that was agreed, or a complaint about a share.
+//!
+//! A key exists when all parties have signed the same transcript; the signatures are its [`DkgCertificate`], and a party
+//! that misses one of them finishes later from its [`Pending`] share. Every round carries an echo of the round before, so
+//! parties that were told different things find out before anything depends on it, exchange what they hold
+//! ([`Kind::DkgOriginals`]), and convict whoever signed two versions.
+//!
+//! ```text
+//! DKG/R1    n 32 | D 32 | com 32
+//! DKG/R2    E_1 32 | C t points | E 32 | cc 32 | rho 32 | pop t times (point, scalar) | poe 64 | ct n times 32, by index
+//! DKG/R3    1 | E_2 32 | T 32 | epoch 4 | attempt 4 | signature 64            certificate
+//!           2 | E_2 32 | accused 32 | K 32 | T_1 32 | T_2 32 | z 32            complaint
+//! DKG/ORIG  ssid 32 | n times (u32be length, envelope of the round), in ascending order of the node names
+//! ```
+//! Keys for Ed25519 and BIP 340 need nothing pairwise, so their rounds have no part per peer. ECDSA keys do; they are
+//! refused with [`Misuse::UnsupportedPurpose`].
+//!
+//! # Security
+//! Secure against any number of corrupted parties below the threshold as to secrecy, and against all but one as to
+//! correctness. A run never goes on without an accused party: it aborts and names it.
+
+mod collect;
+mod complaint;
+pub(crate) mod judge;
+mod originals;
+mod pending;
+mod round1;
+mod round2;
+mod round3;
+mod session;
+
+pub use pending::{DkgCertificate, Pending};
+pub use session::Session;
+
+use crate::codec::{DecodeError, Problem, Reader, Writer};
+#[cfg(doc)]
+use crate::envelope::Kind;
+use crate::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId, SessionId};
+use crate::keys::KeyShare;
+use crate::roster::Roster;
+use crate::transcript::{self, Tag};
+use crate::{Error, Misuse};
+
+/// What a key generation is to make, and with whom. All parties must use the same values, except `me`.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The parties.
+    pub roster: Roster,
+    /// This node.
+    pub me: NodeId,
+    /// What the key is for.
+    pub purpose: Purpose,
+    /// Threshold and number of parties.
+    pub params: Params,
+    /// 32 fresh bytes chosen for this key, never used before.
+    pub request_id: RequestId,
+    /// Which try for this request it is.
+    pub attempt: Attempt,
+}
+
+/// A finished key.
+#[derive(Debug)]
+pub struct DkgOutput {
+    /// This node's share. Secret.
+    pub share: KeyShare,
+    /// The signatures of all parties.
+    pub certificate: DkgCertificate,
+}
+
+/// Everything public that is fixed before the first message: what all parties and every later judge agree on.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    roster: Roster,
+    purpose: Purpose,
+    params: Params,
+    request_id: RequestId,
+    attempt: Attempt,
+    params_hash: [u8; 32],
+    /// Name of the session before round 1 has been collected.
+    ssid0: SessionId,
+}
+
+impl Plan {
+    fn new(
+        roster: Roster,
+        purpose: Purpose,
+        threshold: u16,
+        request_id: RequestId,
+        attempt: Attempt,
+    ) -> Result<Self, Misuse> {
+        if purpose == Purpose::Ecdsa {
+            return Err(Misuse::UnsupportedPurpose { purpose });
+        }
+        let params = Params::new(threshold, u16::try_from(roster.len()).unwrap_or(u16::MAX))?;
+        let params_hash = roster.params_hash(purpose, threshold);
+        let ssid0 = transcript::hash(Tag::SSID0)
+            .field("dkg")
+            .field(purpose.suite().as_str())
+            .field(purpose.as_str())
+            .field([0; 32])
+            .u32(0)
+            .u32(attempt.0)
+            .list(
+                roster
+                    .by_index()
+                    .map(|(index, _)| index.get().to_be_bytes()),
+            )
+            .field(params_hash)
+            .field(request_id)
+            .digest();
+        Ok(Self {
+            roster,
+            purpose,
+            params,
+            request_id,
+            attempt,
+            params_hash,
+            ssid0: SessionId::from_bytes(ssid0),
+        })
+    }
+
+    const fn threshold(&self) -> usize {
+        self.params.threshold() as usize
+    }
+
+    const fn parties(&self) -> usize {
+        self.params.parties() as usize
+    }
+
+    fn index(&self, node: &NodeId) -> Result<PartyIndex, Error> {
+        self.roster
+            .index(node)
+            .ok_or(Error::Unreachable("a collected message has no index"))
+    }
+
+    /// What evidence says about the session: `purpose code | u16 t | u32 attempt | request id`.
+    fn context(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.var(self.purpose.as_str().as_bytes())
+            .u16(self.params.threshold())
+            .u32(self.attempt.0);
+        out.bytes(self.request_id.as_bytes());
+        out.finish()
+    }
+
+    /// The plan that evidence names, with the verifier's own roster.
+    fn from_context(roster: &Roster, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let refuse = |field| DecodeError::new(field, Problem::Unknown);
+        let mut reader = Reader::new(bytes);
+        let name = core::str::from_utf8(reader.var("purpose", 16)?).ok();
+        let purpose = name
+            .and_then(Purpose::parse)
+            .ok_or_else(|| refuse("purpose"))?;
+        let threshold = reader.u16("threshold")?;
+        let attempt = Attempt(reader.u32("attempt")?);
+        let request_id = RequestId::from_bytes(reader.array("request_id")?);
+        reader.finish("context")?;
+        Self::new(roster.clone(), purpose, threshold, request_id, attempt)
+            .map_err(|_| refuse("threshold"))
+    }
+}

@@ -1,0 +1,284 @@
+//! A share that waits for its certificate, and the certificate.
+//!
+//! From the moment a party has signed, its share must not be lost until it holds the certificate: another party may hold
+//! all signatures already and use the key. No timeout and no abort deletes a pending share.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+use super::round3::{self, Message, Verdict};
+use crate::codec::{DecodeError, Problem, Reader, Writer};
+use crate::envelope::{Envelope, Kind, MAX_ENVELOPE, Recipient};
+use crate::id::{KeyId, MAX_PARTIES, NodeId, PartyIndex};
+use crate::identity::IdentityPublic;
+use crate::keys::KeyShare;
+use crate::roster::{Member, Roster};
+use crate::{Error, Rejection};
+
+const VERSION: u8 = 1;
+const MAX_SHARE: usize = 1 << 16;
+
+/// The signatures of all parties over one transcript: proof that a key exists and that every party has stored its share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkgCertificate {
+    transcript: [u8; 32],
+    parts: BTreeMap<NodeId, Vec<u8>>,
+}
+
+impl DkgCertificate {
+    /// Puts the signed round-3 messages of all parties together.
+    ///
+    /// # Errors
+    /// A [`Rejection`] when a part is not a certificate of a member, parts disagree, or one is missing.
+    pub fn from_parts<T: AsRef<[u8]>>(
+        roster: &Roster,
+        parts: impl IntoIterator<Item = T>,
+    ) -> Result<Self, Rejection> {
+        let (mut collected, mut common) = (BTreeMap::new(), None);
+        for part in parts {
+            let envelope = Envelope::open(roster, part.as_ref())?;
+            let transcript = certified_transcript(roster, &envelope)?;
+            let session = envelope.header().session;
+            if *common.get_or_insert((session, transcript)) != (session, transcript) {
+                return Err(Rejection::InvalidCertificate(
+                    "two parts certify different transcripts",
+                ));
+            }
+            collected.insert(envelope.header().from, envelope.as_bytes().to_vec());
+        }
+        match common {
+            Some((_, transcript)) if collected.len() == roster.len() => Ok(Self {
+                transcript,
+                parts: collected,
+            }),
+            _ => Err(Rejection::InvalidCertificate("a part is missing")),
+        }
+    }
+
+    /// Parts that a session has checked one by one.
+    pub(super) const fn collected(transcript: [u8; 32], parts: BTreeMap<NodeId, Vec<u8>>) -> Self {
+        Self { transcript, parts }
+    }
+
+    /// Checks the certificate against a roster.
+    ///
+    /// # Errors
+    /// As [`Self::from_parts`].
+    pub fn verify(&self, roster: &Roster) -> Result<(), Rejection> {
+        let again = Self::from_parts(roster, self.parts.values())?;
+        if again == *self {
+            Ok(())
+        } else {
+            Err(Rejection::InvalidCertificate(
+                "a part belongs to another member",
+            ))
+        }
+    }
+
+    /// The name of the certified key.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        round3::key_id(&self.transcript)
+    }
+
+    /// The signed round-3 messages, by node.
+    #[must_use]
+    pub const fn parts(&self) -> &BTreeMap<NodeId, Vec<u8>> {
+        &self.parts
+    }
+
+    /// `u8 1 | T 32 | u16 n | n times (u32be length, part)`.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.u8(VERSION)
+            .bytes(&self.transcript)
+            .u16(u16::try_from(self.parts.len()).unwrap_or(u16::MAX));
+        for part in self.parts.values() {
+            out.var(part);
+        }
+        out.finish()
+    }
+
+    /// Decodes and checks a certificate.
+    ///
+    /// # Errors
+    /// As [`Self::from_parts`], and `Malformed`.
+    pub fn decode(roster: &Roster, bytes: &[u8]) -> Result<Self, Rejection> {
+        let (transcript, parts) = Self::read(bytes).map_err(Rejection::Malformed)?;
+        let certificate = Self::from_parts(roster, &parts)?;
+        if certificate.transcript == transcript && certificate.parts.values().eq(&parts) {
+            Ok(certificate)
+        } else {
+            Err(Rejection::InvalidCertificate(
+                "the parts are not in canonical form",
+            ))
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Result<([u8; 32], Vec<Vec<u8>>), DecodeError> {
+        let mut reader = Reader::new(bytes);
+        read_version(&mut reader)?;
+        let transcript = reader.array("transcript")?;
+        let count = reader.u16("parts")?;
+        if count > MAX_PARTIES {
+            return Err(DecodeError::new("parts", Problem::Length));
+        }
+        let read = |_| reader.var("part", MAX_ENVELOPE).map(<[u8]>::to_vec);
+        let parts = (0..count).map(read).collect::<Result<_, _>>()?;
+        reader.finish("certificate")?;
+        Ok((transcript, parts))
+    }
+}
+
+/// The transcript that a signed round-3 message certifies.
+fn certified_transcript(roster: &Roster, envelope: &Envelope) -> Result<[u8; 32], Rejection> {
+    let header = envelope.header();
+    if (header.kind, header.round, header.to) != (Kind::DkgRound3, 3, Recipient::Everyone) {
+        return Err(Rejection::Unexpected { kind: header.kind });
+    }
+    let Message {
+        verdict: Verdict::Certificate(certificate),
+        ..
+    } = Message::decode(envelope.body()).map_err(Rejection::Malformed)?
+    else {
+        return Err(Rejection::InvalidCertificate("a part is a complaint"));
+    };
+    let member = roster.get(&header.from).ok_or(Rejection::UnknownSender)?;
+    if certificate.verify(&member.identity) {
+        Ok(certificate.transcript)
+    } else {
+        Err(Rejection::BadSignature)
+    }
+}
+
+fn read_version(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    match reader.u8("version")? {
+        VERSION => Ok(()),
+        _ => Err(DecodeError::new("version", Problem::Unknown)),
+    }
+}
+
+/// A stored share that is not certified yet. Secret; wiped when dropped.
+pub struct Pending {
+    roster: Roster,
+    transcript: [u8; 32],
+    part: Vec<u8>,
+    share: KeyShare,
+}
+
+impl Pending {
+    /// Encodes what has to be durable before `part`, this node's signed round-3 message, may leave.
+    pub(super) fn encode(
+        roster: &Roster,
+        transcript: &[u8; 32],
+        part: &[u8],
+        share: &KeyShare,
+    ) -> Zeroizing<Vec<u8>> {
+        let share = share.dangerous_to_bytes();
+        // Reserved in full, so that growing leaves no copy of the secret behind.
+        let capacity = 128_usize.saturating_add(roster.len().saturating_mul(66));
+        let mut out = Writer::with_capacity(
+            capacity
+                .saturating_add(part.len())
+                .saturating_add(share.len()),
+        );
+        out.u8(VERSION)
+            .bytes(transcript)
+            .u16(u16::try_from(roster.len()).unwrap_or(u16::MAX));
+        for member in roster.by_index().filter_map(|(_, node)| roster.get(&node)) {
+            out.u16(member.index.get())
+                .bytes(member.identity.as_bytes())
+                .bytes(&member.exchange);
+        }
+        out.var(part).var(&share);
+        Zeroizing::new(out.finish())
+    }
+
+    /// Decodes the bytes of a [`crate::session::WriteKind::Share`] write.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn dangerous_from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        read_version(&mut reader)?;
+        let transcript = reader.array("transcript")?;
+        let count = reader.u16("members")?;
+        let members = (0..count)
+            .map(|_| read_member(&mut reader))
+            .collect::<Result<Vec<_>, _>>()?;
+        let roster =
+            Roster::new(members).map_err(|_| DecodeError::new("members", Problem::Unknown))?;
+        let part = reader.var("part", MAX_ENVELOPE)?.to_vec();
+        let share = KeyShare::dangerous_from_bytes(reader.var("share", MAX_SHARE)?)?;
+        reader.finish("pending")?;
+        Ok(Self {
+            roster,
+            transcript,
+            part,
+            share,
+        })
+    }
+
+    /// The key that waits. It must not be shown as usable before [`Self::finish`].
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        round3::key_id(&self.transcript)
+    }
+
+    /// The parties of the key.
+    #[must_use]
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// This node's own part of the certificate, to be sent again to whoever misses it.
+    #[must_use]
+    pub fn own_part(&self) -> &[u8] {
+        &self.part
+    }
+
+    /// Finishes with the parts of all parties, whoever delivered them. This node's own part may be left out.
+    ///
+    /// # Errors
+    /// A [`Rejection`] when the parts are not the certificate of this share; the stored bytes stay valid.
+    pub fn finish<T: AsRef<[u8]>>(
+        self,
+        parts: impl IntoIterator<Item = T>,
+    ) -> Result<(KeyShare, DkgCertificate), Error> {
+        let mut all: Vec<Vec<u8>> = parts
+            .into_iter()
+            .map(|part| part.as_ref().to_vec())
+            .collect();
+        all.push(self.part);
+        let certificate = DkgCertificate::from_parts(&self.roster, &all)?;
+        if certificate.transcript == self.transcript {
+            Ok((self.share, certificate))
+        } else {
+            Err(Rejection::InvalidCertificate("the certificate is for another key").into())
+        }
+    }
+}
+
+fn read_member(reader: &mut Reader<'_>) -> Result<Member, DecodeError> {
+    let index = PartyIndex::new(reader.u16("index")?)
+        .map_err(|_| DecodeError::new("index", Problem::Unknown))?;
+    let identity = IdentityPublic::from_bytes(&reader.array("identity")?)?;
+    Ok(Member {
+        index,
+        identity,
+        exchange: reader.array("exchange")?,
+    })
+}
+
+impl ZeroizeOnDrop for Pending {}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("key_id", &self.key_id())
+            .finish_non_exhaustive()
+    }
+}

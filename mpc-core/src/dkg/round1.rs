@@ -1,0 +1,168 @@
+//! Round 1: draw everything, commit to it, and say under which one-time key shares may be sent.
+
+use rand_core::CryptoRng;
+
+use super::collect::Complete;
+use super::{Plan, round2};
+use crate::Error;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::group::{Group, Point, Ristretto255};
+use crate::id::{PartyIndex, SessionId};
+use crate::polynomial::{Commitment, SecretPolynomial};
+use crate::secret::{SecretBytes, SecretScalar};
+use crate::transcript::{self, Tag};
+
+/// `n_i || D_i || com_i`, 96 bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// `n_i`: contribution to the name of the session.
+    pub(super) nonce: [u8; 32],
+    /// `D_i`: one-time key that shares for this party are encrypted to.
+    pub(super) receiving_key: Point<Ristretto255>,
+    /// `com_i`: commitment to round 2.
+    pub(super) commitment: [u8; 32],
+}
+
+impl Message {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(96);
+        out.bytes(&self.nonce)
+            .bytes(self.receiving_key.encode().as_slice())
+            .bytes(&self.commitment);
+        out.finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let nonce = reader.array("nonce")?;
+        let receiving_key = reader.bytes("receiving_key", Ristretto255::POINT_BYTES)?;
+        let commitment = reader.array("commitment")?;
+        reader.finish("body")?;
+        Ok(Self {
+            nonce,
+            receiving_key: Point::decode("receiving_key", receiving_key)?,
+            commitment,
+        })
+    }
+}
+
+/// `ssid = H("ssid"; ssid0, (nid_i || n_i) list by node)`.
+pub(super) fn session_id(plan: &Plan, round: &Complete<'_, Message>) -> SessionId {
+    let mut items: Vec<Vec<u8>> = round
+        .iter()
+        .map(|entry| [&entry.node.as_bytes()[..], &entry.message().nonce].concat())
+        .collect();
+    items.sort_unstable();
+    SessionId::from_bytes(
+        transcript::hash(Tag::SSID)
+            .field(plan.ssid0)
+            .list(&items)
+            .digest(),
+    )
+}
+
+/// What a party reveals in round 2 and has committed to in round 1.
+#[derive(Debug)]
+pub(super) struct Opening<'a, G: Group> {
+    pub(super) commitment: &'a Commitment<G>,
+    pub(super) sending_key: &'a Point<Ristretto255>,
+    pub(super) chain_code: &'a [u8; 32],
+    pub(super) blind: &'a [u8; 32],
+}
+
+impl<G: Group> Opening<'_, G> {
+    /// `com_i = H("dkg/com"; ssid0, i, n_i, D_i, C_i, E_i, cc_i, rho_i)`.
+    pub(super) fn commit(
+        &self,
+        plan: &Plan,
+        index: PartyIndex,
+        nonce: &[u8; 32],
+        receiving_key: &Point<Ristretto255>,
+    ) -> [u8; 32] {
+        transcript::hash(Tag::DKG_COM)
+            .field(plan.ssid0)
+            .u16(index.get())
+            .field(nonce)
+            .point(receiving_key)
+            .field(self.commitment.encode())
+            .point(self.sending_key)
+            .field(self.chain_code)
+            .field(self.blind)
+            .digest()
+    }
+}
+
+/// State between rounds 1 and 2. Secret; wiped when dropped.
+#[derive(Debug)]
+pub(super) struct Committed<G: Group> {
+    polynomial: SecretPolynomial<G>,
+    commitment: Commitment<G>,
+    sending: SecretScalar<Ristretto255>,
+    receiving: SecretScalar<Ristretto255>,
+    chain_code: SecretBytes<32>,
+    blind: SecretBytes<32>,
+    hedge: SecretBytes<32>,
+}
+
+impl<G: Group> Committed<G> {
+    /// Draws polynomial, one-time keys and coins, and commits to them. All randomness of the session is drawn here.
+    pub(super) fn start(
+        plan: &Plan,
+        index: PartyIndex,
+        rng: &mut impl CryptoRng,
+    ) -> (Self, Message) {
+        let polynomial = SecretPolynomial::random(plan.params.threshold(), rng);
+        let state = Self {
+            commitment: polynomial.commit(),
+            polynomial,
+            sending: SecretScalar::random(rng),
+            receiving: SecretScalar::random(rng),
+            chain_code: SecretBytes::random(rng),
+            blind: SecretBytes::random(rng),
+            hedge: SecretBytes::random(rng),
+        };
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let receiving_key = state.receiving.mul_base();
+        let opening = Opening {
+            commitment: &state.commitment,
+            sending_key: &state.sending.mul_base(),
+            chain_code: state.chain_code.expose_secret(),
+            blind: state.blind.expose_secret(),
+        };
+        let commitment = opening.commit(plan, index, &nonce, &receiving_key);
+        (
+            state,
+            Message {
+                nonce,
+                receiving_key,
+                commitment,
+            },
+        )
+    }
+
+    /// Reveals the commitment and encrypts a share for every party.
+    pub(super) fn deal(
+        self,
+        plan: &Plan,
+        index: PartyIndex,
+        session: SessionId,
+        round: &Complete<'_, Message>,
+    ) -> Result<(round2::Dealt, round2::Message<G>), Error> {
+        let dealer = round2::Dealer {
+            plan,
+            session,
+            index,
+            hedge: &self.hedge,
+            polynomial: &self.polynomial,
+            sending: &self.sending,
+        };
+        let echo = round.echo(session, 1);
+        let coins = (
+            *self.chain_code.expose_secret(),
+            *self.blind.expose_secret(),
+        );
+        let message = dealer.message(echo, self.commitment, coins, round)?;
+        Ok((round2::Dealt::new(self.receiving, self.hedge), message))
+    }
+}

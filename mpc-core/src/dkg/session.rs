@@ -1,0 +1,785 @@
+//! The session: routes messages to rounds, keeps deadlines, and turns faults into evidence.
+
+use core::mem;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::collect::{Collect, Insert};
+use super::complaint::Complaint;
+use super::originals::{self, Originals};
+use super::pending::{DkgCertificate, Pending};
+use super::round2::Dealt;
+use super::round3::{self, Finish, Outcome, Verdict};
+use super::{DkgOutput, Plan, Setup, judge, round1, round2};
+use crate::codec::DecodeError;
+use crate::envelope::{Envelope, Kind, Recipient};
+use crate::evidence::Evidence;
+use crate::group::{Ed25519, Secp256k1};
+use crate::id::{NodeId, PartyIndex, SessionId, Suite};
+use crate::identity::IdentityKey;
+use crate::keys::KeyShare;
+use crate::session::{self, Effects, Inbound, Outbound, Step, Write, WriteKind};
+use crate::{Abort, Error, Fault, Misuse, Rejection};
+
+/// How many messages of one sender are kept while the session they name is not known yet.
+const MAX_EARLY: usize = 6;
+
+/// A key generation of one node.
+#[derive(Debug)]
+pub struct Session(Curve);
+
+#[derive(Debug)]
+enum Curve {
+    Ed25519(Box<Machine<Ed25519>>),
+    Secp256k1(Box<Machine<Secp256k1>>),
+}
+
+impl Session {
+    /// Starts a key generation. The first step waits for the write of the session's name ([`WriteKind::Replay`]); a store
+    /// that holds that name already must refuse it, and the session is abandoned.
+    ///
+    /// Every round may take `timeout_ms`. All randomness is drawn here.
+    ///
+    /// # Errors
+    /// [`Misuse`] when the setup contradicts itself or the purpose is not supported.
+    pub fn start(
+        setup: Setup,
+        identity: Arc<IdentityKey>,
+        rng: &mut impl CryptoRng,
+        now_ms: u64,
+        timeout_ms: u64,
+    ) -> Result<(Self, Step<DkgOutput>), Error> {
+        if usize::from(setup.params.parties()) != setup.roster.len() {
+            return Err(
+                Misuse::InvalidRoster("the roster and the parameters differ in size").into(),
+            );
+        }
+        if identity.public().node_id() != setup.me {
+            return Err(Misuse::IdentityMismatch.into());
+        }
+        let index = setup.roster.index(&setup.me).ok_or(Misuse::NotAMember)?;
+        let (threshold, me) = (setup.params.threshold(), setup.me);
+        let plan = Plan::new(
+            setup.roster,
+            setup.purpose,
+            threshold,
+            setup.request_id,
+            setup.attempt,
+        )?;
+        let party = Party {
+            me,
+            index,
+            identity,
+            timeout_ms,
+        };
+        let (curve, step) = match plan.purpose.suite() {
+            Suite::Ed25519 => {
+                let (machine, step) = Machine::start(plan, party, rng, now_ms)?;
+                (Curve::Ed25519(Box::new(machine)), step)
+            }
+            Suite::Secp256k1 => {
+                let (machine, step) = Machine::start(plan, party, rng, now_ms)?;
+                (Curve::Secp256k1(Box::new(machine)), step)
+            }
+        };
+        Ok((Self(curve), step))
+    }
+
+    /// The name of the session before round 1 is complete: what the replay cache holds, and the session in the headers of
+    /// round 1.
+    #[must_use]
+    pub const fn first_name(&self) -> SessionId {
+        match &self.0 {
+            Curve::Ed25519(machine) => machine.plan.ssid0,
+            Curve::Secp256k1(machine) => machine.plan.ssid0,
+        }
+    }
+
+    /// The name of the session once round 1 is complete.
+    #[must_use]
+    pub const fn name(&self) -> Option<SessionId> {
+        match &self.0 {
+            Curve::Ed25519(machine) => machine.session,
+            Curve::Secp256k1(machine) => machine.session,
+        }
+    }
+}
+
+impl session::Session for Session {
+    type Output = DkgOutput;
+
+    fn handle(&mut self, input: Inbound, now_ms: u64) -> Result<Step<DkgOutput>, Error> {
+        match &mut self.0 {
+            Curve::Ed25519(machine) => machine.handle(&input, now_ms),
+            Curve::Secp256k1(machine) => machine.handle(&input, now_ms),
+        }
+    }
+
+    fn tick(&mut self, now_ms: u64) -> Result<Step<DkgOutput>, Error> {
+        match &mut self.0 {
+            Curve::Ed25519(machine) => machine.tick(now_ms),
+            Curve::Secp256k1(machine) => machine.tick(now_ms),
+        }
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        match &self.0 {
+            Curve::Ed25519(machine) => machine.deadline_ms(),
+            Curve::Secp256k1(machine) => machine.deadline_ms(),
+        }
+    }
+
+    fn waiting_for(&self) -> BTreeSet<NodeId> {
+        match &self.0 {
+            Curve::Ed25519(machine) => machine.waiting_for(),
+            Curve::Secp256k1(machine) => machine.waiting_for(),
+        }
+    }
+}
+
+/// This node's part in the session.
+#[derive(Debug)]
+struct Party {
+    me: NodeId,
+    index: PartyIndex,
+    identity: Arc<IdentityKey>,
+    timeout_ms: u64,
+}
+
+/// Where the session is. The state of a round is consumed by going on.
+#[derive(Debug)]
+enum Phase<G: Finish> {
+    /// Round 1 is out.
+    Committed(Box<round1::Committed<G>>),
+    /// Round 2 is out.
+    Dealt(Box<Dealt>),
+    /// Round 3 is out, the share is stored.
+    Certified(Box<KeyShare>, [u8; 32]),
+    /// The echoes of a round differ: waiting for the originals of these parties.
+    Comparing(BTreeSet<NodeId>),
+    /// Over: the error that every call answers with.
+    Failed(Error),
+    /// Over: the output is out.
+    Finished,
+}
+
+#[derive(Debug)]
+struct Machine<G: Finish> {
+    plan: Plan,
+    party: Party,
+    session: Option<SessionId>,
+    first: Collect<round1::Message>,
+    second: Collect<round2::Message<G>>,
+    third: Collect<round3::Message>,
+    /// What others have shown, for round 1 and round 2.
+    shown: [Collect<()>; 2],
+    /// Whether this node has shown its originals of round 1 and round 2.
+    has_shown: [bool; 2],
+    /// Authenticated messages for a session whose name is not known yet.
+    early: Vec<Envelope>,
+    /// Parties whose part of the certificate has been checked.
+    accepted: BTreeSet<NodeId>,
+    phase: Phase<G>,
+    deadline: u64,
+    outbox: Vec<Outbound>,
+    /// There is something to do that needs no further message.
+    due: bool,
+}
+
+impl<G: Finish> Machine<G> {
+    fn start(
+        plan: Plan,
+        party: Party,
+        rng: &mut impl CryptoRng,
+        now_ms: u64,
+    ) -> Result<(Self, Step<DkgOutput>), Error> {
+        let (committed, message) = round1::Committed::start(&plan, party.index, rng);
+        let parties = plan.parties();
+        let mut machine = Self {
+            session: None,
+            first: Collect::new(parties),
+            second: Collect::new(parties),
+            third: Collect::new(parties),
+            shown: [Collect::new(parties), Collect::new(parties)],
+            has_shown: [false; 2],
+            early: Vec::new(),
+            accepted: BTreeSet::new(),
+            phase: Phase::Committed(Box::new(committed)),
+            deadline: now_ms.saturating_add(party.timeout_ms),
+            outbox: Vec::new(),
+            due: false,
+            plan,
+            party,
+        };
+        let own = machine.broadcast(machine.plan.ssid0, 1, &message.encode())?;
+        machine.first.insert(own, round1::Message::decode);
+        let name = Zeroizing::new(machine.plan.ssid0.as_bytes().to_vec());
+        let step = Step::after(Write::new(WriteKind::Replay, name), machine.effects(None));
+        Ok((machine, step))
+    }
+
+    fn handle(&mut self, input: &Inbound, now_ms: u64) -> Result<Step<DkgOutput>, Error> {
+        match &self.phase {
+            Phase::Failed(error) => return Err(error.clone()),
+            Phase::Finished => return Err(Rejection::Finished.into()),
+            Phase::Committed(_) | Phase::Dealt(_) | Phase::Certified(..) | Phase::Comparing(_) => {}
+        }
+        if now_ms >= self.deadline {
+            return self.time_out();
+        }
+        let envelope = self.authenticate(input)?;
+        let result = self.accept(envelope).and_then(|()| self.advance(now_ms));
+        self.conclude(result)
+    }
+
+    fn tick(&mut self, now_ms: u64) -> Result<Step<DkgOutput>, Error> {
+        match &self.phase {
+            Phase::Failed(error) => {
+                self.due = false;
+                return Err(error.clone());
+            }
+            Phase::Finished => return Ok(Step::idle()),
+            Phase::Committed(_) | Phase::Dealt(_) | Phase::Certified(..) | Phase::Comparing(_) => {}
+        }
+        if now_ms >= self.deadline {
+            return self.time_out();
+        }
+        self.due = false;
+        let result = self.advance(now_ms);
+        self.conclude(result)
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        match &self.phase {
+            _ if self.due || !self.outbox.is_empty() => Some(0),
+            Phase::Failed(_) | Phase::Finished => None,
+            Phase::Committed(_) | Phase::Dealt(_) | Phase::Certified(..) | Phase::Comparing(_) => {
+                Some(self.deadline)
+            }
+        }
+    }
+
+    fn waiting_for(&self) -> BTreeSet<NodeId> {
+        fn missing<M>(plan: &Plan, round: &Collect<M>) -> BTreeSet<NodeId> {
+            plan.roster
+                .nodes()
+                .filter(|node| round.get(node).is_none())
+                .collect()
+        }
+        match &self.phase {
+            Phase::Committed(_) => missing(&self.plan, &self.first),
+            Phase::Dealt(_) => missing(&self.plan, &self.second),
+            Phase::Certified(..) => missing(&self.plan, &self.third),
+            Phase::Comparing(suspects) => suspects.clone(),
+            Phase::Failed(_) | Phase::Finished => BTreeSet::new(),
+        }
+    }
+
+    /// Ends the session because of silence. The secrets of the round are wiped with its state; a stored share stays.
+    fn time_out(&mut self) -> Result<Step<DkgOutput>, Error> {
+        let error = Error::TimedOut {
+            missing: self.waiting_for(),
+        };
+        self.outbox.clear();
+        self.fail(error.clone());
+        Err(error)
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.due = false;
+        self.early.clear();
+        self.phase = Phase::Failed(error);
+    }
+
+    /// Turns the result of an input into a step. An error that ends the session is reported at once, or, if there are last
+    /// words to be sent, at the next tick, which is due at once.
+    fn conclude(&mut self, result: Result<Option<Pulse>, Error>) -> Result<Step<DkgOutput>, Error> {
+        match result {
+            Ok(None) => Ok(Step::now(self.effects(None))),
+            Ok(Some(Pulse { write, output })) => Ok(Step::after(write, self.effects(output))),
+            Err(Error::Rejected(rejection)) => Err(rejection.into()),
+            Err(error) => {
+                self.fail(error.clone());
+                if self.outbox.is_empty() {
+                    return Err(error);
+                }
+                self.due = true;
+                Ok(Step::now(self.effects(None)))
+            }
+        }
+    }
+
+    fn effects(&mut self, output: Option<DkgOutput>) -> Effects<DkgOutput> {
+        Effects {
+            send: mem::take(&mut self.outbox),
+            output,
+        }
+    }
+
+    /// Signs a broadcast, queues it, and returns it as received by this node itself.
+    fn broadcast(&mut self, session: SessionId, round: u8, body: &[u8]) -> Result<Envelope, Error> {
+        let header = originals::header(&self.plan, session, round, self.party.me);
+        let header = header.ok_or(Error::Unreachable("a round that does not exist"))?;
+        let own = Envelope::sealed(&self.party.identity, header, body);
+        self.outbox.push(Outbound {
+            to: Recipient::Everyone,
+            bytes: own.as_bytes().to_vec(),
+        });
+        Ok(own)
+    }
+
+    fn authenticate(&self, input: &Inbound) -> Result<Envelope, Error> {
+        let envelope = Envelope::open(&self.plan.roster, &input.bytes)?;
+        let header = envelope.header();
+        if header.from != input.from || header.from == self.party.me {
+            return Err(Rejection::WrongSender.into());
+        }
+        if header.to != Recipient::Everyone {
+            return Err(Rejection::WrongRecipient.into());
+        }
+        Ok(envelope)
+    }
+
+    /// Puts a message into its place.
+    fn accept(&mut self, envelope: Envelope) -> Result<(), Error> {
+        let header = *envelope.header();
+        match (header.kind, header.round) {
+            (Kind::DkgRound1, 1) | (Kind::DkgOriginals, 1) => {
+                if header.session != self.plan.ssid0 {
+                    return Err(Rejection::WrongSession.into());
+                }
+            }
+            (Kind::DkgRound2, 2) | (Kind::DkgRound3, 3) | (Kind::DkgOriginals, 2) => {
+                match self.session {
+                    None => return self.keep_early(envelope),
+                    Some(session) if session == header.session => {}
+                    Some(_) => return self.other_session(&header.from, header.kind),
+                }
+            }
+            _ => return Err(Rejection::Unexpected { kind: header.kind }.into()),
+        }
+        self.place(envelope)
+    }
+
+    /// A round-2 message for another session may mean that its sender saw other nonces: show what this node saw.
+    fn other_session(&mut self, from: &NodeId, kind: Kind) -> Result<(), Error> {
+        if kind == Kind::DkgRound2
+            && self.second.get(from).is_none()
+            && matches!(self.phase, Phase::Dealt(_))
+        {
+            self.show_originals(1)?;
+        }
+        Err(Rejection::WrongSession.into())
+    }
+
+    fn keep_early(&mut self, envelope: Envelope) -> Result<(), Error> {
+        let header = envelope.header();
+        let mut held = self
+            .early
+            .iter()
+            .filter(|other| other.header().from == header.from);
+        if let Some(first) = held.clone().find(|other| other.header() == header) {
+            return if first.body() == envelope.body() {
+                Ok(())
+            } else {
+                Err(equivocated(first, &envelope))
+            };
+        }
+        if held.nth(MAX_EARLY.saturating_sub(1)).is_some() {
+            return Err(Rejection::BufferFull.into());
+        }
+        self.early.push(envelope);
+        Ok(())
+    }
+
+    /// Puts a message of this session into its place, and judges what can be judged from it alone.
+    fn place(&mut self, envelope: Envelope) -> Result<(), Error> {
+        let plan = &self.plan;
+        let accused = envelope.clone();
+        let insert = match accused.header().kind {
+            Kind::DkgRound1 => self.first.insert(envelope, round1::Message::decode),
+            Kind::DkgRound2 => self
+                .second
+                .insert(envelope, |body| round2::Message::decode(plan, body)),
+            Kind::DkgRound3 => self.third.insert(envelope, round3::Message::decode),
+            Kind::DkgOriginals => return self.place_originals(envelope),
+            kind => return Err(Rejection::Unexpected { kind }.into()),
+        };
+        match insert {
+            Insert::New | Insert::Same => Ok(()),
+            Insert::Conflict(first) => Err(equivocated(&first, &accused)),
+            Insert::Malformed(error) => Err(self.malformed(&accused, error)),
+        }
+    }
+
+    fn malformed(&self, accused: &Envelope, error: DecodeError) -> Error {
+        let message = accused.header().kind;
+        let evidence = match message {
+            Kind::DkgRound1 => judge::round1_evidence(&self.plan, accused),
+            Kind::DkgRound2 => judge::round2_evidence(&self.plan, &self.first, accused),
+            _ => judge::round3_evidence::<()>(&self.plan, &self.first, None, accused),
+        };
+        Abort::proven(
+            accused.header().from,
+            Fault::Malformed { message, error },
+            evidence,
+        )
+        .into()
+    }
+
+    fn place_originals(&mut self, envelope: Envelope) -> Result<(), Error> {
+        let (round, from) = (envelope.header().round, envelope.header().from);
+        let again = envelope.clone();
+        let [first, second] = &mut self.shown;
+        let shown = if round == 1 { first } else { second };
+        match shown.insert(envelope, |_| Ok(())) {
+            Insert::New => self.compare(round, from),
+            Insert::Same => Ok(()),
+            Insert::Conflict(first) => Err(equivocated(&first, &again)),
+            Insert::Malformed(_) => Err(Error::Unreachable("originals are kept undecoded")),
+        }
+    }
+
+    /// Compares what a party has shown of a round with what this node holds, and with the echo that party has sent.
+    fn compare(&mut self, round: u8, node: NodeId) -> Result<(), Error> {
+        let [first, second] = &self.shown;
+        let shown = if round == 1 {
+            first.get(&node)
+        } else {
+            second.get(&node)
+        };
+        let Some(shown) = shown.map(|signed| &signed.envelope) else {
+            return Ok(());
+        };
+        let originals = Originals::decode(&self.plan, shown.body()).ok();
+        let opened = originals
+            .as_ref()
+            .and_then(|originals| originals.open(&self.plan, round))
+            .unwrap_or_default();
+        if let Some(error) = opened
+            .iter()
+            .find_map(|theirs| self.contradicts(round, theirs))
+        {
+            self.show_originals(round)?;
+            return Err(error);
+        }
+        let Some((claim, claimed)) = self.claim(round, &node) else {
+            return Ok(());
+        };
+        if claimed == self.echo(round)? {
+            return Ok(());
+        }
+        let fault = Fault::EchoUnsupported {
+            message: if round == 1 {
+                Kind::DkgRound1
+            } else {
+                Kind::DkgRound2
+            },
+        };
+        let linked = shown.body().first_chunk() == Some(claim.header().session.as_bytes());
+        Err(if linked {
+            Abort::proven(node, fault, judge::echo_evidence(&self.plan, claim, shown)).into()
+        } else {
+            Abort::local(node, fault).into()
+        })
+    }
+
+    /// The proof that the sender of `theirs` has signed something else for this node.
+    fn contradicts(&self, round: u8, theirs: &Envelope) -> Option<Error> {
+        let from = &theirs.header().from;
+        let ours = if round == 1 {
+            &self.first.get(from)?.envelope
+        } else {
+            &self.second.get(from)?.envelope
+        };
+        (ours.header() == theirs.header() && ours.body() != theirs.body())
+            .then(|| equivocated(ours, theirs))
+    }
+
+    /// The message of `node` with the echo of `round`, and that echo.
+    fn claim(&self, round: u8, node: &NodeId) -> Option<(&Envelope, [u8; 32])> {
+        if round == 1 {
+            self.second
+                .get(node)
+                .map(|signed| (&signed.envelope, signed.message.echo))
+        } else {
+            self.third
+                .get(node)
+                .map(|signed| (&signed.envelope, signed.message.echo))
+        }
+    }
+
+    /// This node's own echo of a complete round.
+    fn echo(&self, round: u8) -> Result<[u8; 32], Error> {
+        let session = self
+            .session
+            .ok_or(Error::Unreachable("an echo before the session has a name"))?;
+        if round == 1 {
+            Ok(self.first.complete(&self.plan.roster)?.echo(session, 1))
+        } else {
+            Ok(self.second.complete(&self.plan.roster)?.echo(session, 2))
+        }
+    }
+
+    /// Shows the originals of a complete round, once.
+    fn show_originals(&mut self, round: u8) -> Result<(), Error> {
+        let Some(session) = self.session else {
+            return Ok(());
+        };
+        let [shown_first, shown_second] = &mut self.has_shown;
+        let (has_shown, originals) = match round {
+            1 => (shown_first, Originals::new(session, &self.first)),
+            _ if self.second.is_complete() => (shown_second, Originals::new(session, &self.second)),
+            _ => return Ok(()),
+        };
+        if !mem::replace(has_shown, true) {
+            let header = originals::shown_header(&self.plan, session, round, self.party.me);
+            let bytes = Envelope::seal(&self.party.identity, &header, &originals.encode());
+            self.outbox.push(Outbound {
+                to: Recipient::Everyone,
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// Goes on as far as the messages held allow, and stops at a write.
+    fn advance(&mut self, now_ms: u64) -> Result<Option<Pulse>, Error> {
+        loop {
+            // While a transition runs the session counts as failed, so that none can be half done and go on.
+            let between = Phase::Failed(Error::Unreachable("a transition was interrupted"));
+            match mem::replace(&mut self.phase, between) {
+                Phase::Committed(committed) if self.first.is_complete() => {
+                    self.close_round1(*committed, now_ms)?;
+                }
+                Phase::Dealt(dealt) if self.second.is_complete() => {
+                    return self.close_round2(&dealt, now_ms);
+                }
+                Phase::Certified(share, transcript) => {
+                    return self.check_round3(share, transcript, now_ms);
+                }
+                phase => {
+                    self.phase = phase;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn next_deadline(&mut self, now_ms: u64) {
+        self.deadline = now_ms.saturating_add(self.party.timeout_ms);
+    }
+
+    fn close_round1(&mut self, committed: round1::Committed<G>, now_ms: u64) -> Result<(), Error> {
+        let first = self.first.complete(&self.plan.roster)?;
+        let session = round1::session_id(&self.plan, &first);
+        let (dealt, message) = committed.deal(&self.plan, self.party.index, session, &first)?;
+        self.session = Some(session);
+        self.phase = Phase::Dealt(Box::new(dealt));
+        self.next_deadline(now_ms);
+        let own = self.broadcast(session, 2, &message.encode())?;
+        self.second.insert(own, |_| Ok(message));
+        for envelope in mem::take(&mut self.early) {
+            let header = *envelope.header();
+            if header.session == session {
+                self.place(envelope)?;
+            } else if header.kind == Kind::DkgRound2 {
+                self.show_originals(1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close_round2(&mut self, dealt: &Dealt, now_ms: u64) -> Result<Option<Pulse>, Error> {
+        let session = self
+            .session
+            .ok_or(Error::Unreachable("round 2 before the session has a name"))?;
+        let echo = self.echo(1)?;
+        let differs = |(node, signed): (&NodeId, &super::collect::Signed<round2::Message<G>>)| {
+            (signed.message.echo != echo).then_some(*node)
+        };
+        let suspects: BTreeSet<NodeId> = self.second.iter().filter_map(differs).collect();
+        if !suspects.is_empty() {
+            return self.start_comparing(1, suspects, now_ms);
+        }
+        let (first, second) = (
+            self.first.complete(&self.plan.roster)?,
+            self.second.complete(&self.plan.roster)?,
+        );
+        for entry in second.iter().filter(|entry| entry.node != self.party.me) {
+            let checked =
+                entry
+                    .message()
+                    .check(&self.plan, session, entry.index, first.of(entry.index)?);
+            checked.map_err(|fault| {
+                let evidence =
+                    judge::round2_evidence(&self.plan, &self.first, &entry.signed.envelope);
+                Abort::proven(entry.node, fault, evidence)
+            })?;
+        }
+        let receiver = round3::Receiver {
+            plan: &self.plan,
+            session,
+            index: self.party.index,
+            first: &first,
+            second: &second,
+        };
+        let outcome = receiver.receive(dealt)?;
+        let echo = second.echo(session, 2);
+        match outcome {
+            Outcome::Complain(complaint) => self.complain(session, echo, complaint),
+            Outcome::Certify(share, transcript) => {
+                self.certify(session, echo, share, transcript, now_ms)
+            }
+        }
+    }
+
+    fn start_comparing(
+        &mut self,
+        round: u8,
+        suspects: BTreeSet<NodeId>,
+        now_ms: u64,
+    ) -> Result<Option<Pulse>, Error> {
+        self.show_originals(round)?;
+        self.next_deadline(now_ms);
+        self.phase = Phase::Comparing(suspects.clone());
+        suspects
+            .into_iter()
+            .try_for_each(|node| self.compare(round, node))?;
+        Ok(None)
+    }
+
+    /// Sends the complaint as this session's last words.
+    fn complain(
+        &mut self,
+        session: SessionId,
+        echo: [u8; 32],
+        complaint: Box<Complaint>,
+    ) -> Result<Option<Pulse>, Error> {
+        let accused = complaint.accused;
+        let message = round3::Message {
+            echo,
+            verdict: Verdict::Complaint(complaint),
+        };
+        let own = self.broadcast(session, 3, &message.encode())?;
+        let evidence = judge::round3_evidence(&self.plan, &self.first, Some(&self.second), &own);
+        Err(Abort::proven(accused, Fault::InvalidShare, evidence).into())
+    }
+
+    /// Signs the transcript. The signature leaves when the share is stored.
+    fn certify(
+        &mut self,
+        session: SessionId,
+        echo: [u8; 32],
+        share: Box<KeyShare>,
+        transcript: [u8; 32],
+        now_ms: u64,
+    ) -> Result<Option<Pulse>, Error> {
+        let certificate = round3::Certificate::sign(&self.party.identity, transcript);
+        let message = round3::Message {
+            echo,
+            verdict: Verdict::Certificate(certificate),
+        };
+        let own = self.broadcast(session, 3, &message.encode())?;
+        let pending = Pending::encode(&self.plan.roster, &transcript, own.as_bytes(), &share);
+        self.third.insert(own, |_| Ok(message));
+        self.phase = Phase::Certified(share, transcript);
+        self.next_deadline(now_ms);
+        // Round-3 messages that came early are looked at after the write.
+        self.due = self.third.iter().count() > 1;
+        Ok(Some(Pulse {
+            write: Write::new(WriteKind::Share, pending),
+            output: None,
+        }))
+    }
+
+    fn check_round3(
+        &mut self,
+        share: Box<KeyShare>,
+        transcript: [u8; 32],
+        now_ms: u64,
+    ) -> Result<Option<Pulse>, Error> {
+        let session = self
+            .session
+            .ok_or(Error::Unreachable("round 3 before the session has a name"))?;
+        let echo = self.echo(2)?;
+        let mut suspects = BTreeSet::new();
+        for (node, signed) in self
+            .third
+            .iter()
+            .filter(|(node, _)| !self.accepted.contains(node))
+        {
+            if signed.message.echo != echo {
+                suspects.insert(*node);
+                continue;
+            }
+            let verdict = match &signed.message.verdict {
+                Verdict::Certificate(certificate) => {
+                    let checked =
+                        judge::check_certificate(&self.plan, *node, certificate, &transcript);
+                    checked.err().map(|fault| (*node, fault))
+                }
+                Verdict::Complaint(complaint) => {
+                    let (first, second) = (
+                        self.first.complete(&self.plan.roster)?,
+                        self.second.complete(&self.plan.roster)?,
+                    );
+                    Some(complaint.judge(&self.plan, session, *node, &first, &second)?)
+                }
+            };
+            if let Some((culprit, fault)) = verdict {
+                let evidence = judge::round3_evidence(
+                    &self.plan,
+                    &self.first,
+                    Some(&self.second),
+                    &signed.envelope,
+                );
+                return Err(Abort::proven(culprit, fault, evidence).into());
+            }
+        }
+        if !suspects.is_empty() {
+            return self.start_comparing(2, suspects, now_ms);
+        }
+        if !self.third.is_complete() {
+            self.accepted = self.third.iter().map(|(node, _)| *node).collect();
+            self.phase = Phase::Certified(share, transcript);
+            return Ok(None);
+        }
+        let parts = self
+            .third
+            .iter()
+            .map(|(node, signed)| (*node, signed.envelope.as_bytes().to_vec()));
+        let certificate = DkgCertificate::collected(transcript, parts.collect());
+        let write = Write::new(WriteKind::Certificate, Zeroizing::new(certificate.encode()));
+        self.phase = Phase::Finished;
+        Ok(Some(Pulse {
+            write,
+            output: Some(DkgOutput {
+                share: *share,
+                certificate,
+            }),
+        }))
+    }
+}
+
+/// A step with a write.
+#[derive(Debug)]
+struct Pulse {
+    write: Write,
+    output: Option<DkgOutput>,
+}
+
+fn equivocated(first: &Envelope, second: &Envelope) -> Error {
+    let fault = Fault::Equivocated {
+        message: first.header().kind,
+    };
+    Abort::proven(
+        first.header().from,
+        fault,
+        Evidence::equivocation(first, second),
+    )
+    .into()
+}

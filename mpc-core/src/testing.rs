@@ -1,0 +1,303 @@
+//! A deterministic cluster in one thread, for tests and fuzz targets. Never for production: every seed is known.
+//!
+//! [`Simulator`] runs one key generation over a network that a test controls message by message.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a test helper fails its test by panicking"
+)]
+#![expect(
+    clippy::expect_used,
+    reason = "a test helper fails its test by panicking"
+)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use crate::Error;
+use crate::dkg::{self, DkgOutput, Setup};
+use crate::envelope::{Envelope, Header, Recipient};
+use crate::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId};
+use crate::identity::{ExchangeKey, IdentityKey};
+use crate::roster::{Member, Roster};
+use crate::session::{Inbound, Ready, Session, Step, WriteKind};
+
+/// How long a round may take in a simulation.
+pub const TIMEOUT_MS: u64 = 1000;
+
+/// A generator with a seed that is a number.
+#[must_use]
+pub fn rng(seed: u64) -> ChaCha20Rng {
+    let mut bytes = [0; 32];
+    bytes
+        .iter_mut()
+        .zip(seed.to_be_bytes())
+        .for_each(|(slot, byte)| *slot = byte);
+    ChaCha20Rng::from_seed(bytes)
+}
+
+/// A committee with all its keys.
+#[derive(Clone, Debug)]
+pub struct Committee {
+    /// The identity keys, by index.
+    pub identities: Vec<Arc<IdentityKey>>,
+    /// The roster.
+    pub roster: Roster,
+}
+
+impl Committee {
+    /// `parties` nodes with keys drawn from `seed`.
+    #[must_use]
+    pub fn new(parties: u16, seed: u64) -> Self {
+        let mut rng = rng(seed);
+        let identities: Vec<_> = (0..parties)
+            .map(|_| Arc::new(IdentityKey::generate(&mut rng)))
+            .collect();
+        let member = |(index, identity): (u16, &Arc<IdentityKey>)| Member {
+            index: PartyIndex::new(index).expect("an index in range"),
+            identity: identity.public(),
+            exchange: ExchangeKey::generate(&mut rng).public(),
+        };
+        let members: Vec<_> = (1..).zip(&identities).map(member).collect();
+        Self {
+            roster: Roster::new(members).expect("a valid roster"),
+            identities,
+        }
+    }
+
+    /// The node with this index.
+    #[must_use]
+    pub fn node(&self, index: u16) -> NodeId {
+        self.identity(index).public().node_id()
+    }
+
+    /// The identity key of the node with this index.
+    #[must_use]
+    pub fn identity(&self, index: u16) -> &Arc<IdentityKey> {
+        self.identities
+            .get(usize::from(index).wrapping_sub(1))
+            .expect("an index of the committee")
+    }
+
+    /// The identity key of a node.
+    #[must_use]
+    pub fn identity_of(&self, node: &NodeId) -> &Arc<IdentityKey> {
+        self.identity(self.roster.index(node).expect("a member").get())
+    }
+
+    /// Signs a changed body under the header of `bytes`.
+    #[must_use]
+    pub fn reseal(&self, bytes: &[u8], change: impl FnOnce(&mut Header, &mut Vec<u8>)) -> Vec<u8> {
+        let envelope = Envelope::open(&self.roster, bytes).expect("a valid envelope");
+        let (mut header, mut body) = (*envelope.header(), envelope.body().to_vec());
+        change(&mut header, &mut body);
+        Envelope::seal(self.identity_of(&header.from), &header, &body)
+    }
+}
+
+/// A message under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// The authenticated sender.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// An encoded envelope.
+    pub bytes: Vec<u8>,
+}
+
+/// One write of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What it was.
+    pub kind: WriteKind,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A key generation of a whole committee.
+#[derive(Debug)]
+pub struct Simulator {
+    /// The parties.
+    pub committee: Committee,
+    /// Their sessions.
+    pub sessions: BTreeMap<NodeId, dkg::Session>,
+    /// Messages under way, first in first out unless the test takes them in another order.
+    pub network: VecDeque<Flight>,
+    /// What every node has stored, in order.
+    pub stores: BTreeMap<NodeId, Vec<Stored>>,
+    /// How the session of a node ended.
+    pub results: BTreeMap<NodeId, Result<DkgOutput, Error>>,
+    /// The time.
+    pub now_ms: u64,
+}
+
+impl Simulator {
+    /// Starts a key generation at every node.
+    #[must_use]
+    pub fn start(purpose: Purpose, threshold: u16, parties: u16, seed: u64) -> Self {
+        Self::start_with(Committee::new(parties, seed), purpose, threshold, seed)
+    }
+
+    /// Starts a key generation of an existing committee; `seed` also makes the request.
+    #[must_use]
+    pub fn start_with(committee: Committee, purpose: Purpose, threshold: u16, seed: u64) -> Self {
+        let parties = u16::try_from(committee.roster.len()).expect("a small committee");
+        let params = Params::new(threshold, parties).expect("valid parameters");
+        let mut simulator = Self {
+            sessions: BTreeMap::new(),
+            network: VecDeque::new(),
+            stores: BTreeMap::new(),
+            results: BTreeMap::new(),
+            now_ms: 0,
+            committee,
+        };
+        let mut rng = rng(seed);
+        let mut request = [0; 32];
+        rand_core::Rng::fill_bytes(&mut rng, &mut request);
+        for index in 1..=parties {
+            let setup = Setup {
+                roster: simulator.committee.roster.clone(),
+                me: simulator.committee.node(index),
+                purpose,
+                params,
+                request_id: RequestId::from_bytes(request),
+                attempt: Attempt(0),
+            };
+            let (me, identity) = (setup.me, Arc::clone(simulator.committee.identity(index)));
+            let (session, step) = dkg::Session::start(setup, identity, &mut rng, 0, TIMEOUT_MS)
+                .expect("a valid setup");
+            simulator.sessions.insert(me, session);
+            simulator.carry_out(me, step);
+        }
+        simulator
+    }
+
+    /// Stores and sends what a step asks for.
+    fn carry_out(&mut self, node: NodeId, step: Step<DkgOutput>) {
+        let effects = match step.split() {
+            Ready::Now(effects) => effects,
+            Ready::AfterWrite(write, held) => {
+                let stored = Stored {
+                    kind: write.kind(),
+                    bytes: write.bytes().to_vec(),
+                };
+                self.stores.entry(node).or_default().push(stored);
+                held.release(write.stored()).expect("the right receipt")
+            }
+        };
+        for message in effects.send {
+            let all = self.committee.roster.nodes().filter(|to| *to != node);
+            let receivers: Vec<_> = match message.to {
+                Recipient::Everyone => all.collect(),
+                Recipient::One(to) => vec![to],
+            };
+            let flights = receivers.into_iter().map(|to| Flight {
+                from: node,
+                to,
+                bytes: message.bytes.clone(),
+            });
+            self.network.extend(flights);
+        }
+        if let Some(output) = effects.output {
+            self.results.insert(node, Ok(output));
+        }
+    }
+
+    /// Hands a message to its receiver. A rejection is returned; an error that ends the session goes to the results.
+    ///
+    /// # Errors
+    /// The error of the session.
+    pub fn deliver(&mut self, flight: Flight) -> Result<(), Error> {
+        let (to, now_ms) = (flight.to, self.now_ms);
+        let session = self.sessions.get_mut(&to).expect("a member");
+        let result = session.handle(
+            Inbound {
+                from: flight.from,
+                bytes: flight.bytes,
+            },
+            now_ms,
+        );
+        let result = self.take(to, result);
+        self.tick_due(to);
+        result
+    }
+
+    fn take(&mut self, node: NodeId, result: Result<Step<DkgOutput>, Error>) -> Result<(), Error> {
+        match result {
+            Ok(step) => self.carry_out(node, step),
+            Err(error) => {
+                if !matches!(error, Error::Rejected(_)) {
+                    self.results
+                        .entry(node)
+                        .or_insert_with(|| Err(error.clone()));
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn tick_due(&mut self, node: NodeId) {
+        let now_ms = self.now_ms;
+        loop {
+            let session = self.sessions.get_mut(&node).expect("a member");
+            if session
+                .deadline_ms()
+                .is_none_or(|deadline| deadline > now_ms)
+            {
+                return;
+            }
+            let result = session.tick(now_ms);
+            if self.take(node, result).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Delivers everything in order, passing each message through `adversary` first, until nothing is under way.
+    pub fn run_with(&mut self, mut adversary: impl FnMut(&Committee, Flight) -> Vec<Flight>) {
+        while let Some(flight) = self.network.pop_front() {
+            for flight in adversary(&self.committee, flight) {
+                // Rejections and failures are in the results or have no consequence.
+                let _ = self.deliver(flight);
+            }
+        }
+    }
+
+    /// Delivers everything as it is.
+    pub fn run(&mut self) {
+        self.run_with(|_, flight| vec![flight]);
+    }
+
+    /// Lets the time of the current round run out everywhere.
+    pub fn expire(&mut self) {
+        self.now_ms = self.now_ms.saturating_add(TIMEOUT_MS);
+        let nodes: Vec<_> = self.sessions.keys().copied().collect();
+        for node in nodes {
+            self.tick_due(node);
+        }
+    }
+
+    /// The output of a node that finished.
+    #[must_use]
+    pub fn output(&self, index: u16) -> &DkgOutput {
+        let result = self
+            .results
+            .get(&self.committee.node(index))
+            .expect("the session has ended");
+        result.as_ref().expect("the session has an output")
+    }
+
+    /// The error of a node that failed.
+    #[must_use]
+    pub fn error(&self, index: u16) -> &Error {
+        let result = self
+            .results
+            .get(&self.committee.node(index))
+            .expect("the session has ended");
+        result.as_ref().expect_err("the session has failed")
+    }
+}
