@@ -4,6 +4,7 @@
 //! [`Credential`] (own certificate and key). Both are checked in full before rustls sees them, because rustls itself
 //! takes an empty list of revocation lists as "do not check", and ignores their expiry unless told otherwise.
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,7 +33,7 @@ use thiserror::Error;
 use x509_parser::{
     certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList,
 };
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use policy::id::ClusterId;
 
@@ -146,6 +147,12 @@ pub enum ConfigError {
     /// The certificate names the wrong role or cluster.
     #[error("own certificate: {0}")]
     Identity(#[from] IdentityError),
+    /// Others than the owner and the group may read the key file, or others than the owner may write it.
+    #[error("key file has mode {mode:03o}; set it to 600")]
+    KeyExposed {
+        /// The permission bits.
+        mode: u32,
+    },
     /// The private key is not the certificate's.
     #[error("own key does not belong to own certificate; write both files from one issue")]
     KeyMismatch,
@@ -223,6 +230,9 @@ fn read(file: FileKind, path: &Path) -> Result<Vec<u8>, ConfigError> {
         kind: e.kind(),
     };
     let handle = std::fs::File::open(path).map_err(unreadable)?;
+    if file == FileKind::Key {
+        check_mode(&handle.metadata().map_err(unreadable)?)?;
+    }
     // The final buffer is sized up front, so that no copy of a key is left behind in a smaller one.
     let size = handle.metadata().map_err(unreadable)?.len();
     if size > MAX_FILE {
@@ -240,6 +250,22 @@ fn read(file: FileKind, path: &Path) -> Result<Vec<u8>, ConfigError> {
     }
 }
 
+#[cfg(unix)]
+fn check_mode(metadata: &std::fs::Metadata) -> Result<(), ConfigError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o037 == 0 {
+        Ok(())
+    } else {
+        Err(ConfigError::KeyExposed { mode })
+    }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &std::fs::Metadata) -> Result<(), ConfigError> {
+    Ok(())
+}
+
 fn certificates(file: FileKind, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let all = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
@@ -254,9 +280,8 @@ fn certificates(file: FileKind, pem: &[u8]) -> Result<Vec<CertificateDer<'static
 /// Whose certificates are believed: the authority's own, and its signed revocation lists.
 pub struct Trust {
     roots: Arc<RootCertStore>,
-    crls: Vec<CertificateRevocationListDer<'static>>,
-    /// Per authority (by its name and key): the highest list number.
-    numbers: Vec<(SpkiPin, Vec<u8>)>,
+    /// The newest list of every authority.
+    lists: Vec<CheckedList>,
     next_update: u64,
 }
 
@@ -264,7 +289,7 @@ impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust")
             .field("roots", &self.roots.len())
-            .field("crls", &self.crls.len())
+            .field("lists", &self.lists.len())
             .field("next_update", &self.next_update)
             .finish_non_exhaustive()
     }
@@ -289,18 +314,13 @@ impl Trust {
             .map(|der| X509Certificate::from_der(der).map(|(_, parsed)| parsed))
             .collect::<Result<Vec<_>, _>>()
             .map_err(bad_ca)?;
-        let mut numbers: Vec<(SpkiPin, Vec<u8>)> = Vec::new();
-        let mut next_update = u64::MAX;
-        for crl in &crls {
+        // Of several lists by one authority only the newest counts: rustls would take whichever comes first.
+        let mut newest: BTreeMap<SpkiPin, CheckedList> = BTreeMap::new();
+        for crl in crls {
             let list = checked_list(crl, &parsed, now)?;
-            next_update = next_update.min(list.next_update);
-            match numbers
-                .iter_mut()
-                .find(|(issuer, _)| *issuer == list.issuer)
-            {
-                Some((_, highest)) if older(highest, &list.number) => *highest = list.number,
-                Some(_) => {}
-                None => numbers.push((list.issuer, list.number)),
+            match newest.get(&list.issuer) {
+                Some(other) if !older(&other.number, &list.number) => {}
+                _ => drop(newest.insert(list.issuer, list)),
             }
         }
         for (position, authority) in parsed.iter().enumerate() {
@@ -311,7 +331,7 @@ impl Trust {
             {
                 return Err(ConfigError::CaNotValidNow(position.saturating_add(1)));
             }
-            if !numbers.iter().any(|(issuer, _)| *issuer == pin) {
+            if !newest.contains_key(&pin) {
                 return Err(ConfigError::CrlMissing(position.saturating_add(1)));
             }
         }
@@ -321,12 +341,30 @@ impl Trust {
                 .add(authority.clone())
                 .map_err(|_| ConfigError::Malformed(FileKind::Ca))?;
         }
-        Ok(Self {
+        let trust = Self {
             roots: Arc::new(roots),
-            crls,
-            numbers,
-            next_update,
-        })
+            next_update: newest
+                .values()
+                .map(|list| list.next_update)
+                .min()
+                .unwrap_or_default(),
+            lists: newest.into_values().collect(),
+        };
+        // Whether rustls takes the lists is found out before they are in use.
+        trust.web_pki()?;
+        Ok(trust)
+    }
+
+    fn crls(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
+        self.lists.iter().map(|list| list.der.clone())
+    }
+
+    fn web_pki(&self) -> Result<Arc<WebPkiServerVerifier>, ConfigError> {
+        WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
+            .with_crls(self.crls())
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(|e| ConfigError::Refused(e.to_string()))
     }
 
     /// When the first of the revocation lists expires, seconds since 1970. From then on nobody is admitted.
@@ -340,10 +378,12 @@ impl Trust {
     /// # Errors
     /// [`ConfigError::CrlRolledBack`].
     pub fn allows(&self, next: &Self) -> Result<(), ConfigError> {
-        let rolled_back = self.numbers.iter().any(|(issuer, current)| {
-            next.numbers
+        let rolled_back = self.lists.iter().any(|current| {
+            let same = |list: &&CheckedList| list.issuer == current.issuer;
+            next.lists
                 .iter()
-                .any(|(other, number)| other == issuer && older(number, current))
+                .filter(same)
+                .any(|list| older(&list.number, &current.number))
         });
         if rolled_back {
             Err(ConfigError::CrlRolledBack)
@@ -362,7 +402,7 @@ impl Trust {
         roles: &[RoleKind],
     ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
         let inner = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
-            .with_crls(self.crls.iter().cloned())
+            .with_crls(self.crls())
             .enforce_revocation_expiration()
             .clear_root_hint_subjects()
             .build()
@@ -383,11 +423,7 @@ impl Trust {
         cluster: &ClusterId,
         pins: &[SpkiPin],
     ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
-        let inner = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
-            .with_crls(self.crls.iter().cloned())
-            .enforce_revocation_expiration()
-            .build()
-            .map_err(|e| ConfigError::Refused(e.to_string()))?;
+        let inner = self.web_pki()?;
         Ok(Arc::new(CoordinatorVerifier {
             inner,
             cluster: cluster.clone(),
@@ -397,18 +433,19 @@ impl Trust {
 }
 
 struct CheckedList {
+    der: CertificateRevocationListDer<'static>,
     issuer: SpkiPin,
     number: Vec<u8>,
     next_update: u64,
 }
 
 fn checked_list(
-    der: &CertificateRevocationListDer<'_>,
+    der: CertificateRevocationListDer<'static>,
     authorities: &[X509Certificate<'_>],
     now: UnixTime,
 ) -> Result<CheckedList, ConfigError> {
     const MALFORMED: ConfigError = ConfigError::Malformed(FileKind::Crl);
-    let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
+    let Ok(([], list)) = CertificateRevocationList::from_der(&der) else {
         return Err(MALFORMED);
     };
     let signer = authorities
@@ -425,9 +462,12 @@ fn checked_list(
     if now.as_secs() >= next_update {
         return Err(ConfigError::CrlExpired { next_update });
     }
+    let issuer = SpkiPin::of_spki(signer.public_key().raw);
+    let number = list.crl_number().ok_or(MALFORMED)?.to_bytes_be();
     Ok(CheckedList {
-        issuer: SpkiPin::of_spki(signer.public_key().raw),
-        number: list.crl_number().ok_or(MALFORMED)?.to_bytes_be(),
+        der,
+        issuer,
+        number,
         next_update,
     })
 }
@@ -449,6 +489,12 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential")
             .field("leaf", &self.leaf)
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Credential {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
@@ -490,6 +536,19 @@ impl Credential {
         Ok(Self { chain, key, leaf })
     }
 
+    /// Checks that the certificate is for one of the roles that the own end of a channel can have.
+    ///
+    /// # Errors
+    /// [`ConfigError::Identity`] with the role that was found.
+    pub fn plays(&self, roles: &[RoleKind]) -> Result<(), ConfigError> {
+        let found = self.leaf.role;
+        if roles.contains(&found.kind()) {
+            Ok(())
+        } else {
+            Err(IdentityError::Role { found }.into())
+        }
+    }
+
     /// What the certificate says.
     #[must_use]
     pub const fn leaf(&self) -> &Leaf {
@@ -513,15 +572,10 @@ impl Credential {
             .ok_or(ConfigError::Empty(FileKind::Certificate))?;
         match self.leaf.role.kind() {
             RoleKind::Coordinator => {
-                let inner =
-                    WebPkiServerVerifier::builder_with_provider(trust.roots.clone(), provider())
-                        .with_crls(trust.crls.iter().cloned())
-                        .enforce_revocation_expiration()
-                        .build()
-                        .map_err(|e| ConfigError::Refused(e.to_string()))?;
                 let name =
                     own_server_name(first).ok_or(ConfigError::Malformed(FileKind::Certificate))?;
-                inner
+                trust
+                    .web_pki()?
                     .verify_server_cert(first, rest, &name, &[], now)
                     .map_err(refused)?;
             }

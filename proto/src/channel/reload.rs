@@ -11,6 +11,7 @@ use rustls::pki_types::UnixTime;
 use super::{
     config::{ConfigError, Contents, Credential, Files, Trust},
     event::{Event, Events, Part},
+    identity::{IdentityError, RoleKind},
 };
 
 type Digest = [u8; 32];
@@ -50,14 +51,21 @@ impl Changed {
 }
 
 impl Reloader {
-    /// Reads the files for the first time; everything must be in order. Blocking.
+    /// Reads the files for the first time; everything must be in order, and the own certificate for one of `own`.
+    /// Blocking.
     ///
     /// # Errors
     /// The first problem found.
-    pub fn load(files: Files, cluster: ClusterId, now: UnixTime) -> Result<Self, ConfigError> {
+    pub fn load(
+        files: Files,
+        cluster: ClusterId,
+        own: &[RoleKind],
+        now: UnixTime,
+    ) -> Result<Self, ConfigError> {
         let contents = Contents::read(&files)?;
         let trust = Trust::parse(&contents.ca, &contents.crl, now)?;
         let credential = Credential::parse(&contents.cert, &contents.key, &cluster, now)?;
+        credential.plays(own)?;
         credential.accepted_by(&trust, &cluster, now)?;
         Ok(Self {
             trust_digest: contents.trust_digest(),
@@ -147,7 +155,7 @@ impl Reloader {
             Credential::parse(&contents.cert, &contents.key, &self.cluster, now).and_then(|next| {
                 if next.leaf().role != self.credential.leaf().role {
                     let found = next.leaf().role;
-                    return Err(super::identity::IdentityError::Role { found }.into());
+                    return Err(IdentityError::Role { found }.into());
                 }
                 next.accepted_by(&self.trust, &self.cluster, now)
                     .map(|()| next)

@@ -200,6 +200,53 @@ async fn a72_a_bad_revocation_list_leaves_the_good_one_in_force() {
 }
 
 #[tokio::test]
+async fn an_authority_is_succeeded_by_another_without_a_restart() {
+    let (pki, next) = (Pki::new(), Pki::new());
+    let server = Server::start(&pki).await;
+    let mut events = server.monitor.events();
+    let lists = |pki: &Pki| pki.ca.crl(&[], 2, month()).unwrap();
+    let mut old = Link::open(server.target(pki.member("old", Role::Node(1)).0)).await;
+    // Both for a while. One of the two files arrives first, and waits for the other.
+    pki.write(
+        "ca.pem",
+        format!("{}{}", pki.ca.cert_pem(), next.ca.cert_pem()).as_bytes(),
+    );
+    let missing = (Some(Part::Trust), ConfigError::CrlMissing(2));
+    assert_eq!(event(&mut events, kept).await, missing);
+    pki.write(
+        "crl.pem",
+        format!("{}{}", lists(&pki), lists(&next)).as_bytes(),
+    );
+    event(&mut events, replaced(Part::Trust)).await;
+    assert!(old.works().await);
+    let issued = next.ca.issue(Role::Node(2), &[], month()).unwrap();
+    let mut new = Link::open(server.target(pki.files("new", &issued))).await;
+    // Then the new one alone: whoever still has an old certificate is out.
+    let coordinator = next
+        .ca
+        .issue(Role::Coordinator, &[SERVER_NAME], month())
+        .unwrap();
+    pki.files("coordinator", &coordinator);
+    event(&mut events, replaced(Part::Credential)).await;
+    pki.write("ca.pem", next.ca.cert_pem().as_bytes());
+    pki.write("crl.pem", lists(&next).as_bytes());
+    event(&mut events, replaced(Part::Trust)).await;
+    old.end().await;
+    assert!(
+        server
+            .monitor
+            .peers()
+            .iter()
+            .all(|peer| peer.role == Role::Node(2))
+    );
+    // The new member's connection was made to the old certificate of the coordinator, so the member itself left it.
+    new.end().await;
+    let mut target = server.target(pki.files("new", &issued));
+    target.pins = vec![coordinator.leaf.pin];
+    assert!(Link::open(target).await.works().await);
+}
+
+#[tokio::test]
 async fn a_problem_that_lasts_is_reported_once() {
     let pki = Pki::new();
     let server = Server::start(&pki).await;

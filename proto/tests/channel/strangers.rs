@@ -92,6 +92,21 @@ pub(crate) fn odd(
     (cert.pem(), key.serialize_pem())
 }
 
+/// A member's certificate by somebody who has only the name of the authority.
+pub(crate) fn namesake(ca: &Authority, role: Role) -> (String, String) {
+    let der = CertificateDer::from_pem_slice(ca.cert_pem().as_bytes()).unwrap();
+    let issuer =
+        Issuer::from_ca_cert_der(&der, KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap())
+            .unwrap();
+    let key = KeyPair::generate().unwrap();
+    let uri = format!("quorate://demo/{role}");
+    let params = odd_params(&[&uri], ExtendedKeyUsagePurpose::ClientAuth);
+    (
+        params.signed_by(&key, &issuer).unwrap().pem(),
+        key.serialize_pem(),
+    )
+}
+
 fn odd_params(uris: &[&str], usage: ExtendedKeyUsagePurpose) -> CertificateParams {
     let mut params = CertificateParams::new([SERVER_NAME.to_owned()]).unwrap();
     params.extended_key_usages = vec![usage];
