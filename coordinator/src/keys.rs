@@ -9,7 +9,7 @@ use mpc_core::keys::PublicKeyPackage;
 
 use crate::store::{KeyRow, KeyStage, StoreError};
 
-/// A certified key.
+/// A key that can be used.
 #[derive(Debug)]
 pub(crate) struct Key {
     /// What the store has.
@@ -21,12 +21,12 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Reads a certified row; `None` if it is not certified.
+    /// Reads an active row; `None` if it is not active.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if the package does not decode.
     pub(crate) fn read(row: &KeyRow) -> Result<Option<Self>, StoreError> {
-        if row.stage != KeyStage::Certified {
+        if row.stage != KeyStage::Active {
             return Ok(None);
         }
         let package = PublicKeyPackage::decode(&row.package)
@@ -39,9 +39,16 @@ impl Key {
     pub(crate) const fn id(&self) -> [u8; 32] {
         *self.package.key_id().as_bytes()
     }
+
+    /// How a chain writes the key as an address; empty where no chain is served with keys of its kind.
+    pub(crate) fn address(&self) -> String {
+        <[u8; 32]>::try_from(self.public_key.as_slice())
+            .map(|bytes| policy::chain::Address::from_bytes(bytes).to_string())
+            .unwrap_or_default()
+    }
 }
 
-/// Every certified key, by name.
+/// Every key that can be used, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Keys(RwLock<BTreeMap<[u8; 32], Arc<Key>>>);
 

@@ -64,7 +64,8 @@ CREATE TABLE policy (
 CREATE TABLE person_order (
     seq INTEGER PRIMARY KEY,
     accepted_ms INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    state BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE generation (
