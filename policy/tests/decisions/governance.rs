@@ -163,6 +163,14 @@ fn tighter_at_once_looser_after_its_quorum_and_delay() {
             "{error}"
         );
     }
+    let strangers = signed_document(&text, &["alice", "dave"], NOW);
+    let error = install(Some(&first), &cluster(), &strangers, NOW).unwrap_err();
+    assert_eq!(
+        error,
+        GovernanceError::Unsigned {
+            ignored: Vec::new()
+        }
+    );
     let signed = signed_document(&text, &["erin", "frank", "grace"], NOW);
     let next = install(Some(&first), &cluster(), &signed, NOW).unwrap();
     assert_eq!(
