@@ -74,6 +74,22 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    /// As [`Self::new`], for a message whose whole length is known before anything in it is evaluated.
+    ///
+    /// # Errors
+    /// [`Problem::Length`] for another length; `field` names the message as a whole.
+    pub const fn measured(
+        field: &'static str,
+        bytes: &'a [u8],
+        len: usize,
+    ) -> Result<Self, DecodeError> {
+        if bytes.len() == len {
+            Ok(Self::new(bytes))
+        } else {
+            Err(DecodeError::new(field, Problem::Length))
+        }
+    }
+
     /// Takes exactly `len` bytes.
     ///
     /// # Errors

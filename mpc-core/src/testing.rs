@@ -108,13 +108,19 @@ pub struct Flight {
     pub bytes: Vec<u8>,
 }
 
-/// One write of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One write of a node. Not printed: it may be a share.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// What it was.
     pub kind: WriteKind,
     /// Its bytes.
     pub bytes: Vec<u8>,
+}
+
+impl core::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Stored({:?}, {} bytes)", self.kind, self.bytes.len())
+    }
 }
 
 /// A key generation of a whole committee.
@@ -154,7 +160,8 @@ impl Simulator {
             now_ms: 0,
             committee,
         };
-        let mut rng = rng(seed);
+        // Another stream than the committee's, whose identity seeds would be drawn again otherwise.
+        let mut rng = rng(!seed);
         let mut request = [0; 32];
         rand_core::Rng::fill_bytes(&mut rng, &mut request);
         for index in 1..=parties {

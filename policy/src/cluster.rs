@@ -467,6 +467,7 @@ fn is_host_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::MAX_PROBLEMS;
 
     const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
     const OTHER: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
@@ -543,6 +544,13 @@ key = "{THIRD}"
         .map(|(line, path)| (line, path.to_owned()))
         .collect();
         assert_eq!(problems(&text), expected);
+    }
+
+    /// Without a bound on what is reported, 40 kilobytes of this took minutes.
+    #[test]
+    fn a75_a_hostile_text_does_not_buy_work() {
+        let error = ClusterFile::parse("=\n".repeat(20_000).as_bytes()).unwrap_err();
+        assert_eq!(error.problems.len(), MAX_PROBLEMS);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use toml::de::DeTable;
 
 pub use self::authority::{Authority, Clause};
 pub use self::people::{Machine, Person};
-pub use self::problem::{DocumentError, Problem};
+pub use self::problem::{DocumentError, MAX_PROBLEMS, Problem};
 pub use self::rule::{Destinations, Effect, Limit, Match, Requirement, Rule, Scope};
 pub use self::wallet::{AddressEntry, Wallet};
 

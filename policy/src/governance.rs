@@ -13,6 +13,7 @@ mod freeze;
 mod install;
 mod quorum;
 
+pub(crate) use self::classify::rule_contains;
 pub use self::classify::{Change, Classification, classify};
 pub use self::error::{FreezeError, GovernanceError};
 pub use self::freeze::{FreezeState, Phase};

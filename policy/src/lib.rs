@@ -19,6 +19,7 @@
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`intent`] | what an initiator asks for |
 //! | [`ledger`] | what was spent, by scope and window |
+//! | [`lint`] | warnings about a valid document |
 //! | [`solana`] | the decoder of raw transactions, and a builder |
 //! | [`sshsig`] | signatures made with `ssh-keygen` |
 //! | [`statement`] | the text form of everything a person signs |
@@ -39,6 +40,7 @@ pub mod governance;
 pub mod id;
 pub mod intent;
 pub mod ledger;
+pub mod lint;
 pub mod solana;
 pub mod sshsig;
 pub mod statement;

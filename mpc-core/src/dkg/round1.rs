@@ -33,7 +33,7 @@ impl Message {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = Reader::measured("body", bytes, 96)?;
         let nonce = reader.array("nonce")?;
         let receiving_key = reader.bytes("receiving_key", Ristretto255::POINT_BYTES)?;
         let commitment = reader.array("commitment")?;

@@ -52,9 +52,17 @@ impl<G: Group> Message<G> {
         out.finish()
     }
 
+    const fn length(plan: &Plan) -> usize {
+        let per_coefficient = G::POINT_BYTES + LogProof::<G>::BYTES;
+        4 * 32
+            + plan.threshold() * per_coefficient
+            + LogProof::<Ristretto255>::BYTES
+            + plan.parties() * 32
+    }
+
     pub(super) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Self, DecodeError> {
-        // Every length follows from t and n, so the whole body is measured before a single point is decompressed.
-        let mut reader = Reader::new(bytes);
+        // Every length follows from t and n: the body is measured before anything in it is evaluated.
+        let mut reader = Reader::measured("body", bytes, Self::length(plan))?;
         let echo = reader.array("echo")?;
         let commitment = (0..plan.threshold())
             .map(|_| reader.bytes("coefficients", G::POINT_BYTES))

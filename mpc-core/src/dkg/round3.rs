@@ -91,13 +91,17 @@ impl Message {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
+        let len = match bytes.first() {
+            Some(&FORM_CERTIFICATE) => 137,
+            Some(&FORM_COMPLAINT) => 193,
+            _ => return Err(DecodeError::new("form", Problem::Unknown)),
+        };
+        let mut reader = Reader::measured("body", bytes, len)?;
         let form = reader.u8("form")?;
         let echo = reader.array("echo")?;
         let verdict = match form {
             FORM_CERTIFICATE => Verdict::Certificate(read_certificate(&mut reader)?),
-            FORM_COMPLAINT => Verdict::Complaint(Box::new(Complaint::read(&mut reader)?)),
-            _ => return Err(DecodeError::new("form", Problem::Unknown)),
+            _ => Verdict::Complaint(Box::new(Complaint::read(&mut reader)?)),
         };
         reader.finish("body")?;
         Ok(Self { echo, verdict })

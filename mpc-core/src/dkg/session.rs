@@ -436,7 +436,10 @@ impl<G: Finish> Machine<G> {
         let [first, second] = &mut self.shown;
         let shown = if round == 1 { first } else { second };
         match shown.insert(envelope, |_| Ok(())) {
-            Insert::New => self.compare(round, from),
+            Insert::New => {
+                self.compare(round, from)?;
+                self.show_originals(round)
+            }
             Insert::Same => Ok(()),
             Insert::Conflict(first) => Err(equivocated(&first, &again)),
             Insert::Malformed(_) => Err(Error::Unreachable("originals are kept undecoded")),

@@ -42,7 +42,11 @@ impl fmt::Display for DocumentError {
     }
 }
 
-/// Collects faults while a document is read.
+/// The most faults that are noted. Each costs a walk over the source to find its line, so that without a bound a hostile
+/// text could buy hours of work with a few kilobytes.
+pub const MAX_PROBLEMS: usize = 100;
+
+/// Collects faults while a document is read, up to [`MAX_PROBLEMS`].
 #[derive(Debug)]
 pub(crate) struct Problems<'s> {
     source: &'s str,
@@ -59,6 +63,9 @@ impl<'s> Problems<'s> {
 
     /// Notes a fault at a byte offset of the source.
     pub(crate) fn add(&mut self, offset: usize, path: &str, message: impl Into<String>) {
+        if self.list.len() >= MAX_PROBLEMS {
+            return;
+        }
         let before = self.source.get(..offset).unwrap_or(self.source);
         let line = before.matches('\n').count().saturating_add(1);
         let column = before

@@ -287,10 +287,7 @@ impl<'t, 'i> Value<'t, 'i> {
         }
         let all = self.set(problems, |item, problems| item.parsed(problems, &parse))?;
         if all.is_empty() {
-            return self.fault(
-                "list is empty; leave the key out to match everything",
-                problems,
-            );
+            return self.fault("list is empty; name at least one", problems);
         }
         Some(all)
     }

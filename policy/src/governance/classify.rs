@@ -305,6 +305,12 @@ fn reach(matches: &Match, new: &Document) -> Option<Match> {
     (!empty).then_some(left)
 }
 
+/// Whether, within one document, every transfer that `narrow` matches is one that `wide` matches.
+pub(crate) fn rule_contains(document: &Document, wide: &Match, narrow: &Match) -> bool {
+    let side = Side::new(document);
+    contains(&side, wide, &side, narrow)
+}
+
 fn of_effect(document: &Document, effect: Effect) -> Vec<&Rule> {
     document
         .rules()

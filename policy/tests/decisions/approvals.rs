@@ -1,6 +1,6 @@
 //! Who counts, for what, and how long (attacks A91, A92, A93, A104).
 
-use policy::approval::{Decision, display_digest};
+use policy::approval::{Approval, Decision, display_digest};
 use policy::evaluate::{Code, Verdict};
 use policy::governance::{Installed, install};
 use policy::intent::SignedIntent;
@@ -225,7 +225,8 @@ fn a91_altering_any_field_of_an_approval_makes_it_nothing() {
 
     // Altered after it was signed: the text is what the signature is over.
     let signed = sign(&Statement::Approval(good.clone()));
-    let mut changes: Vec<(&str, Box<dyn Fn(&mut policy::approval::Approval)>)> = Vec::new();
+    type Alter = Box<dyn Fn(&mut Approval)>;
+    let mut changes: Vec<(&str, Alter)> = Vec::new();
     changes.push((
         "cluster",
         Box::new(|a| a.common.cluster = "c-02".to_owned()),

@@ -163,6 +163,14 @@ fn tighter_at_once_looser_after_its_quorum_and_delay() {
             "{error}"
         );
     }
+    let strangers = signed_document(&text, &["alice", "dave"], NOW);
+    let error = install(Some(&first), &cluster(), &strangers, NOW).unwrap_err();
+    assert_eq!(
+        error,
+        GovernanceError::Unsigned {
+            ignored: Vec::new()
+        }
+    );
     let signed = signed_document(&text, &["erin", "frank", "grace"], NOW);
     let next = install(Some(&first), &cluster(), &signed, NOW).unwrap();
     assert_eq!(
@@ -623,6 +631,52 @@ fn each_part_is_classified_by_itself() {
             old.replace("delay = \"48h\"", "delay = \"49h\""),
             Change::Loosen,
         ),
+        (
+            "another key of a person",
+            old.replace(
+                &hex::encode(public("bob", "laptop")),
+                &hex::encode(public("bob", "new")),
+            ),
+            Change::Loosen,
+        ),
+        (
+            "one credential less",
+            old.replacen(
+                &format!(
+                    "[[person.credential]]\nid = \"phone\"\nkind = \"ed25519\"\nkey = \"{}\"\n",
+                    hex::encode(public("alice", "phone"))
+                ),
+                "",
+                1,
+            ),
+            Change::Loosen,
+        ),
+        (
+            "a person less, who could have said no",
+            old.replace(&person("dave", "\"risk\"", &["laptop"]), ""),
+            Change::Loosen,
+        ),
+        (
+            "one more person",
+            format!("{old}{}", person("heidi", "", &["laptop"])),
+            Change::Loosen,
+        ),
+        (
+            "another key of a machine",
+            old.replace(
+                &hex::encode(public("aml-1", "key")),
+                &hex::encode(public("aml-1", "new")),
+            ),
+            Change::Loosen,
+        ),
+        (
+            "a machine that may count as a human",
+            old.replace(
+                "id = \"aml-1\"\n",
+                "id = \"aml-1\"\nmay_count_as_human = true\n",
+            ),
+            Change::Loosen,
+        ),
     ];
     for (what, new, expected) in cases {
         assert!(what == "nothing" || new != old, "{what} changes nothing");
@@ -630,6 +684,83 @@ fn each_part_is_classified_by_itself() {
         assert_eq!(found, expected, "{what}: {loosened:?}");
         assert_eq!(loosened.is_empty(), found == Change::Tighten);
     }
+}
+
+#[test]
+fn a_wallet_that_goes_takes_its_part_of_a_rule_along() {
+    let cold = wallet()
+        .replace("hot-sol", "cold-sol")
+        .replace(&"11".repeat(32), &"22".repeat(32));
+    let both = RULE.replace(
+        "wallet = \"hot-sol\"",
+        "wallet = [\"hot-sol\", \"cold-sol\"]",
+    );
+    let deny = "[[rule]]\nid = \"no\"\neffect = \"deny\"\nmatch = { wallet = \"cold-sol\" }\n";
+    let old = document_of(
+        1,
+        None,
+        &[GOVERNANCE, &people(), &wallet(), &cold, &both, deny],
+    );
+    assert_eq!(change(&old, &document(RULE)), (Change::Tighten, Vec::new()));
+    assert_eq!(change(&document(RULE), &old).0, Change::Loosen);
+    // A machine that was asked by a rule may not go: it could have said no.
+    let asked = document(&RULE.replace("\"treasury\", min = 1", "\"aml\", min = 1")).replace(
+        &machine("siem-1", "\"siem\""),
+        &format!(
+            "{}{}",
+            machine("siem-1", "\"siem\""),
+            machine("aml-2", "\"aml\"")
+        ),
+    );
+    let fewer = asked.replace(&machine("aml-1", "\"aml\""), &machine("aml-1", ""));
+    assert_ne!(asked, fewer);
+    assert_eq!(change(&asked, &fewer).0, Change::Loosen);
+}
+
+#[test]
+fn asking_from_a_lower_amount_on_is_tighter_and_from_a_higher_one_looser() {
+    let with = |over: &str| {
+        let large = format!(
+            "[[rule]]\nid = \"large\"\neffect = \"allow\"\nmatch = {{ asset = \"native\"{over} }}\nrequire = [{{ group = \"risk\", min = 1 }}]\n"
+        );
+        document(&format!("{RULE}{large}"))
+            .replace("match = { wallet = \"hot-sol\" }", "match = { }")
+    };
+    let old = with(", amount_over = \"500\"");
+    assert_eq!(
+        change(&old, &with(", amount_over = \"499\"")).0,
+        Change::Tighten
+    );
+    assert_eq!(change(&old, &with("")).0, Change::Tighten);
+    assert_eq!(
+        change(&old, &with(", amount_over = \"501\"")).0,
+        Change::Loosen
+    );
+    assert_eq!(change(&with(""), &old).0, Change::Loosen);
+}
+
+#[test]
+fn a_successor_never_comes_into_force_before_the_one_it_follows() {
+    let text = document(RULE).replace("2026-11-01T00:00:00Z", "2026-12-09T00:00:00Z");
+    let first = install(
+        None,
+        &cluster(),
+        &signed_document(&text, &["erin", "frank"], NOW),
+        NOW,
+    )
+    .unwrap();
+    let next = with_rules(2, first.hash(), &tighter());
+    let next = install(
+        Some(&first),
+        &cluster(),
+        &signed_document(&next, &["erin"], NOW),
+        NOW,
+    )
+    .unwrap();
+    assert_eq!(
+        policy::time::format_utc(next.effective_ms()),
+        "2026-12-09T00:00:00Z"
+    );
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Limits and windows (attacks A86, A87 and the per-node share).
 
 use policy::amount::Amount;
-use policy::evaluate::{Code, Fraction, Verdict};
+use policy::chain::{Address, Asset, Chain};
+use policy::evaluate::{Code, Facts, Fraction, Verdict, evaluate};
 use policy::intent::SignedIntent;
-use policy::ledger::{bucket_ms, window_start};
+use policy::ledger::{Debit, Entry, bucket_ms, window_start};
+use policy::solana::Version;
+use policy::solana::build::{self, Instruction, TokenTransfer};
 use policy::time::Period;
 
 use crate::support::*;
@@ -247,4 +250,142 @@ fn a_share_is_of_windows_and_not_of_single_transactions() {
         Fraction::new(2, 3).unwrap().of(Amount::from_u64(100)),
         Amount::from_u64(66)
     );
+}
+
+/// A message of the wallet with this key: a token transfer, paid in lamports.
+fn token_message(mint: u8, to: u8, amount: u64) -> Vec<u8> {
+    let wallet = Address::from_bytes(wallet_key());
+    let token = TokenTransfer {
+        from: place(90),
+        mint: place(mint),
+        to: place(to),
+        authority: wallet,
+        decimals: 6,
+    };
+    build::message(
+        wallet,
+        &[Instruction::token_transfer(&token, amount)],
+        [4; 32],
+        Version::V0,
+    )
+    .unwrap()
+}
+
+#[test]
+fn a87_each_asset_has_its_own_limit_and_a_token_transfer_still_costs_its_fee() {
+    let mint = format!("spl:{}", place(60));
+    let rules = format!(
+        "[[rule]]\nid = \"tokens\"\neffect = \"allow\"\nmatch = {{ asset = \"{mint}\" }}\nlimits = [{{ scope = \"wallet\", window = \"24h\", asset = \"{mint}\", max = \"1000\" }}, {{ scope = \"wallet\", window = \"24h\", asset = \"native\", max = \"{}\" }}]\n",
+        3 * FEE - 1
+    );
+    let text = document(&rules).replace(
+        "kinds = [\"transfer\"]",
+        "kinds = [\"transfer\", \"spl_transfer\"]",
+    );
+    let policy = installed(&text);
+    let mut case = Case::new(&policy);
+    let pay = |mint, to, amount| submit(intent_of(token_message(mint, to, amount), "svc:payout"));
+    assert!(case.spend(&pay(60, 1, 600), &[]));
+    let verdict = case.decide(&pay(60, 2, 401), &[]);
+    assert_eq!(denied(&verdict), [Code::Limit]);
+    assert!(sentences(&verdict)[0].contains(&format!(
+        "wallet hot-sol for {mint} has 400 left; this asks 401"
+    )));
+    assert!(case.spend(&pay(60, 2, 399), &[]));
+    // One token would be left, but the third fee passes the limit on lamports.
+    let verdict = case.decide(&pay(60, 3, 1), &[]);
+    assert!(
+        sentences(&verdict)[0].contains("wallet hot-sol for native has 4999 left; this asks 5000")
+    );
+    // A mint that no rule names, and the native coin.
+    assert_eq!(denied(&case.decide(&pay(61, 1, 1), &[])), [Code::NoRule]);
+    assert!(denied(&case.decide(&payment(1, 1, 1), &[])).contains(&Code::NoRule));
+}
+
+#[test]
+fn a87_an_asset_limit_spans_all_wallets_and_a_destination_limit_too() {
+    let second = "[[wallet]]\nid = \"warm-sol\"\nkey_id = \"2222222222222222222222222222222222222222222222222222222222222222\"\nchain = \"solana:devnet\"\nkinds = [\"transfer\"]\nmax_fee = \"100000\"\n";
+    for scope in ["asset", "destination"] {
+        let rules = format!(
+            "{second}[[rule]]\nid = \"all\"\neffect = \"allow\"\nmatch = {{ }}\nlimits = [{{ scope = \"{scope}\", window = \"24h\", asset = \"native\", max = \"{SOL}\" }}]\n"
+        );
+        let policy = installed(&document(&rules));
+        let mut case = Case::new(&policy);
+        assert!(case.spend(&payment(1, 1, SOL / 10 * 6), &[]));
+        // The other wallet, whose key this side knows to be another one.
+        let mut intent = intent_of(Vec::new(), "svc:payout");
+        let warm = Address::from_bytes(public("warm-sol", "wallet"));
+        intent.raw_tx =
+            build::transfer(warm, place(1), SOL / 10 * 6, [5; 32], Version::V0).unwrap();
+        intent.wallet = "warm-sol".to_owned();
+        intent.key_id = [0x22; 32];
+        let intent = submit(intent);
+        let facts = Facts {
+            now_ms: NOW,
+            first_seen_ms: None,
+            frozen: false,
+            ledger: &case.ledger.view(intent.digest()),
+            share_of_limit: Fraction::WHOLE,
+        };
+        let verdict = evaluate(&policy, warm.as_bytes(), &intent, &[], &facts);
+        assert_eq!(denied(&verdict), [Code::Limit], "{scope}");
+    }
+}
+
+#[test]
+fn amounts_at_the_end_of_256_bits_neither_wrap_nor_pass() {
+    let rules = rule(&format!(
+        "{{ scope = \"wallet\", window = \"24h\", asset = \"native\", max = \"{}\" }}",
+        Amount::MAX
+    ));
+    let policy = installed(&document(&rules));
+    let mut case = Case::new(&policy);
+    let wallet = policy::id::WalletId::parse("hot-sol").unwrap();
+    let debit = |amount| Debit {
+        wallet: wallet.clone(),
+        chain: Chain::SolanaDevnet,
+        destination: None,
+        asset: Asset::Native,
+        amount,
+    };
+    let nearly = Amount::MAX
+        .checked_sub(Amount::from_u64(SOL + FEE))
+        .unwrap();
+    case.ledger.record(
+        [1; 32],
+        Entry {
+            at_ms: NOW,
+            raw_digest: [1; 32],
+            debits: vec![debit(nearly)],
+        },
+    );
+    assert!(is_approved(&case.decide(&pay(place(1), SOL), &[])));
+    assert_eq!(
+        denied(&case.decide(&pay(place(1), SOL + 1), &[])),
+        [Code::Limit]
+    );
+    case.ledger.record(
+        [2; 32],
+        Entry {
+            at_ms: NOW,
+            raw_digest: [2; 32],
+            debits: vec![debit(Amount::MAX)],
+        },
+    );
+    assert_eq!(denied(&case.decide(&pay(place(1), 1), &[])), [Code::Limit]);
+}
+
+#[test]
+fn a_place_on_the_allow_list_takes_only_the_assets_listed_for_it() {
+    let rules = "[[rule]]\nid = \"list\"\neffect = \"allow\"\nmatch = { to = \"allowlist\" }\n";
+    let entry = address("native only", place(1), "2026-11-20T00:00:00Z");
+    let text = document(&format!("{entry}{rules}")).replace(
+        "kinds = [\"transfer\"]",
+        "kinds = [\"transfer\", \"spl_transfer\"]",
+    );
+    let policy = installed(&text);
+    let case = Case::new(&policy);
+    assert!(is_approved(&case.decide(&pay(place(1), 1), &[])));
+    let token = submit(intent_of(token_message(60, 1, 1), "svc:payout"));
+    assert_eq!(denied(&case.decide(&token, &[])), [Code::NoRule]);
 }

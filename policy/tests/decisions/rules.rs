@@ -175,9 +175,9 @@ fn a90_a_clock_that_is_set_back_does_not_shorten_a_delay() {
         intent.created_ms = NOW + ahead;
         let verdict = Case::new(&policy).decide(&submit(intent), &[]);
         if refused {
-            assert_eq!(denied(&verdict), [Code::FromTheFuture])
+            assert_eq!(denied(&verdict), [Code::FromTheFuture]);
         } else {
-            assert_eq!(needs(&verdict), [Code::Delay])
+            assert_eq!(needs(&verdict), [Code::Delay]);
         }
     }
 }

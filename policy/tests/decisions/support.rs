@@ -48,7 +48,7 @@ pub(crate) fn place(n: u8) -> Address {
     Address::from_bytes([n; 32])
 }
 
-fn person(name: &str, groups: &str, credentials: &[&str]) -> String {
+pub(crate) fn person(name: &str, groups: &str, credentials: &[&str]) -> String {
     let mut text = format!("[[person]]\nid = \"{name}\"\ngroups = [{groups}]\n");
     for credential in credentials {
         let hex = hex::encode(public(name, credential));

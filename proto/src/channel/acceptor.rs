@@ -39,6 +39,9 @@ use super::{
 /// How long the accept loop waits after the system refused to accept, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Every how many polls all connections are judged again, whether anything is known to have changed or not.
+const FULL_ROUND: u32 = 60;
+
 /// Finished connections that wait for the server to take them.
 const HANDOVER: usize = 16;
 
@@ -191,6 +194,7 @@ pub fn accept(listener: TcpListener, options: Options) -> Result<(Incoming, Moni
     let files = Reloader::load(
         options.files.clone(),
         options.cluster.clone(),
+        &[RoleKind::Coordinator],
         UnixTime::now(),
     )?;
     let live = ArcSwap::from_pointee(Live::new(&files, &options)?);
@@ -327,7 +331,7 @@ async fn handshake(
 async fn watch(mut files: Reloader, shared: Arc<Shared>) {
     let mut ticks = interval(shared.options.poll.max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for round in (0..FULL_ROUND).cycle() {
         ticks.tick().await;
         let events = shared.events.clone();
         let polled = tokio::task::spawn_blocking(move || {
@@ -344,14 +348,19 @@ async fn watch(mut files: Reloader, shared: Arc<Shared>) {
         files = back;
         if changed.trust || changed.credential {
             match Live::new(&files, &shared.options) {
-                Ok(live) => shared.live.store(Arc::new(live)),
+                Ok(live) => {
+                    shared.live.store(Arc::new(live));
+                    for part in changed.parts() {
+                        shared.events.emit(Event::FilesReplaced(part));
+                    }
+                }
                 Err(error) => shared.events.emit(Event::FilesKept { part: None, error }),
             }
         }
         let live = shared.live.load_full();
         let now = UnixTime::now().as_secs();
         shared.registry.sweep(&shared.events, |chain| {
-            if changed.any() || now > chain.not_after {
+            if changed.any() || round == 0 || now > chain.not_after {
                 live.judge(chain)
             } else {
                 Ok(())

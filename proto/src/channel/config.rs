@@ -3,46 +3,35 @@
 //! What is read from disk comes in two parts that are replaced independently: [`Trust`] (roots and revocation lists) and
 //! [`Credential`] (own certificate and key). Both are checked in full before rustls sees them, because rustls itself
 //! takes an empty list of revocation lists as "do not check", and ignores their expiry unless told otherwise.
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod files;
+mod trust;
+mod verifier;
 
-use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme,
-    client::{
-        Resumption, WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{
-        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
-        pem::PemObject,
-    },
-    server::{
-        NoServerSessionStorage, WebPkiClientVerifier,
-        danger::{ClientCertVerified, ClientCertVerifier},
-    },
-    version::TLS13,
-};
-use sha2::{Digest, Sha256};
-use thiserror::Error;
-use x509_parser::{
-    certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList,
-};
-use zeroize::Zeroizing;
+use std::{fmt, sync::Arc};
 
 use policy::id::ClusterId;
+use rustls::{
+    ClientConfig, ServerConfig,
+    client::{Resumption, danger::ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::{NoServerSessionStorage, danger::ClientCertVerifier},
+    version::TLS13,
+};
+use thiserror::Error;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use zeroize::Zeroize;
 
+use self::files::certificates;
+pub use self::{
+    files::{Contents, FileKind, Files, MAX_FILE},
+    trust::Trust,
+    verifier::identity_error,
+};
 use super::identity::{IdentityError, Leaf, RoleKind, SpkiPin};
 
 /// The protocol name that both ends of an outer channel must agree on.
 pub const ALPN: &[u8] = b"h2";
-
-/// The largest certificate, key or revocation list file that is read, in bytes.
-pub const MAX_FILE: u64 = 4 << 20;
 
 /// The provider of all cryptography in TLS here: aws-lc-rs, hybrid post-quantum key exchange first, then X25519.
 #[must_use]
@@ -53,43 +42,6 @@ pub fn provider() -> Arc<CryptoProvider> {
         aws_lc_rs::kx_group::X25519,
     ];
     Arc::new(provider)
-}
-
-/// Where the PEM files of one end are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
-    /// Certificates of the cluster's authority, one or more.
-    pub ca: PathBuf,
-    /// Revocation lists, one or more per authority certificate.
-    pub crl: PathBuf,
-    /// Own certificate, leaf first.
-    pub cert: PathBuf,
-    /// Own private key, PKCS#8.
-    pub key: PathBuf,
-}
-
-/// One of the four files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FileKind {
-    /// Certificates of the authority.
-    Ca,
-    /// Own certificate.
-    Certificate,
-    /// Revocation lists.
-    Crl,
-    /// Own private key.
-    Key,
-}
-
-impl fmt::Display for FileKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ca => "ca file",
-            Self::Certificate => "certificate file",
-            Self::Crl => "revocation list file",
-            Self::Key => "key file",
-        })
-    }
 }
 
 /// Why files were not taken into use.
@@ -146,6 +98,12 @@ pub enum ConfigError {
     /// The certificate names the wrong role or cluster.
     #[error("own certificate: {0}")]
     Identity(#[from] IdentityError),
+    /// Others than the owner and the group may read the key file, or others than the owner may write it.
+    #[error("key file has mode {mode:03o}; set it to 600")]
+    KeyExposed {
+        /// The permission bits.
+        mode: u32,
+    },
     /// The private key is not the certificate's.
     #[error("own key does not belong to own certificate; write both files from one issue")]
     KeyMismatch,
@@ -170,273 +128,6 @@ pub enum ConfigError {
     },
 }
 
-/// The bytes of the four files, read together, and a digest that changes when any of them does.
-pub struct Contents {
-    pub(crate) ca: Vec<u8>,
-    pub(crate) crl: Vec<u8>,
-    pub(crate) cert: Vec<u8>,
-    pub(crate) key: Zeroizing<Vec<u8>>,
-}
-
-impl fmt::Debug for Contents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contents").finish_non_exhaustive()
-    }
-}
-
-impl Contents {
-    /// Reads the files. Blocking: call it where that is allowed.
-    ///
-    /// # Errors
-    /// [`ConfigError::Unreadable`] or [`ConfigError::TooLarge`], for the first file that has the problem.
-    pub fn read(files: &Files) -> Result<Self, ConfigError> {
-        Ok(Self {
-            ca: read(FileKind::Ca, &files.ca)?,
-            crl: read(FileKind::Crl, &files.crl)?,
-            cert: read(FileKind::Certificate, &files.cert)?,
-            key: Zeroizing::new(read(FileKind::Key, &files.key)?),
-        })
-    }
-
-    pub(crate) fn trust_digest(&self) -> [u8; 32] {
-        digest([&self.ca, &self.crl])
-    }
-
-    pub(crate) fn credential_digest(&self) -> [u8; 32] {
-        digest([&self.cert, &self.key])
-    }
-}
-
-fn digest(parts: [&[u8]; 2]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(Sha256::digest(part));
-    }
-    hash.finalize().into()
-}
-
-fn read(file: FileKind, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    use std::io::Read as _;
-    let unreadable = |e: std::io::Error| ConfigError::Unreadable {
-        file,
-        path: path.display().to_string(),
-        kind: e.kind(),
-    };
-    let handle = std::fs::File::open(path).map_err(unreadable)?;
-    // The final buffer is sized up front, so that no copy of a key is left behind in a smaller one.
-    let size = handle.metadata().map_err(unreadable)?.len();
-    if size > MAX_FILE {
-        return Err(ConfigError::TooLarge(file));
-    }
-    let room = usize::try_from(size.saturating_add(1)).map_err(|_| ConfigError::TooLarge(file))?;
-    let mut bytes = Vec::with_capacity(room);
-    let length = handle
-        .take(MAX_FILE.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    match u64::try_from(length) {
-        Ok(length) if length <= MAX_FILE => Ok(bytes),
-        _ => Err(ConfigError::TooLarge(file)),
-    }
-}
-
-fn certificates(file: FileKind, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let all = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| ConfigError::Malformed(file))?;
-    if all.is_empty() {
-        Err(ConfigError::Empty(file))
-    } else {
-        Ok(all)
-    }
-}
-
-/// Whose certificates are believed: the authority's own, and its signed revocation lists.
-pub struct Trust {
-    roots: Arc<RootCertStore>,
-    crls: Vec<CertificateRevocationListDer<'static>>,
-    /// Per authority (by its name and key): the highest list number.
-    numbers: Vec<(SpkiPin, Vec<u8>)>,
-    next_update: u64,
-}
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("roots", &self.roots.len())
-            .field("crls", &self.crls.len())
-            .field("next_update", &self.next_update)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Trust {
-    /// Checks the CA and revocation list files against each other and against `now`.
-    ///
-    /// # Errors
-    /// `CaNotValidNow`, every `Crl..` variant except `CrlRolledBack`, and `Empty` or `Malformed` for either file.
-    pub fn parse(ca_pem: &[u8], crl_pem: &[u8], now: UnixTime) -> Result<Self, ConfigError> {
-        let authorities = certificates(FileKind::Ca, ca_pem)?;
-        let crls = CertificateRevocationListDer::pem_slice_iter(crl_pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| ConfigError::Malformed(FileKind::Crl))?;
-        if crls.is_empty() {
-            return Err(ConfigError::Empty(FileKind::Crl));
-        }
-        let bad_ca = |_| ConfigError::Malformed(FileKind::Ca);
-        let parsed = authorities
-            .iter()
-            .map(|der| X509Certificate::from_der(der).map(|(_, parsed)| parsed))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(bad_ca)?;
-        let mut numbers: Vec<(SpkiPin, Vec<u8>)> = Vec::new();
-        let mut next_update = u64::MAX;
-        for crl in &crls {
-            let list = checked_list(crl, &parsed, now)?;
-            next_update = next_update.min(list.next_update);
-            match numbers
-                .iter_mut()
-                .find(|(issuer, _)| *issuer == list.issuer)
-            {
-                Some((_, highest)) if older(highest, &list.number) => *highest = list.number,
-                Some(_) => {}
-                None => numbers.push((list.issuer, list.number)),
-            }
-        }
-        for (position, authority) in parsed.iter().enumerate() {
-            let pin = SpkiPin::of_spki(authority.public_key().raw);
-            let validity = authority.validity();
-            let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            if seconds < validity.not_before.timestamp() || seconds > validity.not_after.timestamp()
-            {
-                return Err(ConfigError::CaNotValidNow(position.saturating_add(1)));
-            }
-            if !numbers.iter().any(|(issuer, _)| *issuer == pin) {
-                return Err(ConfigError::CrlMissing(position.saturating_add(1)));
-            }
-        }
-        let mut roots = RootCertStore::empty();
-        for authority in &authorities {
-            roots
-                .add(authority.clone())
-                .map_err(|_| ConfigError::Malformed(FileKind::Ca))?;
-        }
-        Ok(Self {
-            roots: Arc::new(roots),
-            crls,
-            numbers,
-            next_update,
-        })
-    }
-
-    /// When the first of the revocation lists expires, seconds since 1970. From then on nobody is admitted.
-    #[must_use]
-    pub const fn next_update(&self) -> u64 {
-        self.next_update
-    }
-
-    /// Refuses to replace `self` by a trust with an older revocation list of the same authority.
-    ///
-    /// # Errors
-    /// [`ConfigError::CrlRolledBack`].
-    pub fn allows(&self, next: &Self) -> Result<(), ConfigError> {
-        let rolled_back = self.numbers.iter().any(|(issuer, current)| {
-            next.numbers
-                .iter()
-                .any(|(other, number)| other == issuer && older(number, current))
-        });
-        if rolled_back {
-            Err(ConfigError::CrlRolledBack)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The verifier of those who connect to us.
-    ///
-    /// # Errors
-    /// [`ConfigError::Refused`] if rustls does not take the lists.
-    pub fn client_verifier(
-        &self,
-        cluster: &ClusterId,
-        roles: &[RoleKind],
-    ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
-        let inner = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
-            .with_crls(self.crls.iter().cloned())
-            .enforce_revocation_expiration()
-            .clear_root_hint_subjects()
-            .build()
-            .map_err(|e| ConfigError::Refused(e.to_string()))?;
-        Ok(Arc::new(MemberVerifier {
-            inner,
-            cluster: cluster.clone(),
-            roles: roles.to_vec(),
-        }))
-    }
-
-    /// The verifier of the coordinator we connect to: authority, revocation, server name, role and pinned key.
-    ///
-    /// # Errors
-    /// [`ConfigError::Refused`] if rustls does not take the lists.
-    pub fn server_verifier(
-        &self,
-        cluster: &ClusterId,
-        pins: &[SpkiPin],
-    ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
-        let inner = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
-            .with_crls(self.crls.iter().cloned())
-            .enforce_revocation_expiration()
-            .build()
-            .map_err(|e| ConfigError::Refused(e.to_string()))?;
-        Ok(Arc::new(CoordinatorVerifier {
-            inner,
-            cluster: cluster.clone(),
-            pins: pins.to_vec(),
-        }))
-    }
-}
-
-struct CheckedList {
-    issuer: SpkiPin,
-    number: Vec<u8>,
-    next_update: u64,
-}
-
-fn checked_list(
-    der: &CertificateRevocationListDer<'_>,
-    authorities: &[X509Certificate<'_>],
-    now: UnixTime,
-) -> Result<CheckedList, ConfigError> {
-    const MALFORMED: ConfigError = ConfigError::Malformed(FileKind::Crl);
-    let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
-        return Err(MALFORMED);
-    };
-    let signer = authorities
-        .iter()
-        .filter(|authority| authority.subject().as_raw() == list.issuer().as_raw())
-        .find(|authority| list.verify_signature(authority.public_key()).is_ok())
-        .ok_or(ConfigError::CrlForeign)?;
-    let seconds = |at: i64| u64::try_from(at).map_err(|_| MALFORMED);
-    let this_update = seconds(list.last_update().timestamp())?;
-    let next_update = seconds(list.next_update().ok_or(MALFORMED)?.timestamp())?;
-    if now.as_secs() < this_update {
-        return Err(ConfigError::CrlNotYetValid { this_update });
-    }
-    if now.as_secs() >= next_update {
-        return Err(ConfigError::CrlExpired { next_update });
-    }
-    Ok(CheckedList {
-        issuer: SpkiPin::of_spki(signer.public_key().raw),
-        number: list.crl_number().ok_or(MALFORMED)?.to_bytes_be(),
-        next_update,
-    })
-}
-
-/// Compares list numbers: big-endian, without leading zeros.
-fn older(a: &[u8], b: &[u8]) -> bool {
-    (a.len(), a) < (b.len(), b)
-}
-
 /// Own certificate and key.
 pub struct Credential {
     chain: Vec<CertificateDer<'static>>,
@@ -449,6 +140,12 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential")
             .field("leaf", &self.leaf)
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Credential {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
@@ -490,6 +187,19 @@ impl Credential {
         Ok(Self { chain, key, leaf })
     }
 
+    /// Checks that the certificate is for one of the roles that the own end of a channel can have.
+    ///
+    /// # Errors
+    /// [`ConfigError::Identity`] with the role that was found.
+    pub fn plays(&self, roles: &[RoleKind]) -> Result<(), ConfigError> {
+        let found = self.leaf.role;
+        if roles.contains(&found.kind()) {
+            Ok(())
+        } else {
+            Err(IdentityError::Role { found }.into())
+        }
+    }
+
     /// What the certificate says.
     #[must_use]
     pub const fn leaf(&self) -> &Leaf {
@@ -513,15 +223,10 @@ impl Credential {
             .ok_or(ConfigError::Empty(FileKind::Certificate))?;
         match self.leaf.role.kind() {
             RoleKind::Coordinator => {
-                let inner =
-                    WebPkiServerVerifier::builder_with_provider(trust.roots.clone(), provider())
-                        .with_crls(trust.crls.iter().cloned())
-                        .enforce_revocation_expiration()
-                        .build()
-                        .map_err(|e| ConfigError::Refused(e.to_string()))?;
                 let name =
                     own_server_name(first).ok_or(ConfigError::Malformed(FileKind::Certificate))?;
-                inner
+                trust
+                    .web_pki()?
                     .verify_server_cert(first, rest, &name, &[], now)
                     .map_err(refused)?;
             }
@@ -598,130 +303,4 @@ pub fn client_config(
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     Ok(Arc::new(config))
-}
-
-fn refusal(error: IdentityError) -> rustls::Error {
-    rustls::Error::InvalidCertificate(rustls::CertificateError::Other(rustls::OtherError(
-        Arc::new(error),
-    )))
-}
-
-/// The identity error inside a TLS error, if that is what ended the handshake.
-#[must_use]
-pub fn identity_error(error: &rustls::Error) -> Option<&IdentityError> {
-    match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
-            other.0.downcast_ref()
-        }
-        _ => None,
-    }
-}
-
-/// Authority, validity, revocation; then cluster and role.
-#[derive(Debug)]
-struct MemberVerifier {
-    inner: Arc<dyn ClientCertVerifier>,
-    cluster: ClusterId,
-    roles: Vec<RoleKind>,
-}
-
-impl ClientCertVerifier for MemberVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.inner.root_hint_subjects()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        true
-    }
-
-    fn verify_client_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.inner.verify_client_cert(leaf, intermediates, now)?;
-        let found = Leaf::read(leaf, &self.cluster).map_err(refusal)?.role;
-        if self.roles.contains(&found.kind()) {
-            Ok(verified)
-        } else {
-            Err(refusal(IdentityError::Role { found }))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Authority, validity, revocation, server name; then cluster, role and pin.
-#[derive(Debug)]
-struct CoordinatorVerifier {
-    inner: Arc<WebPkiServerVerifier>,
-    cluster: ClusterId,
-    pins: Vec<SpkiPin>,
-}
-
-impl ServerCertVerifier for CoordinatorVerifier {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self
-            .inner
-            .verify_server_cert(leaf, intermediates, name, ocsp, now)?;
-        let found = Leaf::read(leaf, &self.cluster).map_err(refusal)?;
-        if found.role.kind() != RoleKind::Coordinator {
-            return Err(refusal(IdentityError::Role { found: found.role }));
-        }
-        if self.pins.contains(&found.pin) {
-            Ok(verified)
-        } else {
-            Err(refusal(IdentityError::Unpinned { found: found.pin }))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
 }

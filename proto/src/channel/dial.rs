@@ -21,8 +21,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{
     config::{ALPN, ConfigError, Files, client_config},
-    event::{Events, Refusal},
-    identity::SpkiPin,
+    event::{Event, Events, Refusal},
+    identity::{RoleKind, SpkiPin},
     reload::Reloader,
     stream::Closable,
 };
@@ -121,6 +121,9 @@ impl DialError {
     }
 }
 
+/// The roles that dial.
+const OWN: [RoleKind; 3] = [RoleKind::Client, RoleKind::Node, RoleKind::Operator];
+
 fn endpoint() -> Endpoint {
     // The scheme says that tonic adds no TLS of its own; the connector decides where the bytes go.
     Endpoint::from_static("http://coordinator")
@@ -174,7 +177,7 @@ async fn dial(target: Arc<Target>) -> Result<Dialled, DialError> {
 async fn dial_now(target: &Arc<Target>) -> Result<Dialled, DialError> {
     let (files, cluster) = (target.files.clone(), target.cluster.clone());
     let files =
-        tokio::task::spawn_blocking(move || Reloader::load(files, cluster, UnixTime::now()))
+        tokio::task::spawn_blocking(move || Reloader::load(files, cluster, &OWN, UnixTime::now()))
             .await
             .map_err(|error| DialError::Transport(error.to_string()))??;
     let name = ServerName::try_from(target.server_name.clone())
@@ -252,6 +255,9 @@ impl Judge {
                 return;
             };
             self.files = files;
+            for part in changed.parts() {
+                events.emit(Event::FilesReplaced(part));
+            }
             if changed.trust
                 && let Ok(verifier) = self
                     .files

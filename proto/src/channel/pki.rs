@@ -203,7 +203,10 @@ fn serial(key: &Signer, validity: Validity) -> SerialNumber {
 /// [`PkiError::Validity`] or [`PkiError::Signing`].
 pub fn make_ca(cluster: &ClusterId, validity: Validity) -> Result<Authority, PkiError> {
     let key = Signer::generate()?;
-    let mut params = params(&format!("quorate {cluster} authority"), validity, &key)?;
+    // The key is part of the name: lists and certificates of an authority and of its successor are told apart by name.
+    let pin = SpkiPin::of_spki(&key.subject_public_key_info()).to_string();
+    let name = format!("quorate {cluster} authority {pin:.16}");
+    let mut params = params(&name, validity, &key)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let cert_pem = params.self_signed(&key).map_err(PkiError::from)?.pem();

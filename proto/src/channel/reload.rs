@@ -11,6 +11,7 @@ use rustls::pki_types::UnixTime;
 use super::{
     config::{ConfigError, Contents, Credential, Files, Trust},
     event::{Event, Events, Part},
+    identity::{IdentityError, RoleKind},
 };
 
 type Digest = [u8; 32];
@@ -42,6 +43,14 @@ pub struct Changed {
 }
 
 impl Changed {
+    /// The parts that were replaced.
+    pub fn parts(self) -> impl Iterator<Item = Part> {
+        let trust = self.trust.then_some(Part::Trust);
+        trust
+            .into_iter()
+            .chain(self.credential.then_some(Part::Credential))
+    }
+
     /// Whether anything is new.
     #[must_use]
     pub const fn any(self) -> bool {
@@ -50,14 +59,21 @@ impl Changed {
 }
 
 impl Reloader {
-    /// Reads the files for the first time; everything must be in order. Blocking.
+    /// Reads the files for the first time; everything must be in order, and the own certificate for one of `own`.
+    /// Blocking.
     ///
     /// # Errors
     /// The first problem found.
-    pub fn load(files: Files, cluster: ClusterId, now: UnixTime) -> Result<Self, ConfigError> {
+    pub fn load(
+        files: Files,
+        cluster: ClusterId,
+        own: &[RoleKind],
+        now: UnixTime,
+    ) -> Result<Self, ConfigError> {
         let contents = Contents::read(&files)?;
         let trust = Trust::parse(&contents.ca, &contents.crl, now)?;
         let credential = Credential::parse(&contents.cert, &contents.key, &cluster, now)?;
+        credential.plays(own)?;
         credential.accepted_by(&trust, &cluster, now)?;
         Ok(Self {
             trust_digest: contents.trust_digest(),
@@ -85,7 +101,7 @@ impl Reloader {
         &self.credential
     }
 
-    /// Reads the files again. Blocking.
+    /// Reads the files again. Blocking. Says what is bad by itself; what is new the caller says, once it is in use.
     pub(crate) fn poll(&mut self, now: UnixTime, events: &Events) -> Changed {
         let mut changed = Changed::default();
         match Contents::read(&self.files) {
@@ -127,7 +143,6 @@ impl Reloader {
                 self.trust = Arc::new(next);
                 self.trust_digest = digest;
                 self.bad_trust = None;
-                events.emit(Event::FilesReplaced(Part::Trust));
                 true
             }
             Err(error) => {
@@ -147,7 +162,7 @@ impl Reloader {
             Credential::parse(&contents.cert, &contents.key, &self.cluster, now).and_then(|next| {
                 if next.leaf().role != self.credential.leaf().role {
                     let found = next.leaf().role;
-                    return Err(super::identity::IdentityError::Role { found }.into());
+                    return Err(IdentityError::Role { found }.into());
                 }
                 next.accepted_by(&self.trust, &self.cluster, now)
                     .map(|()| next)
@@ -157,7 +172,6 @@ impl Reloader {
                 self.credential = Arc::new(next);
                 self.credential_digest = digest;
                 self.bad_credential = None;
-                events.emit(Event::FilesReplaced(Part::Credential));
                 true
             }
             Err(error) => {

@@ -1,5 +1,5 @@
 //! Which certificates are let in.
-use std::{process::Stdio, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
 use proto::{
     channel::{
@@ -19,7 +19,7 @@ use tonic::transport::Endpoint;
 
 use super::{
     fixture::{Pki, SERVER_NAME, Server, ask, month, now, options, refusal},
-    strangers::{ask_with, config, handshake, odd, self_signed},
+    strangers::{ask_with, config, handshake, namesake, odd, self_signed},
 };
 
 #[tokio::test]
@@ -72,12 +72,15 @@ async fn a72_a_self_signed_certificate_with_the_right_names_and_key_is_refused()
 }
 
 #[tokio::test]
-async fn a72_a_certificate_of_another_authority_of_the_same_name_is_refused() {
+async fn a72_a_certificate_of_another_authority_is_refused() {
     let (pki, other) = (Pki::new(), Pki::new());
     let server = Server::start(&pki).await;
     let issued = other.ca.issue(Role::Node(1), &[], month()).unwrap();
-    let why = refused(&pki, &server, Some((&issued.cert_pem, &issued.key_pem))).await;
-    // The names are the same, so it is the signature that does not hold.
+    let own = Some((issued.cert_pem.as_str(), issued.key_pem.as_str()));
+    let why = refused(&pki, &server, own).await;
+    assert!(certificate(&why).contains("UnknownIssuer"), "{why:?}");
+    let (cert, key) = namesake(&pki.ca, Role::Node(1));
+    let why = refused(&pki, &server, Some((&cert, &key))).await;
     assert!(certificate(&why).contains("BadSignature"), "{why:?}");
 }
 
@@ -193,6 +196,55 @@ async fn a72_a_revoked_certificate_is_refused() {
     assert_eq!(
         server.ask(pki.member("two", Role::Node(2)).0).await,
         Ok("node/2".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a72_the_newest_of_several_lists_counts_wherever_it_stands() {
+    let pki = Pki::new();
+    let (_, issued) = pki.member("node", Role::Node(1));
+    let old = pki.ca.crl(&[], 1, month()).unwrap();
+    let new = pki.ca.crl(&[issued.leaf.serial], 2, month()).unwrap();
+    for lists in [format!("{old}{new}"), format!("{new}{old}")] {
+        pki.write("crl.pem", lists.as_bytes());
+        let server = Server::start(&pki).await;
+        let own = Some((issued.cert_pem.as_str(), issued.key_pem.as_str()));
+        let why = refused(&pki, &server, own).await;
+        assert!(certificate(&why).contains("Revoked"), "{why:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dialler_says_what_is_wrong_with_its_own_files_also_later() {
+    let pki = Pki::new();
+    let server = Server::start(&pki).await;
+    let (coordinator, _) = pki.member("second", Role::Coordinator);
+    let found = Role::Coordinator;
+    let expected = DialError::Files(ConfigError::Identity(IdentityError::Role { found }));
+    let error = dial::connect(server.target(coordinator.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(error, expected);
+    let lazy = dial::connect_lazy(server.target(coordinator));
+    let mut client = v1::quorate_client::QuorateClient::new(lazy);
+    let status = client.get_cluster(v1::ClusterQuery {}).await.unwrap_err();
+    assert_eq!(DialError::find(&status), Some(&expected));
+    // Nobody there.
+    let mut target = server.target(pki.member("node", Role::Node(1)).0);
+    target.addr = "127.0.0.1:1".to_owned();
+    let error = dial::connect(target.clone()).await.unwrap_err();
+    assert!(matches!(error, DialError::Connect { .. }), "{error:?}");
+    // Somebody there who never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    target.addr = silent.local_addr().unwrap().to_string();
+    target.deadline = Duration::from_millis(200);
+    let error = dial::connect(target.clone()).await.unwrap_err();
+    assert_eq!(
+        error,
+        DialError::TimedOut {
+            addr: target.addr,
+            deadline: target.deadline
+        }
     );
 }
 
@@ -435,6 +487,21 @@ async fn a72_files_that_would_admit_too_much_or_nobody_are_refused_at_the_start(
         start(files).await,
         Err(ConfigError::CertificateRefused(_))
     ));
+    // A certificate for another end of the channel.
+    let (node, _) = pki.member("node", Role::Node(1));
+    let found = Role::Node(1);
+    assert_eq!(
+        start(node).await,
+        Err(ConfigError::Identity(IdentityError::Role { found }))
+    );
+    // A key that everybody may read.
+    let (exposed, _) = pki.member("exposed", Role::Coordinator);
+    let everybody = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(&exposed.key, everybody).unwrap();
+    assert_eq!(
+        start(exposed).await,
+        Err(ConfigError::KeyExposed { mode: 0o644 })
+    );
     // A file that is not there.
     let files = Files {
         crl: pki.path("absent"),

@@ -1,6 +1,7 @@
 //! A cluster's authority, certificate files in a directory, and a server that answers.
 use std::{
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -99,6 +100,7 @@ impl Pki {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) {
     let fresh = path.with_extension("new");
     std::fs::write(&fresh, bytes).unwrap();
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::rename(&fresh, path).unwrap();
 }
 

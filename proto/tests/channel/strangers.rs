@@ -1,5 +1,5 @@
 //! Clients that do not go by the rules of `dial`.
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use hyper_util::rt::TokioIo;
 use policy::id::ClusterId;
@@ -55,8 +55,15 @@ pub(crate) async fn handshake(
     server: &Server,
     config: ClientConfig,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    handshake_at(server.addr, config).await
+}
+
+pub(crate) async fn handshake_at(
+    addr: SocketAddr,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(SERVER_NAME).unwrap();
-    let tcp = TcpStream::connect(server.addr).await?;
+    let tcp = TcpStream::connect(addr).await?;
     TlsConnector::from(Arc::new(config))
         .connect(name, tcp)
         .await
@@ -90,6 +97,21 @@ pub(crate) fn odd(
     let key = KeyPair::generate().unwrap();
     let cert = odd_params(uris, usage).signed_by(&key, &issuer).unwrap();
     (cert.pem(), key.serialize_pem())
+}
+
+/// A member's certificate by somebody who has only the name of the authority.
+pub(crate) fn namesake(ca: &Authority, role: Role) -> (String, String) {
+    let der = CertificateDer::from_pem_slice(ca.cert_pem().as_bytes()).unwrap();
+    let issuer =
+        Issuer::from_ca_cert_der(&der, KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap())
+            .unwrap();
+    let key = KeyPair::generate().unwrap();
+    let uri = format!("quorate://demo/{role}");
+    let params = odd_params(&[&uri], ExtendedKeyUsagePurpose::ClientAuth);
+    (
+        params.signed_by(&key, &issuer).unwrap().pem(),
+        key.serialize_pem(),
+    )
 }
 
 fn odd_params(uris: &[&str], usage: ExtendedKeyUsagePurpose) -> CertificateParams {
