@@ -65,6 +65,35 @@ proptest! {
 }
 
 #[test]
+fn keys_of_the_key_generation_sign_with_every_subset() {
+    for purpose in FROST {
+        let mut simulator = mpc_core::testing::Simulator::start(purpose, 2, 3, 43);
+        simulator.run();
+        let request = request(purpose, b"made by nobody");
+        for signers in subsets(3, 2) {
+            let mut rng = rng(44);
+            let (mut nonces, mut commitments) = (Vec::new(), BTreeMap::new());
+            for number in &signers {
+                let share = &simulator.output(*number).share;
+                let (secret, commitment) = frost::commit(share, &mut rng).unwrap();
+                nonces.push((share, secret));
+                commitments.insert(share.index(), commitment);
+            }
+            let public = simulator.output(1).share.public();
+            let package = Package::new(public, commitments, &request).unwrap();
+            let answer = |(share, secret): (&KeyShare, Nonces)| {
+                (share.index(), frost::sign(secret, share, &package).unwrap())
+            };
+            let shares = nonces.into_iter().map(answer).collect();
+            assert!(accepts(
+                &package,
+                &frost::aggregate(&package, &shares).unwrap()
+            ));
+        }
+    }
+}
+
+#[test]
 fn a39_the_set_of_signers_is_checked_before_anything_else() {
     for purpose in FROST {
         let committee = Committee::deal(purpose, 2, 3, 1);

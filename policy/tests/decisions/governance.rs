@@ -718,6 +718,28 @@ fn a_wallet_that_goes_takes_its_part_of_a_rule_along() {
 }
 
 #[test]
+fn asking_from_a_lower_amount_on_is_tighter_and_from_a_higher_one_looser() {
+    let with = |over: &str| {
+        let large = format!(
+            "[[rule]]\nid = \"large\"\neffect = \"allow\"\nmatch = {{ asset = \"native\"{over} }}\nrequire = [{{ group = \"risk\", min = 1 }}]\n"
+        );
+        document(&format!("{RULE}{large}"))
+            .replace("match = { wallet = \"hot-sol\" }", "match = { }")
+    };
+    let old = with(", amount_over = \"500\"");
+    assert_eq!(
+        change(&old, &with(", amount_over = \"499\"")).0,
+        Change::Tighten
+    );
+    assert_eq!(change(&old, &with("")).0, Change::Tighten);
+    assert_eq!(
+        change(&old, &with(", amount_over = \"501\"")).0,
+        Change::Loosen
+    );
+    assert_eq!(change(&with(""), &old).0, Change::Loosen);
+}
+
+#[test]
 fn a_successor_never_comes_into_force_before_the_one_it_follows() {
     let text = document(RULE).replace("2026-11-01T00:00:00Z", "2026-12-09T00:00:00Z");
     let first = install(
