@@ -78,7 +78,11 @@ async fn a_key_is_active_everywhere_or_nowhere() {
                 }
             }
             victim.crash(&mut cluster);
-            let told_active = creation.await.expect("no panic").is_ok();
+            let told_active = tokio::time::timeout(PATIENCE, creation)
+                .await
+                .unwrap_or_else(|_| panic!("{victim:?} at {stage}: the caller is never answered"))
+                .expect("no panic")
+                .is_ok();
             victim.start(&mut cluster);
             cluster.connected(3).await.expect("all are back");
 
