@@ -37,6 +37,17 @@ fn each_warning_is_given_for_its_cause_alone() {
             "rule r: it has no limit: one request can empty the wallet",
         ),
         (
+            allow(by_service, &format!("limits = [{{ scope = \"wallet\", window = \"1h\", count = 9 }}]\n{asked}")),
+            Lint::AssetWithoutLimit,
+            "rule r: nothing limits how much of native it moves",
+        ),
+        (
+            document(&GOOD.replace("wallet = \"hot-sol\"", "kind = \"spl_transfer\""))
+                .replace("kinds = [\"transfer\"]", "kinds = [\"spl_transfer\"]"),
+            Lint::AssetWithoutLimit,
+            "rule pay: it moves any token and a limit counts one: name the assets it is about",
+        ),
+        (
             allow(by_service, limits),
             Lint::Unattended,
             "rule r: it lets transfers go to any address without an approval",
