@@ -1,2 +1,7 @@
-//! Entry.
-fn main() {}
+//! The `quorate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -49,8 +49,6 @@ pub struct Limits {
     pub submit_wait: Duration,
     /// The longest time one call may take.
     pub call_timeout: Duration,
-    /// How far ahead of this clock an intent may have been created, in milliseconds.
-    pub clock_skew_ms: u64,
     /// How long signatures under way may take at shutdown.
     pub drain: Duration,
 }
@@ -122,7 +120,6 @@ impl Default for Limits {
             watchers: 1_024,
             submit_wait: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
-            clock_skew_ms: 60_000,
             drain: Duration::from_secs(10),
         }
     }
@@ -278,7 +275,6 @@ fn read_limits(reader: &mut Reader<'_>) -> Option<Limits> {
     let watchers = count(reader, "limits", "watchers", base.watchers, 1, 65_536);
     let wait = millis(reader, ("limits", "submit_wait"), base.submit_wait, 0, 60_000);
     let call = millis(reader, ("limits", "call_timeout"), base.call_timeout, 1_000, 600_000);
-    let skew = reader.duration("limits", "clock_skew", base.clock_skew_ms, 0, 600_000);
     let drain = millis(reader, ("limits", "drain"), base.drain, 0, 600_000);
     Some(Limits {
         requests_per_second: requests_per_second?,
@@ -289,7 +285,6 @@ fn read_limits(reader: &mut Reader<'_>) -> Option<Limits> {
         watchers: watchers?,
         submit_wait: wait?,
         call_timeout: call?,
-        clock_skew_ms: skew?,
         drain: drain?,
     })
 }

@@ -250,6 +250,8 @@ pub struct OrderRow {
     pub accepted_ms: u64,
     /// Encoded signed statements.
     pub statements: Vec<Bytes>,
+    /// The encoded freeze state after it.
+    pub state: Bytes,
 }
 
 /// How far a key has come.
@@ -257,10 +259,23 @@ pub struct OrderRow {
 pub enum KeyStage {
     /// The nodes are generating it.
     Running,
-    /// All certificate parts are stored; nodes may activate it.
+    /// All certificate parts are stored, so that every node can activate it.
     Certified,
+    /// Its public key package is known as well: it can be used.
+    Active,
     /// It came to nothing.
     Aborted,
+}
+
+/// What happens to a key generation next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyStep {
+    /// From `Running`: all certificate parts are there, by party index.
+    Certify(BTreeMap<u16, Bytes>),
+    /// From `Certified`: the encoded public key package.
+    Activate(Bytes),
+    /// From `Running`: no key comes of it.
+    Abort,
 }
 
 /// A key generation and the key it made.
@@ -278,7 +293,7 @@ pub struct KeyRow {
     pub stage: KeyStage,
     /// When it was asked for, Unix milliseconds.
     pub created_ms: u64,
-    /// The encoded public key package, once certified.
+    /// The encoded public key package, once active.
     pub package: Bytes,
     /// Signed certificate parts by party index.
     pub parts: BTreeMap<u16, Bytes>,
@@ -343,7 +358,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Moves a request if its state allows the event.
     fn advance(&self, id: RequestId, step: Move) -> Answer<'_, Record>;
 
-    /// Runs a judge on the live ledger without changing anything; debits of `id` are left out.
+    /// Runs a judge on the live ledger without changing anything. A stored request is shown with its approvals and the
+    /// time it was first seen; its own debits are left out.
     fn weigh(&self, id: RequestId, judge: Judge, now_ms: u64) -> Answer<'_, Judgement>;
 
     /// One request.
@@ -358,10 +374,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keeps a node's first-seen receipt; the first one of a node stands.
     fn add_receipt(&self, id: RequestId, node: u16, receipt: Bytes, now_ms: u64) -> Answer<'_, ()>;
 
-    /// Keeps an installed policy. The version must be above every one that is there, else [`StoreError::Damaged`].
+    /// Keeps an accepted policy document. One that is there already is refused.
     fn add_policy(&self, row: PolicyRow) -> Answer<'_, ()>;
 
-    /// Every installed policy, oldest first.
+    /// Every accepted policy document, in the order of acceptance.
     fn policies(&self) -> Answer<'_, Vec<PolicyRow>>;
 
     /// Keeps an accepted freeze or unfreeze order.
@@ -373,13 +389,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Begins a key generation.
     fn add_key(&self, row: KeyRow) -> Answer<'_, ()>;
 
-    /// Ends a key generation: with a certificate, or without a key.
-    fn finish_key(
-        &self,
-        request_id: [u8; 32],
-        certificate: Option<(Bytes, BTreeMap<u16, Bytes>)>,
-        now_ms: u64,
-    ) -> Answer<'_, KeyRow>;
+    /// Moves a key generation on; [`StoreError::NotFound`] if it is not at the stage that the step starts from.
+    fn step_key(&self, request_id: [u8; 32], step: KeyStep, now_ms: u64) -> Answer<'_, KeyRow>;
 
     /// Every key generation, oldest first.
     fn keys(&self) -> Answer<'_, Vec<KeyRow>>;

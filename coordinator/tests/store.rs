@@ -10,7 +10,7 @@ use std::{
 use coordinator::{
     state::{Event, State},
     store::{
-        Case, Decision, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStage, Move, NewApproval, NewRequest, OrderRow,
+        Case, Decision, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStage, KeyStep, Move, NewApproval, NewRequest, OrderRow,
         PolicyRow, Reach, Release, RequestId, Sqlite, Store, StoreError,
     },
 };
@@ -322,7 +322,7 @@ async fn everything_is_there_after_reopening(place: &impl Place) {
         signatures: vec![vec![3].into(), vec![4].into()],
         installed_ms: 10,
     };
-    let order = OrderRow { accepted_ms: 11, statements: vec![vec![8].into()] };
+    let order = OrderRow { accepted_ms: 11, statements: vec![vec![8].into()], state: vec![1].into() };
     let key = KeyRow {
         request_id: [5; 32],
         name: "hot".into(),
@@ -341,14 +341,18 @@ async fn everything_is_there_after_reopening(place: &impl Place) {
         fault: "bad share".into(),
     };
     store.add_policy(policy.clone()).await.expect("stored");
-    assert!(store.add_policy(policy.clone()).await.is_err(), "versions only rise");
+    assert!(store.add_policy(policy.clone()).await.is_err(), "a document is kept once");
     store.add_order(order.clone(), "freeze").await.expect("stored");
     store.add_key(key.clone()).await.expect("stored");
     let same_name = KeyRow { request_id: [6; 32], ..key.clone() };
     assert!(store.add_key(same_name.clone()).await.is_err(), "names are taken until aborted");
     let parts = BTreeMap::from([(1, vec![1].into()), (2, vec![2].into())]);
-    let finished = store.finish_key([5; 32], Some((vec![9].into(), parts)), 14).await.expect("stored");
-    assert_eq!(store.finish_key([5; 32], None, 15).await, Err(StoreError::NotFound), "it is finished already");
+    let early = store.step_key([5; 32], KeyStep::Activate(vec![9].into()), 14).await;
+    assert_eq!(early, Err(StoreError::NotFound), "parts come first");
+    store.step_key([5; 32], KeyStep::Certify(parts), 14).await.expect("stored");
+    assert_eq!(store.step_key([5; 32], KeyStep::Abort, 15).await, Err(StoreError::NotFound), "a certificate stands");
+    let finished = store.step_key([5; 32], KeyStep::Activate(vec![9].into()), 16).await.expect("stored");
+    assert_eq!((finished.stage, finished.parts.len()), (KeyStage::Active, 2));
     store.add_evidence(evidence.clone()).await.expect("stored");
     store.submit(new(0), wait(), Reach::Sign, 1).await.expect("stored");
     store.add_receipt(id(0), 2, vec![4; 137].into(), 2).await.expect("stored");

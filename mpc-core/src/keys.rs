@@ -10,7 +10,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::Misuse;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
-use crate::group::{Ed25519, Group, Point, Scalar, Secp256k1};
+use crate::group::{Ed25519, Group, Point, PointBytes, Scalar, Secp256k1};
 use crate::id::{Epoch, KeyId, NodeId, Params, PartyIndex, Purpose, Suite};
 use crate::polynomial;
 use crate::secret::SecretScalar;
@@ -133,6 +133,8 @@ pub struct PublicKeyPackage {
     params: Params,
     nodes: BTreeMap<PartyIndex, NodeId>,
     points: AnyPoints,
+    /// The encoding of the group key, which every signature hashes.
+    public_key: Vec<u8>,
 }
 
 impl PublicKeyPackage {
@@ -173,11 +175,13 @@ impl PublicKeyPackage {
         {
             return Err(Misuse::InvalidKey("a point is the identity"));
         }
+        let public_key = points.group_key.encode().as_slice().to_vec();
         Ok(Self {
             facts,
             params,
             nodes,
             points: G::erase_points(points),
+            public_key,
         })
     }
 
@@ -240,7 +244,7 @@ impl PublicKeyPackage {
     /// All members with their encoded verifying shares, by index.
     #[must_use]
     pub fn members(&self) -> Vec<KeyMember> {
-        let (_, shares) = self.encoded_points();
+        let shares = self.encoded_shares();
         let member =
             |((index, node), verifying_share): ((&PartyIndex, &NodeId), Vec<u8>)| KeyMember {
                 index: *index,
@@ -253,7 +257,13 @@ impl PublicKeyPackage {
     /// The group key, encoded: 32 bytes (Ed25519) or 33 bytes SEC1 compressed (secp256k1).
     #[must_use]
     pub fn public_key(&self) -> Vec<u8> {
-        self.encoded_points().0
+        self.public_key.clone()
+    }
+
+    /// As [`Self::public_key`], typed; `None` if the key is of the other curve.
+    pub(crate) fn public_key_as<G: KeyGroup>(&self) -> Option<PointBytes<G>> {
+        self.view::<G>()?;
+        PointBytes::from_slice("group_key", &self.public_key).ok()
     }
 
     /// The points, typed; `None` if the key is of the other curve.
@@ -262,13 +272,10 @@ impl PublicKeyPackage {
         G::points(&self.points)
     }
 
-    fn encoded_points(&self) -> (Vec<u8>, Vec<Vec<u8>>) {
-        fn all<G: Group>(points: &PublicPoints<G>) -> (Vec<u8>, Vec<Vec<u8>>) {
+    fn encoded_shares(&self) -> Vec<Vec<u8>> {
+        fn all<G: Group>(points: &PublicPoints<G>) -> Vec<Vec<u8>> {
             let encode = |point: &Point<G>| point.encode().as_slice().to_vec();
-            (
-                encode(&points.group_key),
-                points.verifying_shares.values().map(encode).collect(),
-            )
+            points.verifying_shares.values().map(encode).collect()
         }
         match &self.points {
             AnyPoints::Ed25519(points) => all(points),
@@ -288,7 +295,7 @@ impl PublicKeyPackage {
         out.u16(self.params.threshold())
             .u16(self.params.parties())
             .bytes(&self.facts.chain_code);
-        out.bytes(&self.public_key());
+        out.bytes(&self.public_key);
         for member in self.members() {
             out.u16(member.index.get())
                 .bytes(member.node.as_bytes())

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use policy::document::{Document, Effect, MAX_DOCUMENT, PolicyHash};
+use policy::document::{Document, Effect, MAX_DOCUMENT, MAX_PROBLEMS, PolicyHash};
 
 const FULL: &str = include_str!("data/full.toml");
 
@@ -123,6 +123,21 @@ fn bytes_that_are_no_text_or_too_many_are_refused() {
         // Whatever a cut leaves, it is read without a panic; before the last rule is complete it is refused or shorter.
         let _ = Document::parse(&FULL.as_bytes()[..at]);
     }
+}
+
+#[test]
+fn a_hundred_faults_are_reported_and_the_rest_is_not_looked_for() {
+    let keys: String = (0..50_000).map(|n| format!("k{n} = 1\n")).collect();
+    let error = Document::parse(keys.as_bytes()).unwrap_err();
+    assert_eq!(error.problems.len(), MAX_PROBLEMS);
+    let hidden = "#\u{200b}".repeat(200_000);
+    assert_eq!(
+        Document::parse(hidden.as_bytes())
+            .unwrap_err()
+            .problems
+            .len(),
+        MAX_PROBLEMS
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Total conversions between wire values and what the services work with.
 //!
-//! Every byte string of the wire that stands for something of fixed length goes through [`array`], which names the field.
+//! Every byte string of the wire that stands for something of fixed length goes through [`array()`], which names the field.
 //! Every refusal is a [`Failure`]: what happened, and what to do next. Between a client and the coordinator it travels in
 //! the details of a gRPC status; the status code is only a hint for tools that do not know this system.
 pub mod protocol;

@@ -1,4 +1,13 @@
 //! Wire types, their total conversions, and the mutual-TLS channels they travel over.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`channel`] | the mutual-TLS channels to the coordinator, and the nested one between two nodes |
+//! | [`convert`] | wire values to and from what the services work with; failures and gRPC statuses |
+//! | [`limits`] | how large each kind of message may be |
+//! | [`link`] | what a node signs on its link |
+//! | [`settings`] | the reader of the services' settings files |
+//! | [`v1`] | generated from `proto/quorate/v1` |
 #![forbid(unsafe_code)]
 
 pub mod channel;

@@ -1,7 +1,7 @@
 //! How large a message may be, in bytes, kind by kind.
 //!
 //! tonic refuses a message above the limit of its service from the length prefix alone, before it takes memory for it.
-//! Inside a stream with many kinds that limit is the one of the largest kind; [`node_frame`] and [`coordinator_frame`]
+//! Inside a stream with many kinds that limit is the one of the largest kind; [`node_frame()`] and [`coordinator_frame()`]
 //! hold every other kind to its own.
 use prost::Message;
 use thiserror::Error;

@@ -1,7 +1,6 @@
 //! The store in one SQLite file: write-ahead log, flushed at every commit, one writing thread, one process.
 
 use std::{
-    collections::BTreeMap,
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Decided, EventRow, EvidenceRow, Filter, Judge, Judgement, KeyRow, Move, NewApproval, NewRequest,
+    Answer, Decided, EventRow, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStep, Move, NewApproval, NewRequest,
     OrderRow, PolicyRow, Reach, Record, RequestId, Store, StoreError,
 };
 
@@ -270,13 +269,8 @@ impl Store for Sqlite {
         self.write(move |db| rows::add_key(db, &row)).boxed()
     }
 
-    fn finish_key(
-        &self,
-        request_id: [u8; 32],
-        certificate: Option<(Bytes, BTreeMap<u16, Bytes>)>,
-        now_ms: u64,
-    ) -> Answer<'_, KeyRow> {
-        self.write(move |db| rows::finish_key(db, &request_id, certificate.as_ref(), now_ms)).boxed()
+    fn step_key(&self, request_id: [u8; 32], step: KeyStep, now_ms: u64) -> Answer<'_, KeyRow> {
+        self.write(move |db| rows::step_key(db, &request_id, &step, now_ms)).boxed()
     }
 
     fn keys(&self) -> Answer<'_, Vec<KeyRow>> {

@@ -76,7 +76,7 @@ impl<S: Suite> Session<S> {
         if sum.is_identity() {
             return None;
         }
-        let (nonce, nonce_encoded, flipped) = S::normalize(&sum);
+        let (nonce, nonce_encoded, flipped) = S::normalize(&sum, sum.encode());
         let challenge = S::h2(&nonce_encoded, &key.encoded, message);
         Some(Self {
             key,
@@ -221,24 +221,18 @@ impl Package {
         if nodes.len() != commitments.len() {
             return Err(Misuse::InvalidSigners("one is not a member").into());
         }
-        let inside = if let Some(points) = key.view() {
-            let output = OutputKey::unchanged(points.group_key, points.group_key.encode());
-            let pair = |commitment| {
-                if let Commitment(Erased::Ed25519(pair)) = commitment {
-                    Some(pair)
-                } else {
-                    None
-                }
+        let inside = if let (Some(points), Some(encoded)) = (key.view(), key.public_key_as()) {
+            let output = OutputKey::unchanged(points.group_key, encoded);
+            let pair = |commitment| match commitment {
+                Commitment(Erased::Ed25519(pair)) => Some(pair),
+                Commitment(Erased::Taproot(_)) => None,
             };
             Erased::Ed25519(begin(points, output, commitments, pair, request)?)
-        } else if let Some(points) = key.view() {
-            let output = output_key_vartime(&points.group_key, request.tweak())?;
-            let pair = |commitment| {
-                if let Commitment(Erased::Taproot(pair)) = commitment {
-                    Some(pair)
-                } else {
-                    None
-                }
+        } else if let (Some(points), Some(encoded)) = (key.view(), key.public_key_as()) {
+            let output = output_key_vartime(&points.group_key, encoded, request.tweak())?;
+            let pair = |commitment| match commitment {
+                Commitment(Erased::Taproot(pair)) => Some(pair),
+                Commitment(Erased::Ed25519(_)) => None,
             };
             Erased::Taproot(begin(points, output, commitments, pair, request)?)
         } else {

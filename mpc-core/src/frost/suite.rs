@@ -49,15 +49,16 @@ pub trait Suite: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
     /// H5, the hash of the encoded list of commitments.
     fn h5(list: &[u8]) -> Self::Digest;
 
-    /// The form of a point that verifiers know, its encoding, and whether it is the negative of `point`.
+    /// The form of a point that verifiers know, its encoding, and whether it is the negative of `point`, whose encoding is `encoded`.
     ///
     /// Where verifiers know a point by its x coordinate and take the even y, this is the even one of the point and its
     /// negative; everywhere else the point itself.
     #[must_use]
     fn normalize(
         point: &Point<Self::Group>,
+        encoded: PointBytes<Self::Group>,
     ) -> (Point<Self::Group>, PointBytes<Self::Group>, bool) {
-        (*point, point.encode(), false)
+        (*point, encoded, false)
     }
 
     /// Inverses of 0 (read as 0, never asked for), 1, 2, .. as far as the indices of one committee can lie apart.
@@ -233,8 +234,10 @@ impl Suite for Secp256k1Sha256Tr {
         Scalar::from_wide_be(&wide)
     }
 
-    fn normalize(point: &Point<Secp256k1>) -> (Point<Secp256k1>, PointBytes<Secp256k1>, bool) {
-        let encoded = point.encode();
+    fn normalize(
+        point: &Point<Secp256k1>,
+        encoded: PointBytes<Secp256k1>,
+    ) -> (Point<Secp256k1>, PointBytes<Secp256k1>, bool) {
         if encoded.as_slice().first() != Some(&ODD) {
             return (*point, encoded, false);
         }

@@ -367,7 +367,8 @@ pub(crate) fn judge_share(
             })?
         }
         Purpose::Bip340 => judge_with::<Secp256k1Sha256Tr>(reader, envelope, |key, tweak| {
-            output_key_vartime(key, tweak).map_err(|_| DecodeError::new("tweak", Problem::Unknown))
+            output_key_vartime(key, key.encode(), tweak)
+                .map_err(|_| DecodeError::new("tweak", Problem::Unknown))
         })?,
         Purpose::Ecdsa => return Err(DecodeError::new("purpose", Problem::Unknown).into()),
     };

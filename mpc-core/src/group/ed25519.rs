@@ -16,6 +16,17 @@ impl Group for Ed25519 {
     const NAME: &'static str = "ed25519";
 }
 
+/// Whether this is the one spelling of a point that it decompresses to: y below the field prime, and no sign where x is 0, which is
+/// where y is 1 or -1 (RFC 8032, section 5.1.3).
+fn is_canonical(bytes: &[u8; 32]) -> bool {
+    let [first, middle @ .., last] = bytes;
+    let (y_top, sign) = (last & 0x7F, last & 0x80);
+    let below_prime = !(*first >= 0xED && middle.iter().all(|byte| *byte == 0xFF) && y_top == 0x7F);
+    let one = *first == 1 && middle.iter().all(|byte| *byte == 0) && y_top == 0;
+    let minus_one = *first == 0xEC && middle.iter().all(|byte| *byte == 0xFF) && y_top == 0x7F;
+    below_prime && !(sign != 0 && (one || minus_one))
+}
+
 impl Curve for Ed25519 {
     type Scalar = DalekScalar;
     type Point = EdwardsPoint;
@@ -69,10 +80,16 @@ impl Curve for Ed25519 {
     fn point_decode(bytes: &[u8]) -> Result<EdwardsPoint, Problem> {
         let compressed = CompressedEdwardsY::from_slice(bytes).map_err(|_| Problem::Length)?;
         let point = compressed.decompress().ok_or(Problem::NotOnCurve)?;
-        if point.compress() != compressed {
+        if !is_canonical(compressed.as_bytes()) {
             return Err(Problem::NotCanonical);
         }
-        if point.is_torsion_free() {
+        // In the prime-order subgroup (L - 1) * P is -P. The signed digits of L - 1 are few.
+        let multiple = EdwardsPoint::vartime_double_scalar_mul_basepoint(
+            &-DalekScalar::ONE,
+            &point,
+            &DalekScalar::ZERO,
+        );
+        if multiple == -point {
             Ok(point)
         } else {
             Err(Problem::Torsion)
@@ -136,5 +153,46 @@ impl Point<Ed25519> {
             .skip(1)
             .map(|small| Self(self.0 + small).encode())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_is_what_compresses_to_itself() {
+        // Every y within 40 of 0 and of 2^255, with and without the sign: all 19 second spellings are among them.
+        let mut seen = [0; 2];
+        for (first, rest, top) in [(0..40, 0, 0), (216..256, 0xFF, 0x7F)]
+            .into_iter()
+            .flat_map(|(firsts, rest, top): (std::ops::Range<u16>, u8, u8)| {
+                firsts.map(move |first| (u8::try_from(first).unwrap(), rest, top))
+            })
+        {
+            for sign in [0, 0x80] {
+                let mut bytes = [rest; 32];
+                (bytes[0], bytes[31]) = (first, top | sign);
+                if let Some(point) = CompressedEdwardsY(bytes).decompress() {
+                    let expected = point.compress().to_bytes() == bytes;
+                    assert_eq!(is_canonical(&bytes), expected, "{bytes:?}");
+                    seen[usize::from(expected)] += 1;
+                }
+            }
+        }
+        assert!(seen[0] >= 10 && seen[1] >= 20, "{seen:?}");
+    }
+
+    #[test]
+    fn a51_torsion_is_what_the_library_calls_torsion() {
+        for multiple in 0..16_u64 {
+            let point = EdwardsPoint::mul_base(&DalekScalar::from(multiple));
+            for small in curve25519_dalek::constants::EIGHT_TORSION {
+                let sum = point + small;
+                let decoded = Ed25519::point_decode(sum.compress().as_bytes());
+                assert_eq!(decoded == Err(Problem::Torsion), !sum.is_torsion_free());
+                assert_eq!(decoded.is_ok(), sum.is_torsion_free());
+            }
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use mpc_core::Error;
-use mpc_core::frost::{self, Commitment, Nonces, Package, Signature, SignatureShare, SigningRequest, Tweak};
+use mpc_core::frost::{
+    self, Commitment, Nonces, Package, Signature, SignatureShare, SigningRequest, Tweak,
+};
 use mpc_core::group::{Ed25519, Secp256k1};
 use mpc_core::id::{Epoch, KeyId, PartyIndex, Purpose};
 use mpc_core::identity::{ExchangeKey, IdentityKey};
@@ -36,14 +38,23 @@ impl Committee {
     pub(crate) fn deal(purpose: Purpose, threshold: u16, parties: u16, seed: u64) -> Self {
         match purpose {
             Purpose::Ed25519 => Self::deal_on::<Ed25519>(purpose, threshold, parties, seed),
-            Purpose::Bip340 | Purpose::Ecdsa => Self::deal_on::<Secp256k1>(purpose, threshold, parties, seed),
+            Purpose::Bip340 | Purpose::Ecdsa => {
+                Self::deal_on::<Secp256k1>(purpose, threshold, parties, seed)
+            }
         }
     }
 
     fn deal_on<G: KeyGroup>(purpose: Purpose, threshold: u16, parties: u16, seed: u64) -> Self {
         let polynomial = SecretPolynomial::<G>::random(threshold, &mut rng(seed));
-        let secrets = (1..=parties).map(|number| (index(number), polynomial.evaluate(index(number))));
-        Self::with(purpose, threshold, seed, polynomial.commit().constant(), secrets.collect())
+        let secrets =
+            (1..=parties).map(|number| (index(number), polynomial.evaluate(index(number))));
+        Self::with(
+            purpose,
+            threshold,
+            seed,
+            polynomial.commit().constant(),
+            secrets.collect(),
+        )
     }
 
     /// A key that somebody else shared out.
@@ -55,8 +66,10 @@ impl Committee {
         secrets: BTreeMap<PartyIndex, SecretScalar<G>>,
     ) -> Self {
         let mut rng = rng(seed ^ 0x5eed);
-        let identities: BTreeMap<_, _> =
-            secrets.keys().map(|index| (*index, IdentityKey::generate(&mut rng))).collect();
+        let identities: BTreeMap<_, _> = secrets
+            .keys()
+            .map(|index| (*index, IdentityKey::generate(&mut rng)))
+            .collect();
         let member = |(index, identity): (&PartyIndex, &IdentityKey)| Member {
             index: *index,
             identity: identity.public(),
@@ -70,12 +83,24 @@ impl Committee {
             threshold,
             chain_code: [0; 32],
         };
-        let verifying_shares = secrets.iter().map(|(index, secret)| (*index, secret.mul_base())).collect();
-        let points = PublicPoints { group_key, verifying_shares };
+        let verifying_shares = secrets
+            .iter()
+            .map(|(index, secret)| (*index, secret.mul_base()))
+            .collect();
+        let points = PublicPoints {
+            group_key,
+            verifying_shares,
+        };
         let public = PublicKeyPackage::new(facts, roster.by_index().collect(), points).unwrap();
         let shares = secrets.into_iter();
-        let shares = shares.map(|(index, secret)| (index, KeyShare::new(public.clone(), index, secret).unwrap()));
-        Self { roster, identities, shares: shares.collect(), public }
+        let shares = shares
+            .map(|(index, secret)| (index, KeyShare::new(public.clone(), index, secret).unwrap()));
+        Self {
+            roster,
+            identities,
+            shares: shares.collect(),
+            public,
+        }
     }
 
     pub(crate) fn share(&self, number: u16) -> &KeyShare {
@@ -87,7 +112,10 @@ impl Committee {
         &self,
         signers: &[u16],
         seed: u64,
-    ) -> (BTreeMap<PartyIndex, Nonces>, BTreeMap<PartyIndex, Commitment>) {
+    ) -> (
+        BTreeMap<PartyIndex, Nonces>,
+        BTreeMap<PartyIndex, Commitment>,
+    ) {
         let mut rng = rng(seed);
         let (mut nonces, mut commitments) = (BTreeMap::new(), BTreeMap::new());
         for number in signers {
@@ -110,15 +138,26 @@ impl Committee {
             let package = Package::new(self.shares[&index].public(), commitments.clone(), request)?;
             shares.insert(index, frost::sign(nonces, &self.shares[&index], &package)?);
         }
-        Ok((Package::new(&self.public, commitments.clone(), request)?, shares))
+        Ok((
+            Package::new(&self.public, commitments.clone(), request)?,
+            shares,
+        ))
     }
 
     /// A whole signature.
-    pub(crate) fn sign(&self, signers: &[u16], request: &SigningRequest, seed: u64) -> Result<Signature, Error> {
+    pub(crate) fn sign(
+        &self,
+        signers: &[u16],
+        request: &SigningRequest,
+        seed: u64,
+    ) -> Result<Signature, Error> {
         let (nonces, commitments) = self.commit(signers, seed);
         let (package, shares) = self.respond(nonces, &commitments, request)?;
         let signature = frost::aggregate(&package, &shares)?;
-        assert!(accepts(&package, &signature), "the library refuses what aggregate returned");
+        assert!(
+            accepts(&package, &signature),
+            "the library refuses what aggregate returned"
+        );
         Ok(signature)
     }
 }
@@ -145,5 +184,10 @@ pub(crate) fn request(purpose: Purpose, message: &[u8]) -> SigningRequest {
 /// All subsets of `1..=parties` with `size` members.
 pub(crate) fn subsets(parties: u16, size: u32) -> Vec<Vec<u16>> {
     let sets = (0_u32..1 << parties).filter(|set| set.count_ones() == size);
-    sets.map(|set| (1..=parties).filter(|number| set >> (number - 1) & 1 == 1).collect()).collect()
+    sets.map(|set| {
+        (1..=parties)
+            .filter(|number| set >> (number - 1) & 1 == 1)
+            .collect()
+    })
+    .collect()
 }

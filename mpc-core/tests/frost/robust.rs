@@ -40,7 +40,9 @@ impl Run {
         let coordinator = Coordinator::new(committee.public.clone(), request.clone()).unwrap();
         Self {
             manners: (1..).map(index).zip(manners.iter().copied()).collect(),
-            pools: (1..=parties).map(|number| (index(number), Pool::new())).collect(),
+            pools: (1..=parties)
+                .map(|number| (index(number), Pool::new()))
+                .collect(),
             committee,
             request,
             coordinator,
@@ -60,7 +62,11 @@ impl Run {
     }
 
     fn offer(&mut self, index: PartyIndex) -> Result<(), Error> {
-        let commitments = self.pools.get_mut(&index).unwrap().generate(&self.committee.shares[&index], 1, &mut self.rng)?;
+        let commitments = self.pools.get_mut(&index).unwrap().generate(
+            &self.committee.shares[&index],
+            1,
+            &mut self.rng,
+        )?;
         match self.coordinator.on_commitment(index, commitments[0]) {
             Ok(actions) => self.perform(actions),
             Err(Error::Rejected(Rejection::Finished)) => Ok(()),
@@ -69,7 +75,12 @@ impl Run {
     }
 
     fn answer(&mut self, index: PartyIndex, package: &Package) -> Option<SignatureShare> {
-        let nonces = self.pools.get_mut(&index).unwrap().take(&package.commitment(index).unwrap()).unwrap();
+        let nonces = self
+            .pools
+            .get_mut(&index)
+            .unwrap()
+            .take(&package.commitment(index).unwrap())
+            .unwrap();
         let share = frost::sign(nonces, &self.committee.shares[&index], package).unwrap();
         match self.manners[&index] {
             Manner::Answers => Some(share),
@@ -100,7 +111,10 @@ impl Run {
                     }
                 }
                 Action::Done(signature) => {
-                    assert!(self.signature.replace(signature).is_none(), "two signatures");
+                    assert!(
+                        self.signature.replace(signature).is_none(),
+                        "two signatures"
+                    );
                 }
                 Action::Exclude { index, node, .. } => {
                     assert_eq!(self.manners[&index], Manner::Lies);
@@ -112,23 +126,50 @@ impl Run {
         Ok(())
     }
 
-    fn deliver(&mut self, index: PartyIndex, attempt: Attempt, share: SignatureShare) -> Result<(), Error> {
+    fn deliver(
+        &mut self,
+        index: PartyIndex,
+        attempt: Attempt,
+        share: SignatureShare,
+    ) -> Result<(), Error> {
         let actions = self.coordinator.on_share(index, attempt, share)?;
         self.perform(actions)?;
-        if self.signature.is_none() && !self.excluded.contains(&index) { self.offer(index) } else { Ok(()) }
+        if self.signature.is_none() && !self.excluded.contains(&index) {
+            self.offer(index)
+        } else {
+            Ok(())
+        }
     }
 
     fn check(&self) {
         let signature = self.signature.expect("no signature");
-        assert!(self.packages.iter().any(|package| accepts(package, &signature)));
-        assert!(self.packages.iter().all(|package| *package.request() == self.request));
-        let bound = self.manners.len() + 1 - usize::from(self.committee.public.params().threshold());
-        assert!(self.coordinator.attempts() <= bound, "{} attempts, {bound} allowed", self.coordinator.attempts());
+        assert!(
+            self.packages
+                .iter()
+                .any(|package| accepts(package, &signature))
+        );
+        assert!(
+            self.packages
+                .iter()
+                .all(|package| *package.request() == self.request)
+        );
+        let bound =
+            self.manners.len() + 1 - usize::from(self.committee.public.params().threshold());
+        assert!(
+            self.coordinator.attempts() <= bound,
+            "{} attempts, {bound} allowed",
+            self.coordinator.attempts()
+        );
         // No commitment served two attempts.
         let used: Vec<_> = self
             .packages
             .iter()
-            .flat_map(|package| package.signers().keys().map(|index| package.commitment(*index).unwrap().encode()))
+            .flat_map(|package| {
+                package
+                    .signers()
+                    .keys()
+                    .map(|index| package.commitment(*index).unwrap().encode())
+            })
             .collect();
         assert_eq!(used.iter().collect::<BTreeSet<_>>().len(), used.len());
     }
@@ -207,19 +248,48 @@ fn a_signer_that_wakes_up_completes_its_old_attempt() {
     let request = request(Purpose::Ed25519, b"late");
     let mut coordinator = Coordinator::new(committee.public.clone(), request).unwrap();
     let (mut nonces, commitments) = committee.commit(&[1, 2], 4);
-    assert!(coordinator.on_commitment(index(1), commitments[&index(1)]).unwrap().is_empty());
-    let asked = coordinator.on_commitment(index(2), commitments[&index(2)]).unwrap();
-    let [Action::Ask { attempt, package }] = asked.as_slice() else { panic!("{asked:?}") };
-    let share = |nonces: &mut BTreeMap<_, _>, number| {
-        frost::sign(nonces.remove(&index(number)).unwrap(), committee.share(number), package).unwrap()
+    assert!(
+        coordinator
+            .on_commitment(index(1), commitments[&index(1)])
+            .unwrap()
+            .is_empty()
+    );
+    let asked = coordinator
+        .on_commitment(index(2), commitments[&index(2)])
+        .unwrap();
+    let [Action::Ask { attempt, package }] = asked.as_slice() else {
+        panic!("{asked:?}")
     };
-    assert_eq!(coordinator.waiting_for(), package.signers().values().copied().collect());
+    let share = |nonces: &mut BTreeMap<_, _>, number| {
+        frost::sign(
+            nonces.remove(&index(number)).unwrap(),
+            committee.share(number),
+            package,
+        )
+        .unwrap()
+    };
+    assert_eq!(
+        coordinator.waiting_for(),
+        package.signers().values().copied().collect()
+    );
     // Both are silent: too few are left, which is reported but not the end.
     assert!(coordinator.on_silence(index(1)).unwrap().is_empty());
-    let missing = [1, 2].map(|number| committee.public.node(index(number)).unwrap()).into();
-    assert_eq!(coordinator.on_silence(index(2)).unwrap_err(), Error::TimedOut { missing });
-    assert!(coordinator.on_share(index(2), *attempt, share(&mut nonces, 2)).unwrap().is_empty());
-    let done = coordinator.on_share(index(1), *attempt, share(&mut nonces, 1)).unwrap();
+    let missing = [1, 2]
+        .map(|number| committee.public.node(index(number)).unwrap())
+        .into();
+    assert_eq!(
+        coordinator.on_silence(index(2)).unwrap_err(),
+        Error::TimedOut { missing }
+    );
+    assert!(
+        coordinator
+            .on_share(index(2), *attempt, share(&mut nonces, 2))
+            .unwrap()
+            .is_empty()
+    );
+    let done = coordinator
+        .on_share(index(1), *attempt, share(&mut nonces, 1))
+        .unwrap();
     assert!(matches!(done.as_slice(), [Action::Done(signature)] if accepts(package, signature)));
     assert_eq!(coordinator.attempts(), 1);
 }
@@ -234,33 +304,88 @@ fn a49_late_repeated_and_foreign_inputs_change_nothing() {
     let (_, foreign) = strangers.commit(&[4], 7);
 
     let refused = |result: Result<Vec<Action>, Error>| result.map(|_| ()).unwrap_err();
-    assert_eq!(refused(coordinator.on_commitment(index(4), foreign[&index(4)])), Rejection::UnknownSender.into());
-    coordinator.on_commitment(index(1), commitments[&index(1)]).unwrap();
-    assert_eq!(refused(coordinator.on_commitment(index(1), commitments[&index(1)])), Rejection::Replayed.into());
+    assert_eq!(
+        refused(coordinator.on_commitment(index(4), foreign[&index(4)])),
+        Rejection::UnknownSender.into()
+    );
+    coordinator
+        .on_commitment(index(1), commitments[&index(1)])
+        .unwrap();
+    assert_eq!(
+        refused(coordinator.on_commitment(index(1), commitments[&index(1)])),
+        Rejection::Replayed.into()
+    );
     // Nor can another signer offer it as its own.
-    assert_eq!(refused(coordinator.on_commitment(index(2), commitments[&index(1)])), Rejection::Replayed.into());
+    assert_eq!(
+        refused(coordinator.on_commitment(index(2), commitments[&index(1)])),
+        Rejection::Replayed.into()
+    );
     assert_eq!(coordinator.attempts(), 0);
 
-    let asked = coordinator.on_commitment(index(2), commitments[&index(2)]).unwrap();
-    let [Action::Ask { attempt, package }] = asked.as_slice() else { panic!("{asked:?}") };
+    let asked = coordinator
+        .on_commitment(index(2), commitments[&index(2)])
+        .unwrap();
+    let [Action::Ask { attempt, package }] = asked.as_slice() else {
+        panic!("{asked:?}")
+    };
     let mut sign = |number| {
-        frost::sign(nonces.remove(&index(number)).unwrap(), committee.share(number), package).unwrap()
+        frost::sign(
+            nonces.remove(&index(number)).unwrap(),
+            committee.share(number),
+            package,
+        )
+        .unwrap()
     };
     let (first, second) = (sign(1), sign(2));
     for (number, attempt) in [(3, *attempt), (1, Attempt(1)), (1, Attempt(u32::MAX))] {
-        assert_eq!(refused(coordinator.on_share(index(number), attempt, first)), Rejection::WrongSession.into());
+        assert_eq!(
+            refused(coordinator.on_share(index(number), attempt, first)),
+            Rejection::WrongSession.into()
+        );
     }
-    assert_eq!(refused(coordinator.on_share(index(4), *attempt, first)), Rejection::UnknownSender.into());
-    assert_eq!(refused(coordinator.on_silence(index(4))), Rejection::UnknownSender.into());
-    assert!(coordinator.on_share(index(1), *attempt, first).unwrap().is_empty());
-    assert_eq!(refused(coordinator.on_share(index(1), *attempt, first)), Rejection::WrongSession.into());
-    assert_eq!(refused(coordinator.on_share(index(1), *attempt, second)), Rejection::WrongSession.into());
-    assert!(matches!(coordinator.on_share(index(2), *attempt, second).unwrap().as_slice(), [Action::Done(_)]));
+    assert_eq!(
+        refused(coordinator.on_share(index(4), *attempt, first)),
+        Rejection::UnknownSender.into()
+    );
+    assert_eq!(
+        refused(coordinator.on_silence(index(4))),
+        Rejection::UnknownSender.into()
+    );
+    assert!(
+        coordinator
+            .on_share(index(1), *attempt, first)
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        refused(coordinator.on_share(index(1), *attempt, first)),
+        Rejection::WrongSession.into()
+    );
+    assert_eq!(
+        refused(coordinator.on_share(index(1), *attempt, second)),
+        Rejection::WrongSession.into()
+    );
+    assert!(matches!(
+        coordinator
+            .on_share(index(2), *attempt, second)
+            .unwrap()
+            .as_slice(),
+        [Action::Done(_)]
+    ));
 
     let (_, fresh) = committee.commit(&[3], 8);
-    assert_eq!(refused(coordinator.on_commitment(index(3), fresh[&index(3)])), Rejection::Finished.into());
-    assert_eq!(refused(coordinator.on_share(index(2), *attempt, second)), Rejection::Finished.into());
-    assert_eq!(refused(coordinator.on_silence(index(3))), Rejection::Finished.into());
+    assert_eq!(
+        refused(coordinator.on_commitment(index(3), fresh[&index(3)])),
+        Rejection::Finished.into()
+    );
+    assert_eq!(
+        refused(coordinator.on_share(index(2), *attempt, second)),
+        Rejection::Finished.into()
+    );
+    assert_eq!(
+        refused(coordinator.on_silence(index(3))),
+        Rejection::Finished.into()
+    );
 }
 
 #[test]
@@ -270,14 +395,27 @@ fn spare_commitments_are_bounded_and_the_purpose_is_checked() {
     let mut coordinator = Coordinator::new(committee.public.clone(), request_).unwrap();
     for seed in 0..16 {
         let (_, commitments) = committee.commit(&[1], 100 + seed);
-        assert!(coordinator.on_commitment(index(1), commitments[&index(1)]).unwrap().is_empty());
+        assert!(
+            coordinator
+                .on_commitment(index(1), commitments[&index(1)])
+                .unwrap()
+                .is_empty()
+        );
     }
     let (_, commitments) = committee.commit(&[1], 200);
-    let refused = coordinator.on_commitment(index(1), commitments[&index(1)]).map(|_| ());
+    let refused = coordinator
+        .on_commitment(index(1), commitments[&index(1)])
+        .map(|_| ());
     assert_eq!(refused, Err(Rejection::BufferFull.into()));
 
     let refused = Coordinator::new(committee.public, request(Purpose::Bip340, b"")).err();
-    assert_eq!(refused, Some(Misuse::WrongPurpose { key: Purpose::Ed25519, request: Purpose::Bip340 }));
+    assert_eq!(
+        refused,
+        Some(Misuse::WrongPurpose {
+            key: Purpose::Ed25519,
+            request: Purpose::Bip340
+        })
+    );
 }
 
 #[test]
@@ -285,10 +423,24 @@ fn a50_too_many_liars_are_all_named_and_nobody_else() {
     for purpose in [Purpose::Ed25519, Purpose::Bip340] {
         let manners = [Manner::Answers, Manner::Lies, Manner::Answers, Manner::Lies];
         let mut run = Run::new(purpose, 3, &manners, 10);
-        let Err(Error::Aborted(abort)) = run.publish(&[1, 2, 3, 4]) else { panic!("no abort") };
-        let liars: BTreeSet<_> = [2, 4].map(|number| run.committee.public.node(index(number)).unwrap()).into();
-        assert_eq!(abort.culprits.iter().map(|(node, _)| *node).collect::<BTreeSet<_>>(), liars);
+        let Err(Error::Aborted(abort)) = run.publish(&[1, 2, 3, 4]) else {
+            panic!("no abort")
+        };
+        let liars: BTreeSet<_> = [2, 4]
+            .map(|number| run.committee.public.node(index(number)).unwrap())
+            .into();
+        assert_eq!(
+            abort
+                .culprits
+                .iter()
+                .map(|(node, _)| *node)
+                .collect::<BTreeSet<_>>(),
+            liars
+        );
         assert!(run.signature.is_none());
-        assert_eq!(run.coordinator.on_silence(index(1)).map(|_| ()), Err(Rejection::Finished.into()));
+        assert_eq!(
+            run.coordinator.on_silence(index(1)).map(|_| ()),
+            Err(Rejection::Finished.into())
+        );
     }
 }

@@ -6,7 +6,10 @@ use crate::records::Record;
 
 /// Whether Ed25519 accepts; signatures and keys of a wrong length cannot even be asked about.
 fn ed25519(case: &Record) -> bool {
-    let (Ok(key), Ok(signature)) = (case.bytes("public").try_into(), case.bytes("signature").try_into()) else {
+    let (Ok(key), Ok(signature)) = (
+        case.bytes("public").try_into(),
+        case.bytes("signature").try_into(),
+    ) else {
         return false;
     };
     verify::ed25519_verify_strict(&key, &case.bytes("message"), &signature)
@@ -16,13 +19,22 @@ fn check(text: &str, cases: usize, verifier: impl Fn(&Record) -> bool) {
     let records = Record::parse(text);
     assert_eq!(records.len(), cases);
     for case in &records {
-        assert_eq!(verifier(case).to_string(), case.text("valid"), "case {}", case.text("case"));
+        assert_eq!(
+            verifier(case).to_string(),
+            case.text("valid"),
+            "case {}",
+            case.text("case")
+        );
     }
 }
 
 #[test]
 fn a52_wycheproof_ed25519() {
-    check(include_str!("../vectors/wycheproof_ed25519.txt"), 151, ed25519);
+    check(
+        include_str!("../vectors/wycheproof_ed25519.txt"),
+        151,
+        ed25519,
+    );
 }
 
 #[test]
@@ -55,20 +67,41 @@ fn a52_small_order_keys_sign_nothing() {
 #[test]
 fn bip340() {
     check(include_str!("../vectors/bip340.txt"), 19, |case| {
-        verify::bip340_verify(&case.array("public"), &case.bytes("message"), &case.array("signature"))
+        verify::bip340_verify(
+            &case.array("public"),
+            &case.bytes("message"),
+            &case.array("signature"),
+        )
     });
 }
 
 #[test]
 fn bip341_key_path_spends_verify_under_the_output_key() {
     let records = Record::parse(include_str!("../vectors/bip341.txt"));
-    let outputs: Vec<_> = records.iter().filter(|record| record.text("record") == "output").collect();
-    let spends: Vec<_> = records.iter().filter(|record| record.text("record") == "spend").collect();
+    let outputs: Vec<_> = records
+        .iter()
+        .filter(|record| record.text("record") == "output")
+        .collect();
+    let spends: Vec<_> = records
+        .iter()
+        .filter(|record| record.text("record") == "spend")
+        .collect();
     assert_eq!((outputs.len(), spends.len()), (7, 7));
     for spend in spends {
-        let output = outputs.iter().find(|output| output.text("internal") == spend.text("internal")).unwrap();
+        let output = outputs
+            .iter()
+            .find(|output| output.text("internal") == spend.text("internal"))
+            .unwrap();
         let (message, signature) = (spend.bytes("message"), spend.array("signature"));
-        assert!(verify::bip340_verify(&output.array("output"), &message, &signature));
-        assert!(!verify::bip340_verify(&output.array("internal"), &message, &signature));
+        assert!(verify::bip340_verify(
+            &output.array("output"),
+            &message,
+            &signature
+        ));
+        assert!(!verify::bip340_verify(
+            &output.array("internal"),
+            &message,
+            &signature
+        ));
     }
 }

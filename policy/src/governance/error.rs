@@ -53,6 +53,15 @@ pub enum GovernanceError {
         /// The signatures that were handed in and do not count, with the reason.
         ignored: Vec<String>,
     },
+    /// Nobody who governs the document in force signed.
+    #[error(
+        "nobody who may change the policy in force signed this document{}",
+        listed(ignored)
+    )]
+    Unsigned {
+        /// The signatures that were handed in and do not count, with the reason.
+        ignored: Vec<String>,
+    },
     /// The version is not the next one: an older document again (attack A94), or one that skips.
     #[error("version {found} was offered; the next version is {expected}")]
     Version {

@@ -163,6 +163,14 @@ fn tighter_at_once_looser_after_its_quorum_and_delay() {
             "{error}"
         );
     }
+    let strangers = signed_document(&text, &["alice", "dave"], NOW);
+    let error = install(Some(&first), &cluster(), &strangers, NOW).unwrap_err();
+    assert_eq!(
+        error,
+        GovernanceError::Unsigned {
+            ignored: Vec::new()
+        }
+    );
     let signed = signed_document(&text, &["erin", "frank", "grace"], NOW);
     let next = install(Some(&first), &cluster(), &signed, NOW).unwrap();
     assert_eq!(
@@ -707,6 +715,28 @@ fn a_wallet_that_goes_takes_its_part_of_a_rule_along() {
     let fewer = asked.replace(&machine("aml-1", "\"aml\""), &machine("aml-1", ""));
     assert_ne!(asked, fewer);
     assert_eq!(change(&asked, &fewer).0, Change::Loosen);
+}
+
+#[test]
+fn asking_from_a_lower_amount_on_is_tighter_and_from_a_higher_one_looser() {
+    let with = |over: &str| {
+        let large = format!(
+            "[[rule]]\nid = \"large\"\neffect = \"allow\"\nmatch = {{ asset = \"native\"{over} }}\nrequire = [{{ group = \"risk\", min = 1 }}]\n"
+        );
+        document(&format!("{RULE}{large}"))
+            .replace("match = { wallet = \"hot-sol\" }", "match = { }")
+    };
+    let old = with(", amount_over = \"500\"");
+    assert_eq!(
+        change(&old, &with(", amount_over = \"499\"")).0,
+        Change::Tighten
+    );
+    assert_eq!(change(&old, &with("")).0, Change::Tighten);
+    assert_eq!(
+        change(&old, &with(", amount_over = \"501\"")).0,
+        Change::Loosen
+    );
+    assert_eq!(change(&with(""), &old).0, Change::Loosen);
 }
 
 #[test]

@@ -374,3 +374,18 @@ fn amounts_at_the_end_of_256_bits_neither_wrap_nor_pass() {
     );
     assert_eq!(denied(&case.decide(&pay(place(1), 1), &[])), [Code::Limit]);
 }
+
+#[test]
+fn a_place_on_the_allow_list_takes_only_the_assets_listed_for_it() {
+    let rules = "[[rule]]\nid = \"list\"\neffect = \"allow\"\nmatch = { to = \"allowlist\" }\n";
+    let entry = address("native only", place(1), "2026-11-20T00:00:00Z");
+    let text = document(&format!("{entry}{rules}")).replace(
+        "kinds = [\"transfer\"]",
+        "kinds = [\"transfer\", \"spl_transfer\"]",
+    );
+    let policy = installed(&text);
+    let case = Case::new(&policy);
+    assert!(is_approved(&case.decide(&pay(place(1), 1), &[])));
+    let token = submit(intent_of(token_message(60, 1, 1), "svc:payout"));
+    assert_eq!(denied(&case.decide(&token, &[])), [Code::NoRule]);
+}

@@ -348,7 +348,12 @@ async fn watch(mut files: Reloader, shared: Arc<Shared>) {
         files = back;
         if changed.trust || changed.credential {
             match Live::new(&files, &shared.options) {
-                Ok(live) => shared.live.store(Arc::new(live)),
+                Ok(live) => {
+                    shared.live.store(Arc::new(live));
+                    for part in changed.parts() {
+                        shared.events.emit(Event::FilesReplaced(part));
+                    }
+                }
                 Err(error) => shared.events.emit(Event::FilesKept { part: None, error }),
             }
         }

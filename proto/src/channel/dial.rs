@@ -21,7 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{
     config::{ALPN, ConfigError, Files, client_config},
-    event::{Events, Refusal},
+    event::{Event, Events, Refusal},
     identity::{RoleKind, SpkiPin},
     reload::Reloader,
     stream::Closable,
@@ -255,6 +255,9 @@ impl Judge {
                 return;
             };
             self.files = files;
+            for part in changed.parts() {
+                events.emit(Event::FilesReplaced(part));
+            }
             if changed.trust
                 && let Ok(verifier) = self
                     .files

@@ -9,6 +9,10 @@
 //! The relay sees sizes, order and time. Whatever it changes, drops, repeats or reorders ends the session with a typed
 //! error before any byte of the affected record is handed out. Contents of messages are wiped on drop; buffers inside
 //! rustls are not under our control.
+mod pinned;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -18,23 +22,16 @@ use std::{
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct,
-    DistinguishedName as Subject, ServerConfig, ServerConnection, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
-    server::{
-        NoServerSessionStorage, ParsedCertificate,
-        danger::{ClientCertVerified, ClientCertVerifier},
-    },
+    CertificateError, ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection,
+    client::Resumption,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    server::NoServerSessionStorage,
     version::TLS13,
 };
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
+use self::pinned::{Own, Pinned};
 use super::{config::provider, key};
 
 /// The protocol name of this session; it is never offered or accepted outside of a tunnel.
@@ -162,157 +159,6 @@ fn self_signed(pair: &KeyPair) -> Result<CertificateDer<'static>, rcgen::Error> 
         .distinguished_name
         .push(DnType::CommonName, "quorate node");
     params.self_signed(pair).map(|cert| cert.der().clone())
-}
-
-/// Always presents the one certificate, whatever the peer asks for.
-#[derive(Debug)]
-struct Own(Arc<rustls::sign::CertifiedKey>);
-
-impl rustls::server::ResolvesServerCert for Own {
-    fn resolve(
-        &self,
-        _: rustls::server::ClientHello<'_>,
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
-
-impl rustls::client::ResolvesClientCert for Own {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        _: &[SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        Some(self.0.clone())
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-/// Accepts one certificate over exactly one Ed25519 key, and the handshake signature that key makes.
-#[derive(Debug)]
-struct Pinned {
-    spki: Vec<u8>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Pinned {
-    fn new(peer: &[u8; 32]) -> Self {
-        Self {
-            spki: key::spki(peer),
-            algorithms: provider().signature_verification_algorithms,
-        }
-    }
-
-    fn check(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-    ) -> Result<(), rustls::Error> {
-        let presented = ParsedCertificate::try_from(leaf)?.subject_public_key_info();
-        // Public values on both sides; only whole equality counts.
-        if rest.is_empty() && presented.as_ref() == self.spki {
-            Ok(())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
-        }
-    }
-
-    fn signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if signature.scheme != SignatureScheme::ED25519 {
-            return Err(rustls::PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
-        }
-        verify_tls13_signature(message, cert, signature, &self.algorithms)
-    }
-}
-
-fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
-    Err(rustls::PeerIncompatible::Tls12NotOffered.into())
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(leaf, rest)
-            .map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
-
-impl ClientCertVerifier for Pinned {
-    fn root_hint_subjects(&self) -> &[Subject] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        true
-    }
-
-    fn verify_client_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check(leaf, rest)
-            .map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
 }
 
 /// What a call brought to light.
@@ -666,6 +512,3 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
-
-#[cfg(test)]
-mod tests;

@@ -43,6 +43,14 @@ pub struct Changed {
 }
 
 impl Changed {
+    /// The parts that were replaced.
+    pub fn parts(self) -> impl Iterator<Item = Part> {
+        let trust = self.trust.then_some(Part::Trust);
+        trust
+            .into_iter()
+            .chain(self.credential.then_some(Part::Credential))
+    }
+
     /// Whether anything is new.
     #[must_use]
     pub const fn any(self) -> bool {
@@ -93,7 +101,7 @@ impl Reloader {
         &self.credential
     }
 
-    /// Reads the files again. Blocking.
+    /// Reads the files again. Blocking. Says what is bad by itself; what is new the caller says, once it is in use.
     pub(crate) fn poll(&mut self, now: UnixTime, events: &Events) -> Changed {
         let mut changed = Changed::default();
         match Contents::read(&self.files) {
@@ -135,7 +143,6 @@ impl Reloader {
                 self.trust = Arc::new(next);
                 self.trust_digest = digest;
                 self.bad_trust = None;
-                events.emit(Event::FilesReplaced(Part::Trust));
                 true
             }
             Err(error) => {
@@ -165,7 +172,6 @@ impl Reloader {
                 self.credential = Arc::new(next);
                 self.credential_digest = digest;
                 self.bad_credential = None;
-                events.emit(Event::FilesReplaced(Part::Credential));
                 true
             }
             Err(error) => {

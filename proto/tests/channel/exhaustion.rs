@@ -194,7 +194,7 @@ async fn a75_a_length_of_two_gigabytes_is_refused_from_its_prefix() {
         let code = raw_call(&mut channel, path, body).await;
         assert_eq!(code, Some(Code::OutOfRange), "{path}");
     }
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(5));
     // Compressed messages are not unpacked.
     let body = Body::new("\x01\0\0\0\x01x".to_owned());
     assert_eq!(
@@ -245,7 +245,7 @@ async fn a75_one_connection_cannot_open_streams_without_end() {
         let mut link = v1::node_link_client::NodeLinkClient::new(channel.clone());
         let (send, frames) = tokio::sync::mpsc::channel::<v1::NodeFrame>(1);
         let frames = tokio_stream::wrappers::ReceiverStream::new(frames);
-        let open = timeout(Duration::from_millis(300), link.link(frames)).await;
+        let open = timeout(Duration::from_secs(2), link.link(frames)).await;
         match open {
             Ok(Ok(answers)) => {
                 opened += 1;

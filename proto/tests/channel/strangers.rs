@@ -1,5 +1,5 @@
 //! Clients that do not go by the rules of `dial`.
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use hyper_util::rt::TokioIo;
 use policy::id::ClusterId;
@@ -55,8 +55,15 @@ pub(crate) async fn handshake(
     server: &Server,
     config: ClientConfig,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    handshake_at(server.addr, config).await
+}
+
+pub(crate) async fn handshake_at(
+    addr: SocketAddr,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(SERVER_NAME).unwrap();
-    let tcp = TcpStream::connect(server.addr).await?;
+    let tcp = TcpStream::connect(addr).await?;
     TlsConnector::from(Arc::new(config))
         .connect(name, tcp)
         .await

@@ -126,8 +126,13 @@ pub(super) fn weigh(
     judge: &Judge,
     now_ms: u64,
 ) -> Result<Judgement, StoreError> {
+    let (first_seen_ms, approvals) = match load(db, id) {
+        Ok(record) => (record.status.created_ms, record.approvals),
+        Err(StoreError::NotFound) => (now_ms, Vec::new()),
+        Err(error) => return Err(error),
+    };
     let view = View::new(db, id);
-    let judgement = judge(&Case { now_ms, first_seen_ms: now_ms, approvals: &[], ledger: &view });
+    let judgement = judge(&Case { now_ms, first_seen_ms, approvals: &approvals, ledger: &view });
     view.failure()?;
     Ok(judgement)
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use super::{
-    EvidenceRow, KeyRow, OrderRow, PolicyRow, RequestId, StoreError, from_sql, id_from_sql, to_sql, trail,
+    EvidenceRow, KeyRow, KeyStep, OrderRow, PolicyRow, RequestId, StoreError, from_sql, id_from_sql, to_sql, trail,
 };
 use crate::store::KeyStage;
 
@@ -25,22 +25,17 @@ pub(super) fn begin(db: &Connection, now_ms: u64) -> Result<u64, StoreError> {
 }
 
 pub(super) fn add_policy(db: &Connection, row: PolicyRow) -> Result<(), StoreError> {
-    let last: Option<i64> = db.query_row("SELECT max(version) FROM policy", [], |row| row.get(0))?;
-    let version = to_sql(row.version)?;
-    if last.is_some_and(|last| version <= last) {
-        return Err(StoreError::Damaged("a policy version would go back"));
-    }
     let detail = json!({ "version": row.version, "hash": hex::encode(&row.hash) });
     let install = v1::InstallPolicy { document: row.document, signatures: row.signatures };
     db.execute(
         "INSERT INTO policy (version, hash, install, installed_ms) VALUES (?, ?, ?, ?)",
-        params![version, row.hash.as_ref(), install.encode_to_vec(), to_sql(row.installed_ms)?],
+        params![to_sql(row.version)?, row.hash.as_ref(), install.encode_to_vec(), to_sql(row.installed_ms)?],
     )?;
     trail::append(db, "policy", None, &detail, row.installed_ms)
 }
 
 pub(super) fn policies(db: &Connection) -> Result<Vec<PolicyRow>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT version, hash, install, installed_ms FROM policy ORDER BY version")?;
+    let mut statement = db.prepare_cached("SELECT version, hash, install, installed_ms FROM policy ORDER BY seq")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -61,20 +56,24 @@ pub(super) fn add_order(db: &Connection, row: OrderRow, kind: &str) -> Result<()
     let count = row.statements.len();
     let body = v1::Order { statements: row.statements }.encode_to_vec();
     db.execute(
-        "INSERT INTO person_order (accepted_ms, body) VALUES (?, ?)",
-        params![to_sql(row.accepted_ms)?, body],
+        "INSERT INTO person_order (accepted_ms, body, state) VALUES (?, ?, ?)",
+        params![to_sql(row.accepted_ms)?, body, row.state.as_ref()],
     )?;
     trail::append(db, kind, None, &json!({ "statements": count }), row.accepted_ms)
 }
 
 pub(super) fn orders(db: &Connection) -> Result<Vec<OrderRow>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT accepted_ms, body FROM person_order ORDER BY seq")?;
+    let mut statement = db.prepare_cached("SELECT accepted_ms, body, state FROM person_order ORDER BY seq")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(1)?;
         let order = v1::Order::decode(Bytes::from(body)).map_err(|_| UNREADABLE)?;
-        found.push(OrderRow { accepted_ms: from_sql(row.get(0)?)?, statements: order.statements });
+        found.push(OrderRow {
+            accepted_ms: from_sql(row.get(0)?)?,
+            statements: order.statements,
+            state: blob(row, 2)?,
+        });
     }
     Ok(found)
 }
@@ -83,12 +82,13 @@ const fn stage_word(stage: KeyStage) -> &'static str {
     match stage {
         KeyStage::Running => "running",
         KeyStage::Certified => "certified",
+        KeyStage::Active => "active",
         KeyStage::Aborted => "aborted",
     }
 }
 
 fn stage_of(word: &str) -> Result<KeyStage, StoreError> {
-    [KeyStage::Running, KeyStage::Certified, KeyStage::Aborted]
+    [KeyStage::Running, KeyStage::Certified, KeyStage::Active, KeyStage::Aborted]
         .into_iter()
         .find(|stage| stage_word(*stage) == word)
         .ok_or(StoreError::Damaged("a key stage is unknown"))
@@ -111,30 +111,42 @@ pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
     trail::append(db, "key-start", None, &detail, row.created_ms)
 }
 
-pub(super) fn finish_key(
+pub(super) fn step_key(
     db: &Connection,
     request_id: &[u8; 32],
-    certificate: Option<&(Bytes, BTreeMap<u16, Bytes>)>,
+    step: &KeyStep,
     now_ms: u64,
 ) -> Result<KeyRow, StoreError> {
-    let stage = if certificate.is_some() { KeyStage::Certified } else { KeyStage::Aborted };
-    let package: &[u8] = certificate.map_or(&[], |(package, _)| package.as_ref());
+    let (from, to, kind) = match step {
+        KeyStep::Certify(_) => (KeyStage::Running, KeyStage::Certified, "key-certified"),
+        KeyStep::Activate(_) => (KeyStage::Certified, KeyStage::Active, "key-active"),
+        KeyStep::Abort => (KeyStage::Running, KeyStage::Aborted, "key-aborted"),
+    };
     let changed = db.execute(
-        "UPDATE generation SET stage = ?, package = ? WHERE request_id = ? AND stage = 'running'",
-        params![stage_word(stage), package, request_id],
+        "UPDATE generation SET stage = ? WHERE request_id = ? AND stage = ?",
+        params![stage_word(to), request_id, stage_word(from)],
     )?;
     if changed != 1 {
         return Err(StoreError::NotFound);
     }
-    for (node, part) in certificate.iter().flat_map(|(_, parts)| parts) {
-        db.execute(
-            "INSERT INTO part (request_id, node, part) VALUES (?, ?, ?)",
-            params![request_id, node, part.as_ref()],
-        )?;
+    match step {
+        KeyStep::Certify(parts) => {
+            for (node, part) in parts {
+                db.execute(
+                    "INSERT INTO part (request_id, node, part) VALUES (?, ?, ?)",
+                    params![request_id, node, part.as_ref()],
+                )?;
+            }
+        }
+        KeyStep::Activate(package) => {
+            db.execute(
+                "UPDATE generation SET package = ? WHERE request_id = ?",
+                params![package.as_ref(), request_id],
+            )?;
+        }
+        KeyStep::Abort => {}
     }
-    let detail = json!({ "generation": hex::encode(request_id) });
-    let kind = if certificate.is_some() { "key-certified" } else { "key-aborted" };
-    trail::append(db, kind, None, &detail, now_ms)?;
+    trail::append(db, kind, None, &json!({ "generation": hex::encode(request_id) }), now_ms)?;
     let all = keys(db)?;
     all.into_iter().find(|row| row.request_id == *request_id).ok_or(StoreError::NotFound)
 }

@@ -54,8 +54,9 @@ CREATE TABLE spent (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE policy (
-    version INTEGER PRIMARY KEY,
-    hash BLOB NOT NULL,
+    seq INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
     install BLOB NOT NULL,
     installed_ms INTEGER NOT NULL
 ) STRICT;
@@ -63,7 +64,8 @@ CREATE TABLE policy (
 CREATE TABLE person_order (
     seq INTEGER PRIMARY KEY,
     accepted_ms INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    state BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE generation (

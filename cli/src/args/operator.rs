@@ -1,0 +1,265 @@
+//! Arguments of what operators run.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Subcommand};
+
+/// `quorate demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave the cluster up afterwards and print where everything is
+    #[arg(long)]
+    pub keep_running: bool,
+    /// Work here (must be empty or absent) instead of a temporary directory; it is then kept
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `quorate cluster`.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Write a new cluster: certificates, roster, configurations, sealed node stores, sample people
+    #[command(
+        after_help = "Examples:\n  quorate cluster init --dir ./custody --nodes 3 --threshold 2\n  quorate cluster init --dir ./custody --nodes 5 --threshold 3 --listen 10.0.0.5:7443 --person ann --person ben --person cid"
+    )]
+    Init(ClusterInitArgs),
+    /// What the coordinator says about itself and its nodes
+    #[command(after_help = "Examples:\n  quorate cluster status --cluster custody/cluster.toml")]
+    Status,
+}
+
+/// `quorate cluster init`.
+#[derive(Clone, Debug, Args)]
+pub struct ClusterInitArgs {
+    /// Where to write; must be empty or absent
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// How many signer nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=32))]
+    pub nodes: u16,
+    /// How many of them must sign
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=32))]
+    pub threshold: u16,
+    /// Address the coordinator listens on and everybody dials
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7443")]
+    pub listen: SocketAddr,
+    /// A person to make a sample key for; repeat [default: alice, bob, carol]
+    #[arg(long = "person", value_name = "NAME")]
+    pub people: Vec<String>,
+    /// How many of the people must sign the first policy
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub genesis_min: u16,
+    /// How many days the certificates are valid
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=825))]
+    pub days: u16,
+}
+
+/// `quorate node` and `quorate coordinator`.
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Run the service until SIGINT or SIGTERM
+    #[command(
+        after_help = "Examples:\n  quorate node run --config node-1/node.toml\n  quorate coordinator run --config coordinator/coordinator.toml"
+    )]
+    Run(ServiceRunArgs),
+}
+
+/// `quorate node run`, `quorate coordinator run`.
+#[derive(Debug, Args)]
+pub struct ServiceRunArgs {
+    /// The service's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Also stop when standard input ends, for a parent that must not leave services behind
+    #[arg(long)]
+    pub stop_on_eof: bool,
+}
+
+/// `quorate key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Run a distributed key generation over all nodes
+    #[command(after_help = "Examples:\n  quorate key create hot --scheme ed25519")]
+    Create(KeyCreateArgs),
+    /// List the keys that the nodes report
+    #[command(after_help = "Examples:\n  quorate key list --json")]
+    List,
+    /// Show one key
+    #[command(after_help = "Examples:\n  quorate key show hot")]
+    Show(KeyShowArgs),
+}
+
+/// `quorate key create`.
+#[derive(Debug, Args)]
+pub struct KeyCreateArgs {
+    /// The key's name, unique in the cluster
+    pub name: String,
+    /// What the key signs
+    #[arg(long, default_value = "ed25519", value_parser = ["ed25519", "bip340"])]
+    pub scheme: String,
+    /// How many nodes must sign [default: the cluster's threshold]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=32))]
+    pub threshold: Option<u32>,
+}
+
+/// `quorate key show`.
+#[derive(Debug, Args)]
+pub struct KeyShowArgs {
+    /// A key's name, or its id or the beginning of it in hex
+    pub key: String,
+}
+
+/// `quorate policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Parse a document, check what it refers to and print its hash
+    #[command(after_help = "Examples:\n  quorate policy lint policy.toml")]
+    Lint(PolicyLintArgs),
+    /// Say what a document decides about a signed intent, offline and with an empty ledger
+    #[command(
+        after_help = "Examples:\n  quorate policy eval policy.toml --intent payout-7.intent --public-key 4f2a…"
+    )]
+    Eval(PolicyEvalArgs),
+    /// Ask the coordinator what installing a document would do, without installing it
+    #[command(
+        after_help = "Examples:\n  quorate policy propose policy.toml --statement alice.statement"
+    )]
+    Propose(PolicyInstallArgs),
+    /// Sign a document as a person
+    #[command(
+        after_help = "Examples:\n  quorate policy sign policy.toml --person alice --credential alice-key --key people/alice.key --out alice.statement"
+    )]
+    Sign(PolicySignArgs),
+    /// Install a document that enough people have signed, on the coordinator and every node
+    #[command(
+        after_help = "Examples:\n  quorate policy activate policy.toml --statement alice.statement --statement bob.statement"
+    )]
+    Activate(PolicyInstallArgs),
+    /// Show the active document
+    #[command(after_help = "Examples:\n  quorate policy show\n  quorate policy show --json")]
+    Show,
+}
+
+/// `quorate policy lint`.
+#[derive(Debug, Args)]
+pub struct PolicyLintArgs {
+    /// The document
+    #[arg(value_name = "FILE")]
+    pub document: PathBuf,
+    /// Fail on warnings too
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `quorate policy eval`.
+#[derive(Debug, Args)]
+pub struct PolicyEvalArgs {
+    /// The document
+    #[arg(value_name = "FILE")]
+    pub document: PathBuf,
+    /// A signed intent, as `request submit --save` writes it
+    #[arg(long, value_name = "FILE")]
+    pub intent: PathBuf,
+    /// The wallet's public key in hex (32 bytes)
+    #[arg(long, value_name = "HEX")]
+    pub public_key: String,
+    /// A signed approval, as `approve --out` writes it; repeat
+    #[arg(long = "approval", value_name = "FILE")]
+    pub approvals: Vec<PathBuf>,
+    /// When it is evaluated, as RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// When the nodes first saw the intent, as RFC 3339 [default: not seen yet]
+    #[arg(long, value_name = "TIME")]
+    pub first_seen: Option<String>,
+}
+
+/// `quorate policy sign`.
+#[derive(Debug, Args)]
+pub struct PolicySignArgs {
+    /// The document
+    #[arg(value_name = "FILE")]
+    pub document: PathBuf,
+    /// Who signs, and with what
+    #[command(flatten)]
+    pub person: super::PersonArgs,
+    /// Where to write the signed statement
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `quorate policy propose`, `quorate policy activate`.
+#[derive(Debug, Args)]
+pub struct PolicyInstallArgs {
+    /// The document
+    #[arg(value_name = "FILE")]
+    pub document: PathBuf,
+    /// A signed statement, as `policy sign` writes it; repeat
+    #[arg(long = "statement", value_name = "FILE")]
+    pub statements: Vec<PathBuf>,
+}
+
+/// `quorate bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Start a throw-away cluster of three nodes for the measurement
+    #[arg(long, conflicts_with_all = ["wallet", "initiator", "initiator_key", "to"])]
+    pub local: bool,
+    /// What is signed
+    #[arg(long, default_value = "ed25519", value_parser = ["ed25519"])]
+    pub scheme: String,
+    /// How many requests in all
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub requests: u32,
+    /// How many are in flight at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub concurrency: u32,
+    /// Stop after this many seconds even if requests are left
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u64,
+    /// The wallet to sign with, on a running cluster
+    #[arg(long, required_unless_present = "local")]
+    pub wallet: Option<String>,
+    /// The initiator's id in the policy
+    #[arg(long, required_unless_present = "local")]
+    pub initiator: Option<String>,
+    /// The initiator's Ed25519 seed file
+    #[arg(long, value_name = "FILE", required_unless_present = "local")]
+    pub initiator_key: Option<PathBuf>,
+    /// Where the transfers of 1 lamport go (base58)
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "local")]
+    pub to: Option<String>,
+}
+
+/// `quorate evidence`.
+#[derive(Debug, Subcommand)]
+pub enum EvidenceCommand {
+    /// Check a file of evidence against the cluster's roster
+    #[command(
+        after_help = "Examples:\n  quorate evidence verify evidence.bin --cluster cluster.toml"
+    )]
+    Verify(EvidenceVerifyArgs),
+}
+
+/// `quorate evidence verify`.
+#[derive(Debug, Args)]
+pub struct EvidenceVerifyArgs {
+    /// The evidence: raw bytes, or the same in hex
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `quorate check-config`.
+#[derive(Debug, Args)]
+pub struct CheckConfigArgs {
+    /// A configuration; which kind is told by its file name or content
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `quorate completion`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

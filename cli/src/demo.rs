@@ -1,0 +1,98 @@
+//! `quorate demo`: a whole cluster on this machine, what it signs, and what it refuses.
+
+pub mod report;
+pub mod rogue;
+mod ssh;
+mod story;
+
+use std::path::PathBuf;
+
+use self::report::Report;
+use crate::{
+    args::DemoArgs,
+    fail::Fail,
+    local::LocalCluster,
+    output::{Output, Reply},
+};
+
+/// Runs the demonstration.
+///
+/// # Errors
+/// The cluster cannot even be set up. Everything after that is reported as a check.
+pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
+    let executable = std::env::current_exe()
+        .map_err(|e| Fail::failed(format_args!("cannot find this program's own file: {e}")))?;
+    let place = Place::new(args)?;
+    let mut report = Report::new(output);
+    report.title("A cluster of three nodes and a coordinator, each its own process");
+    let mut cluster = LocalCluster::create(&executable, &place.dir(), args.keep_running)?;
+    report.check(
+        "cluster-init",
+        true,
+        format!(
+            "certificates, sealed stores, roster written to {}",
+            place.dir().display()
+        ),
+    );
+    let end = story::tell(&mut cluster, &mut report).await;
+    let (nodes, threshold) = (
+        cluster.made().cluster.nodes.len(),
+        cluster.made().cluster.threshold,
+    );
+    if args.keep_running && end.is_ok() {
+        let dir = place.keep();
+        report.title("The cluster keeps running:");
+        report.say(&format!(
+            "quorate cluster status --cluster {}/cluster.toml",
+            dir.display()
+        ));
+        report.say(&format!(
+            "logs: {}/node-*/log {}/coordinator/log",
+            dir.display(),
+            dir.display()
+        ));
+        let ids: Vec<String> = cluster
+            .process_ids()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        report.say(&format!("stop it: kill {}", ids.join(" ")));
+        cluster.release();
+    }
+    Ok(report.finish(nodes, threshold, &end))
+}
+
+/// Where the demonstration's files are: a directory that was asked for, or one that goes away with it.
+#[derive(Debug)]
+enum Place {
+    Asked(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Place {
+    fn new(args: &DemoArgs) -> Result<Self, Fail> {
+        if let Some(dir) = &args.dir {
+            return Ok(Self::Asked(dir.clone()));
+        }
+        tempfile::Builder::new()
+            .prefix("quorate-demo-")
+            .tempdir()
+            .map(Self::Temporary)
+            .map_err(|e| Fail::failed(format_args!("no temporary directory: {e}")))
+    }
+
+    fn dir(&self) -> PathBuf {
+        match self {
+            Self::Asked(dir) => dir.clone(),
+            Self::Temporary(dir) => dir.path().join("cluster"),
+        }
+    }
+
+    /// Leaves the directory behind.
+    fn keep(self) -> PathBuf {
+        match self {
+            Self::Asked(dir) => dir,
+            Self::Temporary(dir) => dir.keep().join("cluster"),
+        }
+    }
+}

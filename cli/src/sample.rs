@@ -1,0 +1,272 @@
+//! Policy documents that this program writes: the first one of a new cluster, and the demo's.
+
+use std::fmt::Write as _;
+
+use policy::{credential::CredentialKey, time};
+
+/// The group that the sample people form.
+pub const GROUP: &str = "treasury";
+/// The credential that a sample person signs with.
+pub const CREDENTIAL: &str = "key";
+/// The machine that asks for payments.
+pub const INITIATOR: &str = "backend";
+
+/// A person of a sample policy.
+#[derive(Clone, Debug)]
+pub struct SamplePerson {
+    /// The person's id.
+    pub id: String,
+    /// The credentials, with their ids.
+    pub credentials: Vec<(String, CredentialKey)>,
+}
+
+/// A wallet of a sample policy and what may be done with it.
+#[derive(Clone, Debug)]
+pub struct SampleWallet {
+    /// Its id.
+    pub id: String,
+    /// Its key.
+    pub key_id: [u8; 32],
+    /// Where it may pay to, with a label each (base58).
+    pub addresses: Vec<(String, String)>,
+    /// What may leave it in 24 hours, fees included, in lamports.
+    pub daily: u64,
+    /// Above this amount in lamports two people must approve and [`lock`](Self::lock) must pass.
+    pub large: u64,
+    /// How long a large payment waits, for example `3s`.
+    pub lock: String,
+}
+
+/// What goes into a sample policy.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The cluster.
+    pub cluster: String,
+    /// From when on it holds, in Unix milliseconds.
+    pub not_before_ms: u64,
+    /// The delay of loosening the policy, for example `24h`.
+    pub loosen_delay: String,
+    /// The delay of lifting a freeze.
+    pub unfreeze_delay: String,
+    /// How many people loosen the policy or lift a freeze.
+    pub quorum: u16,
+    /// The people.
+    pub people: Vec<SamplePerson>,
+    /// The initiator's public key.
+    pub initiator: [u8; 32],
+    /// Wallets; none yet in a new cluster.
+    pub wallets: Vec<SampleWallet>,
+}
+
+impl Sample {
+    /// The document's text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _infallible = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, to: &mut String) -> std::fmt::Result {
+        writeln!(
+            to,
+            "# Who may move what. Everything that no rule allows is refused."
+        )?;
+        writeln!(to, "schema = 1\npolicy_id = \"{GROUP}\"\nversion = 1")?;
+        writeln!(to, "cluster_id = \"{}\"", self.cluster)?;
+        writeln!(
+            to,
+            "not_before = \"{}\"\n",
+            time::format_utc(self.not_before_ms)
+        )?;
+        let quorum = |min| format!("quorum = [{{ group = \"{GROUP}\", min = {min} }}]");
+        writeln!(to, "[governance]")?;
+        writeln!(to, "tighten = {{ {} }}", quorum(1))?;
+        writeln!(
+            to,
+            "loosen = {{ {}, delay = \"{}\" }}",
+            quorum(self.quorum),
+            self.loosen_delay
+        )?;
+        writeln!(to, "freeze = {{ any_of = [\"{GROUP}\"] }}")?;
+        writeln!(
+            to,
+            "unfreeze = {{ {}, delay = \"{}\" }}",
+            quorum(self.quorum),
+            self.unfreeze_delay
+        )?;
+        for person in &self.people {
+            writeln!(
+                to,
+                "\n[[person]]\nid = \"{}\"\ngroups = [\"{GROUP}\"]",
+                person.id
+            )?;
+            for (id, key) in &person.credentials {
+                writeln!(to, "[[person.credential]]\nid = \"{id}\"")?;
+                writeln!(to, "kind = \"{}\"\nkey = \"{}\"", key.kind(), key)?;
+            }
+        }
+        writeln!(
+            to,
+            "\n[[machine]]\nid = \"{INITIATOR}\"\ngroups = [\"services\"]"
+        )?;
+        writeln!(to, "key = \"{}\"", hex::encode(self.initiator))?;
+        for wallet in &self.wallets {
+            wallet.write(self.not_before_ms, to)?;
+        }
+        if self.wallets.is_empty() {
+            to.push_str(TEMPLATE);
+        }
+        Ok(())
+    }
+}
+
+impl SampleWallet {
+    fn write(&self, added_ms: u64, to: &mut String) -> std::fmt::Result {
+        let Self {
+            id,
+            daily,
+            large,
+            lock,
+            ..
+        } = self;
+        let added = time::format_utc(added_ms);
+        writeln!(
+            to,
+            "\n[[wallet]]\nid = \"{id}\"\nkey_id = \"{}\"",
+            hex::encode(self.key_id)
+        )?;
+        writeln!(
+            to,
+            "chain = \"solana:localnet\"\nkinds = [\"transfer\"]\nmax_fee = \"1000000\""
+        )?;
+        for (label, address) in &self.addresses {
+            writeln!(
+                to,
+                "\n[[address]]\nlabel = \"{label}\"\nchain = \"solana:localnet\""
+            )?;
+            writeln!(to, "to = \"{address}\"\nassets = [\"native\"]")?;
+            writeln!(to, "added = \"{added}\"\nusable_after = \"{added}\"")?;
+        }
+        writeln!(to, "\n[[rule]]\nid = \"{id}-payouts\"\neffect = \"allow\"")?;
+        writeln!(
+            to,
+            "match = {{ wallet = \"{id}\", kind = [\"transfer\"], to = \"allowlist\", initiator = [\"{INITIATOR}\"] }}"
+        )?;
+        writeln!(
+            to,
+            "limits = [{{ scope = \"wallet\", window = \"24h\", asset = \"native\", max = \"{daily}\" }}]"
+        )?;
+        writeln!(to, "\n[[rule]]\nid = \"{id}-large\"\neffect = \"allow\"")?;
+        writeln!(
+            to,
+            "match = {{ wallet = \"{id}\", to = \"allowlist\", asset = \"native\", amount_over = \"{large}\" }}"
+        )?;
+        writeln!(
+            to,
+            "require = [{{ group = \"{GROUP}\", min = 2, exclude = \"initiator\" }}]"
+        )?;
+        writeln!(to, "delay = \"{lock}\"\nexpires = \"24h\"")
+    }
+}
+
+/// What a new cluster's document still lacks, ready to be filled in.
+const TEMPLATE: &str = r#"
+# After `quorate key create hot`, name the key in a wallet, list where it may pay to, and allow it:
+#
+# [[wallet]]
+# id = "hot"
+# key_id = "..."                      # 64 hexadecimal digits, printed by `quorate key create`
+# chain = "solana:devnet"
+# kinds = ["transfer"]
+# max_fee = "1000000"                 # lamports
+#
+# [[address]]
+# label = "exchange"
+# chain = "solana:devnet"
+# to = "..."                          # base58
+# assets = ["native"]
+# added = "2026-11-20T00:00:00Z"
+# usable_after = "2026-11-22T00:00:00Z"
+#
+# [[rule]]
+# id = "payouts"
+# effect = "allow"
+# match = { wallet = "hot", kind = ["transfer"], to = "allowlist", initiator = ["backend"] }
+# limits = [{ scope = "wallet", window = "24h", asset = "native", max = "50000000000" }]
+#
+# [[rule]]
+# id = "large"
+# effect = "allow"
+# match = { wallet = "hot", to = "allowlist", asset = "native", amount_over = "5000000000" }
+# require = [{ group = "treasury", min = 2, exclude = "initiator" }]
+# delay = "30m"
+# expires = "24h"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use policy::document::Document;
+
+    use super::*;
+
+    fn sample(wallets: Vec<SampleWallet>) -> Sample {
+        let people = ["alice", "bob", "carol"]
+            .into_iter()
+            .map(|id| SamplePerson {
+                id: id.to_owned(),
+                credentials: vec![(CREDENTIAL.to_owned(), key())],
+            })
+            .collect();
+        Sample {
+            cluster: "c-01".to_owned(),
+            not_before_ms: 1_700_000_000_000,
+            loosen_delay: "24h".to_owned(),
+            unfreeze_delay: "0s".to_owned(),
+            quorum: 2,
+            people,
+            initiator: crate::people::generate_key()
+                .expect("randomness")
+                .verifying_key()
+                .to_bytes(),
+            wallets,
+        }
+    }
+
+    fn key() -> CredentialKey {
+        let key = crate::people::generate_key().expect("randomness");
+        CredentialKey::Ed25519(key.verifying_key().to_bytes())
+    }
+
+    #[test]
+    fn what_is_written_parses() {
+        Document::parse(sample(vec![]).render().as_bytes()).expect("the document of a new cluster");
+        let wallet = SampleWallet {
+            id: "hot".to_owned(),
+            key_id: [7; 32],
+            addresses: vec![("exchange".to_owned(), bs58::encode([9; 32]).into_string())],
+            daily: 10,
+            large: 5,
+            lock: "3s".to_owned(),
+        };
+        let text = sample(vec![wallet]).render();
+        Document::parse(text.as_bytes()).expect("a document with a wallet");
+    }
+
+    #[test]
+    fn the_template_is_what_it_says() {
+        let commented: String = TEMPLATE
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| !line.starts_with("After "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let address = bs58::encode([9; 32]).into_string();
+        let filled = commented
+            .replacen("\"...\"", &format!("\"{}\"", hex::encode([7; 32])), 1)
+            .replacen("\"...\"", &format!("\"{address}\""), 1);
+        let text = format!("{}\n{filled}", sample(vec![]).render());
+        Document::parse(text.as_bytes()).expect("the template, filled in");
+    }
+}

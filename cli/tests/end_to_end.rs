@@ -1,0 +1,22 @@
+//! The real binary, as processes: what an operator runs is what is tested.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on must fail where it stands"
+)]
+
+#[path = "end_to_end/admission.rs"]
+mod admission;
+#[path = "end_to_end/crashes.rs"]
+mod crashes;
+#[path = "end_to_end/demo.rs"]
+mod demo;
+#[path = "end_to_end/hostile.rs"]
+mod hostile;
+#[path = "end_to_end/requests.rs"]
+mod requests;
+#[path = "end_to_end/verbs.rs"]
+mod verbs;
+#[path = "end_to_end/world.rs"]
+mod world;

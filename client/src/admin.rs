@@ -1,0 +1,220 @@
+//! What operators and governors ask: wallets, keys, the cluster's state, policies, freezes.
+
+use policy::statement::SignedStatement;
+use proto::v1;
+
+use crate::{
+    connect::Client,
+    error::{Error, Fix},
+};
+
+/// A wallet of the active policy, with the key that the cluster has for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wallet {
+    /// Its id in the policy.
+    pub id: String,
+    /// Its chain, for example `solana:devnet`.
+    pub chain: String,
+    /// Its key.
+    pub key_id: [u8; 32],
+    /// `ed25519` or `bip340`.
+    pub scheme: String,
+    /// The public key: 32 bytes for Ed25519, 33 for secp256k1.
+    pub public_key: Vec<u8>,
+    /// The public key as its chain writes it.
+    pub address: String,
+    /// Whether enough nodes are connected to sign with it.
+    pub ready: bool,
+}
+
+impl Wallet {
+    /// The public key, if it is an Ed25519 key.
+    #[must_use]
+    pub fn ed25519(&self) -> Option<[u8; 32]> {
+        if self.scheme == "ed25519" {
+            <[u8; 32]>::try_from(&self.public_key[..]).ok()
+        } else {
+            None
+        }
+    }
+}
+
+impl TryFrom<v1::WalletInfo> for Wallet {
+    type Error = Error;
+
+    fn try_from(wire: v1::WalletInfo) -> Result<Self, Error> {
+        let key_id = <[u8; 32]>::try_from(&wire.key_id[..])
+            .map_err(|_| Error::wrong_answer("a key id that is not 32 bytes"))?;
+        Ok(Self {
+            id: wire.id,
+            chain: wire.chain,
+            key_id,
+            scheme: wire.scheme,
+            public_key: wire.public_key.to_vec(),
+            address: wire.address,
+            ready: wire.ready,
+        })
+    }
+}
+
+impl Client {
+    /// The wallets of the active policy.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when the service is not there, [`Error::Stop`] when its answer makes no sense.
+    pub async fn wallets(&self) -> Result<Vec<Wallet>, Error> {
+        let list = self
+            .call(|mut api| async move { api.list_wallets(v1::ListWalletsQuery {}).await })
+            .await?;
+        list.wallets.into_iter().map(Wallet::try_from).collect()
+    }
+
+    /// One wallet.
+    ///
+    /// # Errors
+    /// [`Fix::Unknown`] when the active policy has no such wallet; otherwise as [`wallets`](Self::wallets).
+    pub async fn wallet(&self, id: &str) -> Result<Wallet, Error> {
+        if let Some(known) = self.known_wallet(id) {
+            return Ok(known);
+        }
+        let wallets = self.wallets().await?;
+        let found = wallets.into_iter().find(|w| w.id == id).ok_or_else(|| {
+            Error::from(Fix::Unknown {
+                message: format!("the active policy has no wallet {id}"),
+            })
+        })?;
+        self.remember_wallet(&found);
+        Ok(found)
+    }
+
+    /// What the coordinator says about itself and its nodes.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when the service is not there.
+    pub async fn cluster_info(&self) -> Result<v1::ClusterInfo, Error> {
+        self.call(|mut api| async move { api.get_cluster(v1::ClusterQuery {}).await })
+            .await
+    }
+
+    /// A policy document by version; zero for the active one.
+    ///
+    /// # Errors
+    /// [`Fix::Unknown`] when there is none.
+    pub async fn policy(&self, version: u64) -> Result<v1::PolicyInfo, Error> {
+        self.call(|mut api| async move { api.get_policy(v1::PolicyQuery { version }).await })
+            .await
+    }
+
+    /// Stops all signing: one authorised person is enough.
+    ///
+    /// # Errors
+    /// [`Fix::NotAuthorised`] when the statement is not by somebody who may freeze.
+    pub async fn freeze(&self, statement: &SignedStatement) -> Result<v1::FreezeState, Error> {
+        let order = v1::OrderRequest {
+            statements: vec![statement.encode().into()],
+        };
+        self.call(|mut api| async move { api.freeze(order).await })
+            .await
+    }
+
+    /// Allows signing again: takes the statements of the quorum that the policy names.
+    ///
+    /// # Errors
+    /// [`Error::Ask`] when the quorum is not complete.
+    pub async fn unfreeze(&self, statements: &[SignedStatement]) -> Result<v1::FreezeState, Error> {
+        let order = v1::OrderRequest {
+            statements: encode(statements),
+        };
+        self.call(|mut api| async move { api.unfreeze(order).await })
+            .await
+    }
+
+    /// Runs a distributed key generation and tells every stage of it until the key is active.
+    ///
+    /// # Errors
+    /// [`Error::Stop`] when a node broke the protocol, [`Error::Retry`] when a node was silent.
+    pub async fn create_key(
+        &self,
+        name: &str,
+        scheme: &str,
+        threshold: u32,
+        mut told: impl FnMut(&v1::DkgProgress),
+    ) -> Result<v1::DkgProgress, Error> {
+        let request = v1::CreateKeyRequest {
+            name: name.to_owned(),
+            scheme: scheme.to_owned(),
+            threshold,
+        };
+        let mut stream = self
+            .operator()
+            .create_key(request)
+            .await
+            .map_err(|s| self.refused(&s))?
+            .into_inner();
+        let mut last = None;
+        while let Some(progress) = stream.message().await.map_err(|s| self.refused(&s))? {
+            told(&progress);
+            if let Some(failure) = &progress.failure {
+                return Err(Error::from_failure(failure));
+            }
+            last = Some(progress);
+        }
+        match last {
+            Some(progress) if progress.stage == "active" => Ok(progress),
+            Some(progress) => Err(Error::wrong_answer(format_args!(
+                "key generation ended at stage {}",
+                progress.stage
+            ))),
+            None => Err(Error::wrong_answer("key generation told nothing")),
+        }
+    }
+
+    /// The keys that the nodes report.
+    ///
+    /// # Errors
+    /// [`Fix::NotAuthorised`] unless this certificate is an operator's.
+    pub async fn keys(&self) -> Result<Vec<v1::KeyInfo>, Error> {
+        self.call_operator(|mut api| async move { api.list_keys(v1::ListKeysQuery {}).await })
+            .await
+            .map(|list| list.keys)
+    }
+
+    /// Installs a signed policy on the coordinator and every node.
+    ///
+    /// # Errors
+    /// [`Fix::Denied`] or [`Error::Ask`] when the signatures do not suffice.
+    pub async fn install_policy(
+        &self,
+        document: &[u8],
+        statements: &[SignedStatement],
+    ) -> Result<v1::PolicyInfo, Error> {
+        let policy = install(document, statements);
+        self.call_operator(|mut api| async move { api.install_policy(policy).await })
+            .await
+    }
+
+    /// Says what installing would do, and installs nothing.
+    ///
+    /// # Errors
+    /// As [`install_policy`](Self::install_policy).
+    pub async fn propose_policy(
+        &self,
+        document: &[u8],
+        statements: &[SignedStatement],
+    ) -> Result<v1::PolicyInfo, Error> {
+        let policy = install(document, statements);
+        self.call_operator(|mut api| async move { api.propose_policy(policy).await })
+            .await
+    }
+}
+
+fn install(document: &[u8], statements: &[SignedStatement]) -> v1::InstallPolicy {
+    v1::InstallPolicy {
+        document: document.to_vec().into(),
+        signatures: encode(statements),
+    }
+}
+
+fn encode<B: From<Vec<u8>>>(statements: &[SignedStatement]) -> Vec<B> {
+    statements.iter().map(|s| s.encode().into()).collect()
+}

@@ -1,0 +1,455 @@
+//! Key generation: started on all nodes at once, its certificate kept here for whoever missed it.
+//!
+//! The coordinator cannot influence the key. It collects the signed parts of the certificate, stores them before it
+//! hands them out, and believes a public key package only if `threshold` nodes report the same one for the certified
+//! key: at least one of them is honest.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use mpc_core::{
+    dkg::DkgCertificate,
+    evidence,
+    id::{KeyId, Params},
+    keys::PublicKeyPackage,
+};
+use prost::bytes::Bytes;
+use proto::v1::{self, Failure, FailureCode, coordinator_frame};
+use tokio::sync::mpsc;
+
+use super::Engine;
+use crate::{
+    clock,
+    error::from_store,
+    keys::Key,
+    links::Link,
+    store::{EvidenceRow, KeyRow, KeyStage, KeyStep},
+};
+
+/// Progress messages that wait for whoever asked for the key; it may be slow, the generation is not held up.
+const PROGRESS: usize = 256;
+
+/// How long a node may take to answer the start of a generation or to activate a key.
+const NODE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest name of a key, in bytes.
+const NAME_BYTES: usize = 64;
+
+/// What whoever asked for a key hears.
+pub(crate) type Progress = mpsc::Receiver<v1::DkgProgress>;
+
+type Heard = (u16, v1::DkgProgress);
+
+/// Every key generation that was ever asked for, and the ears of those under way.
+#[derive(Debug, Default)]
+pub(super) struct Ceremonies {
+    rows: Mutex<BTreeMap<[u8; 32], KeyRow>>,
+    ears: Mutex<BTreeMap<[u8; 32], mpsc::Sender<Heard>>>,
+}
+
+impl Ceremonies {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], KeyRow>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ears(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], mpsc::Sender<Heard>>> {
+        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a row's new state in.
+    pub(super) fn note(&self, row: KeyRow) {
+        self.rows().insert(row.request_id, row);
+    }
+
+    /// Takes in what a node says about a generation; about unknown ones nothing is kept.
+    pub(super) fn hear(&self, index: u16, progress: v1::DkgProgress) {
+        let Ok(request_id) = <[u8; 32]>::try_from(progress.request_id.as_ref()) else { return };
+        let ear = self.ears().get(&request_id).cloned();
+        if ear.is_some_and(|ear| ear.try_send((index, progress)).is_err()) {
+            tracing::warn!(node = index, "a progress message of a key generation was dropped");
+        }
+    }
+
+    fn open(&self, request_id: [u8; 32]) -> mpsc::Receiver<Heard> {
+        let (sender, receiver) = mpsc::channel(PROGRESS);
+        self.ears().insert(request_id, sender);
+        receiver
+    }
+}
+
+/// A generation under way.
+struct Ceremony {
+    row: KeyRow,
+    parts: BTreeMap<u16, Bytes>,
+    packages: BTreeMap<u16, Bytes>,
+    certified: Option<KeyId>,
+    out: mpsc::Sender<v1::DkgProgress>,
+}
+
+impl Ceremony {
+    fn new(row: KeyRow, out: mpsc::Sender<v1::DkgProgress>) -> Self {
+        let parts = row.parts.clone();
+        Self { row, parts, packages: BTreeMap::new(), certified: None, out }
+    }
+
+    /// Tells whoever asked; somebody who does not listen is not waited for.
+    fn tell(&self, mut progress: v1::DkgProgress) {
+        progress.request_id = Bytes::copy_from_slice(&self.row.request_id);
+        let _unheard = self.out.try_send(progress);
+    }
+
+    /// A package that enough nodes report for the certified key.
+    fn agreed(&self) -> Option<Bytes> {
+        let certified = self.certified?;
+        let enough = usize::from(self.row.threshold);
+        let mut votes: BTreeMap<&Bytes, usize> = BTreeMap::new();
+        for package in self.packages.values() {
+            let count = votes.entry(package).or_default();
+            *count = count.saturating_add(1);
+        }
+        let (package, _) = votes.into_iter().find(|(_, count)| *count >= enough)?;
+        let decoded = PublicKeyPackage::decode(package).ok()?;
+        (decoded.key_id() == certified).then(|| package.clone())
+    }
+}
+
+fn refuse(code: FailureCode, message: impl Into<String>, hint: &str) -> Failure {
+    Failure::new(code, message).hint(hint)
+}
+
+fn stage(name: &str) -> v1::DkgProgress {
+    v1::DkgProgress { stage: name.to_owned(), ..Default::default() }
+}
+
+impl Engine {
+    /// Begins a key generation on all nodes.
+    ///
+    /// # Errors
+    /// `MALFORMED` for a name, scheme or threshold that cannot be; `CONFLICT` for a name in use; `UNAVAILABLE` unless
+    /// every node is connected.
+    pub(crate) async fn create_key(self: &Arc<Self>, request: v1::CreateKeyRequest) -> Result<Progress, Failure> {
+        let row = self.read_key_request(&request)?;
+        let _one_at_a_time = self.admin.lock().await;
+        let taken = self
+            .ceremonies
+            .rows()
+            .values()
+            .any(|other| other.name == row.name && other.stage != KeyStage::Aborted);
+        if taken {
+            return Err(refuse(FailureCode::Conflict, "a key of this name exists", "choose another name"));
+        }
+        let absent: Vec<u16> = self
+            .links
+            .roster()
+            .by_index()
+            .map(|(index, _)| index.get())
+            .filter(|index| self.links.get(*index).is_none())
+            .collect();
+        if !absent.is_empty() {
+            let message = format!("all nodes must be connected to make a key; missing: {absent:?}");
+            return Err(refuse(FailureCode::Unavailable, message, "start the missing nodes, then ask again"));
+        }
+        self.store.add_key(row.clone()).await.map_err(from_store)?;
+        tracing::info!(name = row.name, scheme = row.scheme, generation = hex::encode(row.request_id), "key generation begins");
+        self.ceremonies.note(row.clone());
+        let heard = self.ceremonies.open(row.request_id);
+        let (out, progress) = mpsc::channel(PROGRESS);
+        let deadline = self.config.links.dkg_timeout;
+        for link in self.links.all() {
+            self.start_on(link, &row);
+        }
+        self.tasks.spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, Some(deadline)));
+        Ok(progress)
+    }
+
+    fn read_key_request(&self, request: &v1::CreateKeyRequest) -> Result<KeyRow, Failure> {
+        let malformed = |message: &str| refuse(FailureCode::Malformed, message, "correct it and ask again");
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
+        if request.name.is_empty() || request.name.len() > NAME_BYTES || !request.name.bytes().all(allowed) {
+            return Err(malformed("a key's name has 1 to 64 of a-z, 0-9, '.', '_', ':' and '-'"));
+        }
+        if !matches!(request.scheme.as_str(), "ed25519" | "bip340") {
+            return Err(malformed("the scheme must be ed25519 or bip340"));
+        }
+        let parties = u16::try_from(self.links.roster().len()).unwrap_or(u16::MAX);
+        let asked = u16::try_from(request.threshold).map_err(|_| malformed("the threshold is too large"))?;
+        let threshold = if asked == 0 { self.cluster.threshold } else { asked };
+        Params::new(threshold, parties)
+            .map_err(|_| malformed("the threshold must be from 2 to the number of nodes"))?;
+        let mut request_id = [0; 32];
+        getrandom::fill(&mut request_id)
+            .map_err(|_| refuse(FailureCode::Unavailable, "no randomness", "ask again"))?;
+        Ok(KeyRow {
+            request_id,
+            name: request.name.clone(),
+            scheme: request.scheme.clone(),
+            threshold,
+            stage: KeyStage::Running,
+            created_ms: clock::now_ms(),
+            package: Bytes::new(),
+            parts: BTreeMap::new(),
+        })
+    }
+
+    fn start_on(self: &Arc<Self>, link: Arc<Link>, row: &KeyRow) {
+        let deadline_ms = u64::try_from(self.config.links.dkg_timeout.as_millis()).unwrap_or(u64::MAX);
+        let start = v1::StartDkg {
+            name: row.name.clone(),
+            scheme: row.scheme.clone(),
+            threshold: u32::from(row.threshold),
+            request_id: Bytes::copy_from_slice(&row.request_id),
+            attempt: 0,
+            deadline_ms,
+        };
+        let (engine, request_id) = (Arc::clone(self), start.request_id.clone());
+        self.tasks.spawn(async move {
+            // The answer itself is heard like every other progress message.
+            if let Err(error) = link.call(coordinator_frame::Body::StartDkg(start), NODE_TIMEOUT).await {
+                let failure = refuse(FailureCode::Unavailable, format!("node {}: {error}", link.index()), "see its log");
+                let aborted = v1::DkgProgress { request_id, failure: Some(failure), ..stage("aborted") };
+                engine.ceremonies.hear(link.index(), aborted);
+            }
+        });
+    }
+
+    /// Goes on with generations that a restart interrupted; what is missing comes as nodes connect.
+    pub(super) fn resume_ceremonies(self: &Arc<Self>) {
+        let open: Vec<KeyRow> = self
+            .ceremonies
+            .rows()
+            .values()
+            .filter(|row| matches!(row.stage, KeyStage::Running | KeyStage::Certified))
+            .cloned()
+            .collect();
+        for row in open {
+            let heard = self.ceremonies.open(row.request_id);
+            // Nobody listens any more; ListKeys shows how it ends.
+            let (out, _) = mpsc::channel(1);
+            self.tasks.spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, None));
+        }
+    }
+
+    async fn run_ceremony(
+        self: Arc<Self>,
+        mut ceremony: Ceremony,
+        mut heard: mpsc::Receiver<Heard>,
+        deadline: Option<Duration>,
+    ) {
+        let request_id = ceremony.row.request_id;
+        let end = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(end);
+        let result = loop {
+            match self.advance_ceremony(&mut ceremony).await {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(failure) => break Err(failure),
+            }
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = &mut end => break Err(self.too_late(&ceremony)),
+                Some((index, progress)) = heard.recv() => {
+                    if let Err(failure) = self.take_progress(&mut ceremony, index, progress).await {
+                        break Err(failure);
+                    }
+                }
+            }
+        };
+        self.ceremonies.ears().remove(&request_id);
+        if let Err(failure) = result {
+            self.end_without_key(&ceremony, failure).await;
+        }
+    }
+
+    fn too_late(&self, ceremony: &Ceremony) -> Failure {
+        let missing: Vec<u16> = self
+            .links
+            .roster()
+            .by_index()
+            .map(|(index, _)| index.get())
+            .filter(|index| !ceremony.parts.contains_key(index))
+            .collect();
+        let message = format!("the key generation took too long; no certificate part of nodes {missing:?}");
+        refuse(FailureCode::TimedOut, message, "look at these nodes, then ask for a new key")
+    }
+
+    /// Keeps what a node has said; an abort before its part is there ends the generation.
+    async fn take_progress(&self, ceremony: &mut Ceremony, index: u16, progress: v1::DkgProgress) -> Result<(), Failure> {
+        if !progress.certificate_part.is_empty() {
+            ceremony.parts.entry(index).or_insert_with(|| progress.certificate_part.clone());
+        }
+        if !progress.public_package.is_empty() {
+            ceremony.packages.insert(index, progress.public_package.clone());
+        }
+        if progress.stage != "aborted" {
+            // How it ends is said once, at the end, for all nodes together.
+            let shown = if progress.stage == "active" { "certified".to_owned() } else { progress.stage.clone() };
+            ceremony.tell(v1::DkgProgress { stage: shown, ..Default::default() });
+            return Ok(());
+        }
+        self.keep_evidence(index, &progress).await;
+        if ceremony.parts.contains_key(&index) {
+            return Ok(());
+        }
+        let failure = progress.failure.unwrap_or_default();
+        let message = format!("node {index} aborted: {}", failure.message);
+        let mut told = Failure::new(failure.code(), message).hint("look at the named nodes, then ask for a new key");
+        told.culprits = failure.culprits;
+        Err(told)
+    }
+
+    /// Keeps evidence that holds; what one node says of another without proof is only logged.
+    async fn keep_evidence(&self, index: u16, progress: &v1::DkgProgress) {
+        let Ok((culprit, fault)) = evidence::verify(self.links.roster(), &progress.evidence) else {
+            if !progress.evidence.is_empty() {
+                tracing::warn!(node = index, "the evidence of this node does not hold");
+            }
+            return;
+        };
+        let Some(culprit) = self.links.roster().index(&culprit) else { return };
+        tracing::error!(node = culprit.get(), %fault, "alert: a node broke the key generation");
+        let row = EvidenceRow {
+            node: culprit.get(),
+            at_ms: clock::now_ms(),
+            request: None,
+            evidence: progress.evidence.clone(),
+            fault: fault.to_string(),
+        };
+        if let Err(error) = self.store.add_evidence(row).await {
+            tracing::error!(%error, "evidence was not stored");
+        }
+    }
+
+    /// Goes as far as what is there allows: true once the key can be used.
+    async fn advance_ceremony(self: &Arc<Self>, ceremony: &mut Ceremony) -> Result<bool, Failure> {
+        let roster = self.links.roster();
+        if ceremony.certified.is_none() {
+            if ceremony.parts.len() < roster.len() {
+                return Ok(false);
+            }
+            let parts: Vec<&[u8]> = ceremony.parts.values().map(AsRef::as_ref).collect();
+            let certificate = DkgCertificate::from_parts(roster, parts).map_err(|error| {
+                refuse(FailureCode::Aborted, format!("the certificate does not hold: {error}"), "ask for a new key")
+            })?;
+            if ceremony.row.stage == KeyStage::Running {
+                let step = KeyStep::Certify(ceremony.parts.clone());
+                let row = self.store.step_key(ceremony.row.request_id, step, clock::now_ms()).await.map_err(from_store)?;
+                self.ceremonies.note(row.clone());
+                ceremony.row = row;
+            }
+            ceremony.certified = Some(certificate.key_id());
+            ceremony.tell(stage("certified"));
+            for link in self.links.all() {
+                self.hand_certificate(link, &ceremony.row);
+            }
+        }
+        let Some(package) = ceremony.agreed() else { return Ok(false) };
+        let step = KeyStep::Activate(package);
+        let row = self.store.step_key(ceremony.row.request_id, step, clock::now_ms()).await.map_err(from_store)?;
+        let key = Key::read(&row).map_err(from_store)?.map(Arc::new);
+        self.ceremonies.note(row);
+        let Some(key) = key else { return Ok(false) };
+        tracing::info!(name = key.row.name, key = %key.package.key_id(), "key active");
+        self.keys.insert(Arc::clone(&key));
+        for link in self.links.all() {
+            self.signing.refill(&key, &link);
+        }
+        ceremony.tell(v1::DkgProgress {
+            key_id: Bytes::copy_from_slice(&key.id()),
+            public_key: Bytes::copy_from_slice(&key.public_key),
+            public_package: key.row.package.clone(),
+            ..stage("active")
+        });
+        Ok(true)
+    }
+
+    async fn end_without_key(&self, ceremony: &Ceremony, failure: Failure) {
+        tracing::error!(name = ceremony.row.name, reason = failure.message, "key generation ended without a key");
+        match self.store.step_key(ceremony.row.request_id, KeyStep::Abort, clock::now_ms()).await {
+            Ok(row) => self.ceremonies.note(row),
+            Err(error) => tracing::error!(%error, "the end of a key generation was not stored"),
+        }
+        ceremony.tell(v1::DkgProgress { failure: Some(failure), ..stage("aborted") });
+    }
+
+    /// Gives a node all parts of a certificate. Its answer is heard like every other progress message.
+    fn hand_certificate(&self, link: Arc<Link>, row: &KeyRow) {
+        let certificate = v1::DkgCertificate {
+            request_id: Bytes::copy_from_slice(&row.request_id),
+            parts: row.parts.values().cloned().collect(),
+        };
+        self.tasks.spawn(async move {
+            let call = link.call(coordinator_frame::Body::DkgCertificate(certificate), NODE_TIMEOUT);
+            if let Err(error) = call.await {
+                tracing::warn!(node = link.index(), %error, "certificate not taken; it is handed over again");
+            }
+        });
+    }
+
+    /// Brings a node's keys up to date, and generations that wait for it.
+    pub(super) async fn send_certificates(self: &Arc<Self>, link: &Arc<Link>) {
+        let states = link.status().map(|status| status.keys).unwrap_or_default();
+        for state in states {
+            let Ok(request_id) = <[u8; 32]>::try_from(state.request_id.as_ref()) else { continue };
+            let Some(row) = self.ceremonies.rows().get(&request_id).cloned() else { continue };
+            match row.stage {
+                KeyStage::Running => self.ceremonies.hear(
+                    link.index(),
+                    v1::DkgProgress {
+                        request_id: state.request_id.clone(),
+                        certificate_part: state.certificate_part.clone(),
+                        ..stage("round3")
+                    },
+                ),
+                KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
+                KeyStage::Active if state.state != "active" => self.hand_certificate(Arc::clone(link), &row),
+                KeyStage::Active | KeyStage::Aborted => {}
+            }
+        }
+    }
+
+    /// Every key and generation, for `ListKeys`: with the nodes that say they have it active.
+    pub(crate) fn key_infos(&self) -> Vec<v1::KeyInfo> {
+        let mut rows: Vec<KeyRow> = self.ceremonies.rows().values().cloned().collect();
+        rows.sort_by(|left, right| left.created_ms.cmp(&right.created_ms).then_with(|| left.name.cmp(&right.name)));
+        rows.iter().map(|row| self.key_info(row)).collect()
+    }
+
+    fn key_info(&self, row: &KeyRow) -> v1::KeyInfo {
+        let key = Key::read(row).ok().flatten();
+        let state = match row.stage {
+            KeyStage::Running => "running",
+            KeyStage::Certified => "pending",
+            KeyStage::Active => "active",
+            KeyStage::Aborted => "aborted",
+        };
+        v1::KeyInfo {
+            key_id: key.as_ref().map(|key| Bytes::copy_from_slice(&key.id())).unwrap_or_default(),
+            name: row.name.clone(),
+            scheme: row.scheme.clone(),
+            epoch: key.as_ref().map_or(0, |key| key.package.epoch().0),
+            state: state.to_owned(),
+            public_key: key.as_ref().map(|key| Bytes::copy_from_slice(&key.public_key)).unwrap_or_default(),
+            address: key.as_ref().map(Key::address).unwrap_or_default(),
+            nodes: self.active_on(&row.request_id),
+            threshold: u32::from(row.threshold),
+        }
+    }
+
+    /// The connected nodes that say a key is active there.
+    pub(crate) fn active_on(&self, request_id: &[u8; 32]) -> Vec<u32> {
+        let has = |status: &v1::NodeStatus| {
+            status.keys.iter().any(|key| key.request_id.as_ref() == request_id && key.state == "active")
+        };
+        let links = self.links.all();
+        let active = links.iter().filter(|link| link.status().as_ref().is_some_and(has));
+        active.map(|link| u32::from(link.index())).collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! From a reservation to a released signature: who drives it, when it is tried again, and when it is given up.
+
+use std::sync::Arc;
+
+use policy::{evaluate::Approved, governance::Installed, solana};
+use prost::bytes::Bytes;
+use proto::v1::{self, Failure, FailureCode};
+
+use super::{Engine, expiry::Wake};
+use crate::{
+    clock,
+    error::from_store,
+    intake::Intake,
+    signing::{Culprit, Job, NoSignature, Signed},
+    state::{Event, State},
+    store::{Decision, EvidenceRow, Move, Record, Release, RequestId, StoreError},
+};
+
+/// What one try came to.
+enum Tried {
+    /// It has ended, one way or the other.
+    Ended,
+    /// It is to be tried again later.
+    Again(Failure),
+}
+
+impl Engine {
+    /// Has a task work on a request's signature, unless one does. `token` is the verdict of the step that reserved it.
+    pub(super) fn drive(self: &Arc<Self>, id: RequestId, token: Option<Box<Approved>>) {
+        {
+            let mut live = self.live();
+            let Some(live) = live.get_mut(&id) else { return };
+            if live.driven || self.stopping.is_cancelled() {
+                return;
+            }
+            live.driven = true;
+        }
+        let engine = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let tried = engine.try_once(id, token).await;
+            engine.after_try(id, tried);
+            engine.rested.notify_waiters();
+        });
+    }
+
+    fn after_try(&self, id: RequestId, tried: Tried) {
+        let mut table = self.live();
+        let Some(live) = table.get_mut(&id) else { return };
+        live.driven = false;
+        let Tried::Again(failure) = tried else { return };
+        let config = &self.config.signing;
+        let doubled = config.retry_first_ms.saturating_mul(1_u64.checked_shl(live.tries).unwrap_or(u64::MAX));
+        let pause_ms = doubled.min(config.retry_max_ms);
+        live.tries = live.tries.saturating_add(1).min(63);
+        // Shown to whoever asks; the store keeps only how it ends.
+        live.status.send_modify(|status| status.failure = Some(failure));
+        drop(table);
+        self.deadlines.add(clock::now_ms().saturating_add(pause_ms), Wake::Request(id));
+    }
+
+    async fn try_once(self: &Arc<Self>, id: RequestId, token: Option<Box<Approved>>) -> Tried {
+        let Some(mut record) = self.peek(id) else { return Tried::Ended };
+        let (intake, approved) = match (self.rejudge(&record), token) {
+            (Ok((intake, _)), Some(token)) => (intake, token),
+            (Ok((intake, judge)), None) => match self.store.weigh(id, judge, clock::now_ms()).await {
+                Ok(judgement) => match (judgement.decision, judgement.token) {
+                    (Decision::Approve(_), Some(token)) => (intake, token),
+                    (Decision::Approve(_), None) => return Tried::Again(no_verdict(Vec::new())),
+                    (Decision::Wait(reasons, _), _) => return self.later(&record, no_verdict(reasons)).await,
+                    (Decision::Deny(reasons), _) => return self.give_up(&record, no_verdict(reasons)).await,
+                },
+                Err(error) => return Tried::Again(from_store(error)),
+            },
+            (Err(failure), _) => return self.later(&record, failure).await,
+        };
+        if record.state == State::Reserved {
+            if !self.signing.has_quorum(&intake.key) {
+                let failure = Failure::new(FailureCode::Unavailable, "too few nodes are connected");
+                return self.later(&record, failure.hint("it goes on as soon as enough nodes are back")).await;
+            }
+            match self.store.advance(id, Move::plain(Event::Sign, clock::now_ms())).await {
+                Ok(moved) => record = self.put(moved),
+                Err(StoreError::WrongState { .. }) => return Tried::Ended,
+                Err(error) => return Tried::Again(from_store(error)),
+            }
+        }
+        let job = Job {
+            id,
+            key: intake.key,
+            signed_intent: record.status.signed_intent.clone(),
+            approvals: record.approvals.clone(),
+            receipts: record.receipts.values().cloned().collect(),
+            approved,
+        };
+        let outcome = self.signing.sign(&job).await;
+        self.accuse(id, outcome.culprits).await;
+        match outcome.result {
+            Ok(signed) => self.release(&job, signed).await,
+            Err(NoSignature::Again(failure)) => self.later(&record, failure).await,
+            Err(NoSignature::Never(failure)) => self.give_up(&record, failure).await,
+        }
+    }
+
+    /// Stores the signature, then lets it be seen.
+    async fn release(&self, job: &Job, signed: Signed) -> Tried {
+        let mut timings_us = signed.timings_us;
+        if let Some(live) = self.live().get(&job.id) {
+            timings_us.extend(live.reserve_us.map(|us| ("reserve".to_owned(), us)));
+            timings_us.extend(live.arrived.map(|arrived| ("total".to_owned(), clock::micros_since(arrived))));
+        }
+        let signed_tx = solana::assemble(&job.approved.intent().raw_tx, &signed.signature);
+        let release = Release {
+            signature: Bytes::copy_from_slice(&signed.signature),
+            signed_tx: signed_tx.into(),
+            signers: signed.signers,
+            timings_us,
+        };
+        let step = Move { release: Some(release), ..Move::plain(Event::Release, clock::now_ms()) };
+        match self.store.advance(job.id, step).await {
+            Ok(record) => {
+                let record = self.put(record);
+                tracing::info!(request = %record.id, signers = ?record.status.signers, "signature released");
+                Tried::Ended
+            }
+            // Nothing has left. The same bytes are signed again with other nonces.
+            Err(error) => Tried::Again(from_store(error)),
+        }
+    }
+
+    /// Waits for another try, or gives up if the request's time is over.
+    async fn later(&self, record: &Record, failure: Failure) -> Tried {
+        if clock::now_ms() < record.expires_ms {
+            return Tried::Again(failure);
+        }
+        if record.state == State::Reserved {
+            return match self.store.advance(record.id, Move::plain(Event::Expire, clock::now_ms())).await {
+                Ok(record) => {
+                    self.put(record);
+                    Tried::Ended
+                }
+                Err(error) => Tried::Again(from_store(error)),
+            };
+        }
+        let mut failure = failure;
+        failure.set_code(FailureCode::TimedOut);
+        failure.message = format!("the request expired while it was being signed: {}", failure.message);
+        failure.hint = "the amount stays debited; submit a new request".into();
+        self.give_up(record, failure).await
+    }
+
+    async fn give_up(&self, record: &Record, failure: Failure) -> Tried {
+        tracing::warn!(request = %record.id, code = ?failure.code(), reason = failure.message, "request failed");
+        let alarm = failure.code() == FailureCode::SecurityAbort;
+        if alarm {
+            let detail = serde_json::json!({ "what": "security abort", "nodes": failure.culprits });
+            if let Err(error) = self.store.note("alert", Some(record.id), detail, clock::now_ms()).await {
+                tracing::error!(%error, "an alert was not stored");
+            }
+        }
+        match self.store.advance(record.id, Move::failed(failure, clock::now_ms())).await {
+            Ok(record) => {
+                self.put(record);
+                Tried::Ended
+            }
+            Err(StoreError::WrongState { .. }) => Tried::Ended,
+            // Not retried by itself: after a restart it would be tried anew only if this could never be stored.
+            Err(error) if alarm => {
+                tracing::error!(%error, "a security abort was not stored");
+                Tried::Ended
+            }
+            Err(error) => Tried::Again(from_store(error)),
+        }
+    }
+
+    /// Stores what is known against nodes that broke the protocol.
+    async fn accuse(&self, request: RequestId, culprits: Vec<Culprit>) {
+        for culprit in culprits {
+            tracing::error!(node = culprit.index, fault = culprit.fault, request = %request, "alert: a node broke the protocol");
+            let row = EvidenceRow {
+                node: culprit.index,
+                at_ms: clock::now_ms(),
+                request: Some(request),
+                evidence: culprit.evidence,
+                fault: culprit.fault,
+            };
+            if let Err(error) = self.store.add_evidence(row).await {
+                tracing::error!(%error, "evidence was not stored");
+            }
+        }
+    }
+}
+
+fn no_verdict(reasons: Vec<v1::Reason>) -> Failure {
+    Failure::new(FailureCode::Denied, "the policy no longer allows it")
+        .hint("see the reasons; the amount stays debited")
+        .reasons(reasons.into_iter().map(|reason| reason.message))
+}
+
+/// What a dry run shows: the request as it would be after submission.
+pub(super) fn explained(intake: &Intake, policy: &Installed, decision: Decision, now_ms: u64) -> v1::RequestStatus {
+    let intent = intake.signed.intent();
+    let (state, reasons, needs) = match decision {
+        Decision::Deny(reasons) => (State::Denied, reasons, None),
+        Decision::Wait(reasons, needs) => (State::Announced, reasons, Some(needs)),
+        Decision::Approve(_) => (State::Approved, Vec::new(), None),
+    };
+    v1::RequestStatus {
+        request_id: Bytes::copy_from_slice(intake.id.as_bytes()),
+        state: state.wire().into(),
+        wallet: intent.wallet.clone(),
+        idempotency_key: intent.idempotency_key.clone(),
+        signed_intent: intake.bytes.clone(),
+        reasons,
+        needs,
+        created_ms: now_ms,
+        updated_ms: now_ms,
+        intent_lines: intake.lines.clone(),
+        policy_hash: Bytes::copy_from_slice(policy.hash().as_bytes()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,240 @@
+//! One threshold signature from the nodes that can be had: who is asked, with which nonces, and what is done about the
+//! silent, the refusing and the lying.
+//!
+//! The rules are those of the robust wrapper in [`mpc_core::frost::robust`]; this module adds the network around it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+use policy::evaluate::Approved;
+use prost::bytes::Bytes;
+use proto::v1::{self, coordinator_frame, node_frame};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    clock, config,
+    keys::Key,
+    links::{CallError, Link, Links},
+    store::RequestId,
+};
+
+mod pools;
+mod run;
+
+use pools::Pools;
+
+/// Commitments asked for in one call; keeps the answer below its size limit.
+const PREPARE_MAX: usize = 256;
+
+/// Attempt numbers that one run may use.
+const ATTEMPTS_PER_RUN: u32 = 64;
+
+/// How long a node whose own ledger is full for a wallet is asked last for that wallet, in milliseconds.
+const CROWDED_MS: u64 = 30_000;
+
+/// How long a node that stayed silent is asked last, in milliseconds.
+const SILENT_MS: u64 = 10_000;
+
+/// What is to be signed.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The request.
+    pub(crate) id: RequestId,
+    /// The key of its wallet.
+    pub(crate) key: Arc<Key>,
+    /// The signed intent as submitted.
+    pub(crate) signed_intent: Bytes,
+    /// Encoded approvals.
+    pub(crate) approvals: Vec<Bytes>,
+    /// Encoded receipts.
+    pub(crate) receipts: Vec<Bytes>,
+    /// The verdict that allows it.
+    pub(crate) approved: Box<Approved>,
+}
+
+/// A signature that verifies.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    /// 64 bytes.
+    pub(crate) signature: [u8; 64],
+    /// Party indices, ascending.
+    pub(crate) signers: Vec<u32>,
+    /// Durations in microseconds.
+    pub(crate) timings_us: BTreeMap<String, u64>,
+}
+
+/// Why there is no signature.
+#[derive(Debug)]
+pub(crate) enum NoSignature {
+    /// Another try may succeed.
+    Again(v1::Failure),
+    /// It must not, or cannot, be tried again.
+    Never(v1::Failure),
+}
+
+/// A node that broke the protocol.
+#[derive(Debug)]
+pub(crate) struct Culprit {
+    /// Its party index.
+    pub(crate) index: u16,
+    /// What it did.
+    pub(crate) fault: String,
+    /// Encoded evidence; empty if nothing can be shown to others.
+    pub(crate) evidence: Bytes,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The signature or the reason.
+    pub(crate) result: Result<Signed, NoSignature>,
+    /// Who was caught, whatever the result.
+    pub(crate) culprits: Vec<Culprit>,
+}
+
+/// Drives signatures; shared by all requests.
+#[derive(Debug)]
+pub(crate) struct Signing {
+    links: Arc<Links>,
+    config: config::Signing,
+    pools: Pools,
+    tasks: TaskTracker,
+    /// Nodes that were caught; asked only if no quorum exists without them.
+    convicted: Mutex<BTreeSet<u16>>,
+    /// Until when a node is asked last for a wallet because its own ledger is full, Unix milliseconds.
+    crowded: Mutex<BTreeMap<(String, u16), u64>>,
+    next_attempt: AtomicU32,
+    turn: AtomicUsize,
+}
+
+impl Signing {
+    /// `start` is the number of this start of the process: attempts of different starts have different numbers.
+    pub(crate) fn new(links: Arc<Links>, config: config::Signing, start: u64, tasks: TaskTracker) -> Self {
+        let low_bits = u32::try_from(start & 0xFFF).unwrap_or_default();
+        Self {
+            links,
+            config,
+            pools: Pools::default(),
+            tasks,
+            convicted: Mutex::default(),
+            crowded: Mutex::default(),
+            next_attempt: AtomicU32::new(low_bits << 20),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Remembers that a node was caught, now or before a restart.
+    pub(crate) fn convict(&self, index: u16) {
+        self.convicted.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+    }
+
+    /// Whether enough members of a key are connected.
+    pub(crate) fn has_quorum(&self, key: &Key) -> bool {
+        let up = key.package.nodes().keys().filter(|index| self.links.get(index.get()).is_some());
+        up.count() >= usize::from(key.package.params().threshold())
+    }
+
+    /// Makes one signature, or says why not.
+    pub(crate) async fn sign(self: &Arc<Self>, job: &Job) -> Outcome {
+        let base = self.next_attempt.fetch_add(ATTEMPTS_PER_RUN, Ordering::Relaxed);
+        run::Run::new(self, job, base).finish().await
+    }
+
+    /// The connected members of a key, best first: unsuspected, with room, near, idle; turns decide between equals.
+    fn order(&self, job: &Job) -> Vec<Arc<Link>> {
+        let now_ms = clock::now_ms();
+        let members = job.key.package.nodes();
+        let links: Vec<_> = members.keys().filter_map(|index| self.links.get(index.get())).collect();
+        let nearest = links.iter().map(|link| link.rtt_us()).filter(|rtt| *rtt > 0).min().unwrap_or_default();
+        let far = nearest.saturating_mul(4).saturating_add(20_000);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let wallet = &job.approved.intent().wallet;
+        let mut ranked: Vec<_> = links
+            .into_iter()
+            .enumerate()
+            .map(|(position, link)| {
+                let place = position.wrapping_add(turn).checked_rem(members.len()).unwrap_or_default();
+                let rank = (
+                    self.is_convicted(link.index()),
+                    link.is_shunned(now_ms),
+                    self.is_crowded(wallet, link.index(), now_ms),
+                    link.rtt_us() > far,
+                    link.in_flight(),
+                    place,
+                );
+                (rank, link)
+            })
+            .collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, link)| link).collect()
+    }
+
+    fn is_convicted(&self, index: u16) -> bool {
+        self.convicted.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
+    }
+
+    fn is_crowded(&self, wallet: &str, index: u16, now_ms: u64) -> bool {
+        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (wallet.to_owned(), index);
+        match crowded.get(&key) {
+            Some(until_ms) if *until_ms > now_ms => true,
+            Some(_) => {
+                crowded.remove(&key);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn note_crowded(&self, wallet: &str, index: u16) {
+        let until_ms = clock::now_ms().saturating_add(CROWDED_MS);
+        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        crowded.insert((wallet.to_owned(), index), until_ms);
+    }
+
+    /// Fetches commitments in the background where a pool runs low.
+    pub(crate) fn refill(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
+        let (low, high) = (self.config.nonces_low, self.config.nonces_high);
+        let Some(count) = self.pools.begin_fill(key, link, low, high) else { return };
+        let (signing, key, link) = (Arc::clone(self), Arc::clone(key), Arc::clone(link));
+        self.tasks.spawn(async move {
+            if let Err(error) = signing.prepare(&key, &link, count.min(PREPARE_MAX)).await {
+                tracing::debug!(node = link.index(), %error, "no nonce commitments");
+            }
+            signing.pools.filled(&key, &link);
+        });
+    }
+
+    /// Asks a node for commitments and keeps those that verify.
+    async fn prepare(&self, key: &Key, link: &Link, count: usize) -> Result<(), CallError> {
+        let prepare = coordinator_frame::Body::Prepare(v1::Prepare {
+            key_id: Bytes::copy_from_slice(&key.id()),
+            epoch: key.package.epoch().0,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+        });
+        let node_frame::Body::Commitments(answer) = link.call(prepare, self.config.answer_timeout).await? else {
+            return Err(CallError::WrongKind);
+        };
+        self.keep(key, link, answer.envelopes).await;
+        Ok(())
+    }
+
+    /// Verifies commitments and puts them into the pool, giving way to other tasks in between.
+    async fn keep(&self, key: &Key, link: &Link, envelopes: Vec<Bytes>) {
+        for envelope in envelopes.into_iter().take(PREPARE_MAX) {
+            match pools::open(self.links.roster(), key, link, envelope) {
+                Some(ready) => self.pools.add(key, link, ready, self.config.nonces_high),
+                None => {
+                    tracing::warn!(node = link.index(), "dropped a nonce commitment that does not verify");
+                    return;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

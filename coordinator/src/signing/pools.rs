@@ -1,0 +1,94 @@
+//! Nonce commitments that nodes have given ahead of time, per key and node.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use mpc_core::{
+    frost::{Commitment, wire},
+    roster::Roster,
+};
+use prost::bytes::Bytes;
+
+use crate::{keys::Key, links::Link};
+
+/// A verified commitment and the envelope it came in.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub(super) commitment: Commitment,
+    pub(super) envelope: Bytes,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    boot_id: [u8; 16],
+    ready: VecDeque<Ready>,
+    filling: bool,
+}
+
+/// All pools. The nonces behind a commitment live only in one start of one node, so a pool belongs to a boot id.
+#[derive(Debug, Default)]
+pub(super) struct Pools(Mutex<BTreeMap<([u8; 32], u16), Pool>>);
+
+impl Pools {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<([u8; 32], u16), Pool>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, key: &Key, link: &Link, work: impl FnOnce(&mut Pool) -> T) -> T {
+        let mut pools = self.lock();
+        let pool = pools.entry((key.id(), link.index())).or_default();
+        if pool.boot_id != *link.boot_id() {
+            *pool = Pool { boot_id: *link.boot_id(), ..Pool::default() };
+        }
+        work(pool)
+    }
+
+    /// Takes the oldest commitment.
+    pub(super) fn take(&self, key: &Key, link: &Link) -> Option<Ready> {
+        self.with(key, link, |pool| pool.ready.pop_front())
+    }
+
+    /// Gives one back that nobody was shown.
+    pub(super) fn give_back(&self, key: &Key, link: &Link, ready: Ready) {
+        self.with(key, link, |pool| pool.ready.push_front(ready));
+    }
+
+    /// Forgets what a node says it no longer has.
+    pub(super) fn clear(&self, key: &Key, link: &Link) {
+        self.with(key, link, |pool| pool.ready.clear());
+    }
+
+    /// How many to fetch now, if it is time and nobody else does; the caller must call [`Pools::filled`] afterwards.
+    pub(super) fn begin_fill(&self, key: &Key, link: &Link, low: usize, high: usize) -> Option<usize> {
+        self.with(key, link, |pool| {
+            if pool.filling || pool.ready.len() >= low {
+                return None;
+            }
+            pool.filling = true;
+            Some(high.saturating_sub(pool.ready.len()))
+        })
+    }
+
+    /// Ends what [`Pools::begin_fill`] began.
+    pub(super) fn filled(&self, key: &Key, link: &Link) {
+        self.with(key, link, |pool| pool.filling = false);
+    }
+
+    /// Keeps a commitment if there is room.
+    pub(super) fn add(&self, key: &Key, link: &Link, ready: Ready, high: usize) {
+        self.with(key, link, |pool| {
+            if pool.ready.len() < high.saturating_mul(2) {
+                pool.ready.push_back(ready);
+            }
+        });
+    }
+}
+
+/// Verifies an envelope: signed by this node, for this key, made in this start of the node.
+pub(super) fn open(roster: &Roster, key: &Key, link: &Link, envelope: Bytes) -> Option<Ready> {
+    let published = wire::open_commitment(roster, &key.package, &envelope).ok()?;
+    let own = published.node == link.node() && published.boot_id == *link.boot_id();
+    own.then_some(Ready { commitment: published.commitment, envelope })
+}

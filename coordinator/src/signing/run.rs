@@ -1,0 +1,479 @@
+//! One run: the robust coordinator of one request, fed from the pools and the links.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use mpc_core::{
+    Error,
+    frost::{
+        Package, SigningRequest, Tweak,
+        robust::{Action, Coordinator},
+        wire,
+    },
+    id::{Attempt, PartyIndex, Purpose},
+    verify,
+};
+use prost::bytes::Bytes;
+use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
+
+use super::{Culprit, Job, NoSignature, Outcome, SILENT_MS, Signed, Signing, pools::Ready};
+use crate::{
+    clock,
+    links::{CallError, Link},
+};
+
+/// What a run waits for.
+enum Heard {
+    /// A node answered, or did not.
+    Answer { index: u16, attempt: Attempt, result: Result<node_frame::Body, CallError> },
+    /// An attempt has taken longer than it should.
+    Late { attempt: Attempt },
+    /// A node without a stock was asked for commitments.
+    Stocked { index: u16, result: Result<(), CallError> },
+}
+
+struct Asked {
+    package: Package,
+    signers: Vec<u16>,
+}
+
+/// How a node stands in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Not asked yet.
+    Spare,
+    /// Its commitment is with the robust coordinator, or on its way.
+    Offered,
+    /// It was asked for a share and has not answered.
+    Owing,
+    /// It has given a good share and may be asked again.
+    Answered,
+    /// It refused, lied or stayed silent.
+    Out,
+}
+
+pub(super) struct Run<'a> {
+    signing: &'a Arc<Signing>,
+    job: &'a Job,
+    base: u32,
+    start: Instant,
+    links: BTreeMap<u16, Arc<Link>>,
+    order: Vec<u16>,
+    standing: BTreeMap<u16, Standing>,
+    offered: BTreeMap<Vec<u8>, (u16, Ready)>,
+    asked: BTreeMap<Attempt, Asked>,
+    shares: BTreeMap<(Attempt, u16), Bytes>,
+    next: Vec<(u16, Vec<Bytes>)>,
+    heard: FuturesUnordered<BoxFuture<'static, Heard>>,
+    /// Answers and stocks that are still to come; late marks are not among them.
+    open: usize,
+    refusals: BTreeMap<u16, Failure>,
+    culprits: Vec<Culprit>,
+    timings_us: BTreeMap<String, u64>,
+    done: Option<[u8; 64]>,
+    stop: Option<Failure>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(signing: &'a Arc<Signing>, job: &'a Job, base: u32) -> Self {
+        let order = signing.order(job);
+        let links: BTreeMap<_, _> = order.iter().map(|link| (link.index(), Arc::clone(link))).collect();
+        Self {
+            signing,
+            job,
+            base,
+            start: Instant::now(),
+            standing: links.keys().map(|index| (*index, Standing::Spare)).collect(),
+            order: order.iter().map(|link| link.index()).collect(),
+            links,
+            offered: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            next: Vec::new(),
+            heard: FuturesUnordered::new(),
+            open: 0,
+            refusals: BTreeMap::new(),
+            culprits: Vec::new(),
+            timings_us: BTreeMap::new(),
+            done: None,
+            stop: None,
+        }
+    }
+
+    /// Runs to the end.
+    pub(super) async fn finish(mut self) -> Outcome {
+        let result = match self.work().await {
+            Ok(()) => self.conclude(),
+            Err(error) => Err(NoSignature::Never(internal(&error))),
+        };
+        self.tidy();
+        Outcome { result, culprits: self.culprits }
+    }
+
+    async fn work(&mut self) -> Result<(), Error> {
+        let key = &self.job.key.package;
+        // Chains that are signed here take the stored key as it is.
+        let tweak = if key.purpose() == Purpose::Bip340 { Tweak::PlainBip340 } else { Tweak::None };
+        let request = SigningRequest::new(key.purpose(), self.job.approved.message().to_vec(), tweak)?;
+        let mut robust = Coordinator::new(key.clone(), request)?;
+        let threshold = usize::from(key.params().threshold());
+        let first: Vec<u16> = self.order.iter().copied().take(threshold).collect();
+        for index in first {
+            self.offer(&mut robust, index)?;
+        }
+        while self.done.is_none() && self.stop.is_none() && self.open > 0 {
+            let Some(heard) = self.heard.next().await else { break };
+            self.on(&mut robust, heard)?;
+        }
+        Ok(())
+    }
+
+    fn on(&mut self, robust: &mut Coordinator, heard: Heard) -> Result<(), Error> {
+        match heard {
+            Heard::Stocked { index, result } => {
+                self.open = self.open.saturating_sub(1);
+                match result {
+                    Ok(()) => self.offer_stock(robust, index),
+                    Err(error) => self.lose(robust, index, &error),
+                }
+            }
+            Heard::Late { attempt } => self.late(robust, attempt),
+            Heard::Answer { index, attempt, result } => {
+                self.open = self.open.saturating_sub(1);
+                match result {
+                    Ok(node_frame::Body::Share(share)) => self.share(robust, index, attempt, share),
+                    Ok(_) => self.lose(robust, index, &CallError::WrongKind),
+                    Err(error) => self.lose(robust, index, &error),
+                }
+            }
+        }
+    }
+
+    /// Takes a commitment of a node out of its pool, or asks the node for some first.
+    fn offer(&mut self, robust: &mut Coordinator, index: u16) -> Result<(), Error> {
+        let Some(link) = self.links.get(&index).cloned() else { return Ok(()) };
+        self.standing.insert(index, Standing::Offered);
+        if let Some(ready) = self.signing.pools.take(&self.job.key, &link) {
+            return self.give(robust, index, ready);
+        }
+        let (signing, key) = (Arc::clone(self.signing), Arc::clone(&self.job.key));
+        let count = signing.config.nonces_high.min(super::PREPARE_MAX);
+        self.open = self.open.saturating_add(1);
+        self.heard.push(
+            async move {
+                let result = signing.prepare(&key, &link, count).await;
+                Heard::Stocked { index, result }
+            }
+            .boxed(),
+        );
+        Ok(())
+    }
+
+    fn offer_stock(&mut self, robust: &mut Coordinator, index: u16) -> Result<(), Error> {
+        let ready = self.links.get(&index).and_then(|link| self.signing.pools.take(&self.job.key, link));
+        match ready {
+            Some(ready) => self.give(robust, index, ready),
+            None => self.lose(robust, index, &CallError::WrongKind),
+        }
+    }
+
+    fn give(&mut self, robust: &mut Coordinator, index: u16, ready: Ready) -> Result<(), Error> {
+        let party = PartyIndex::new(index)?;
+        let commitment = ready.commitment;
+        self.offered.insert(commitment.encode(), (index, ready));
+        let actions = robust.on_commitment(party, commitment);
+        self.follow(actions)
+    }
+
+    /// Does what the robust coordinator wants. What it refuses changes nothing here: the answer was late or repeated.
+    fn follow(&mut self, actions: Result<Vec<Action>, Error>) -> Result<(), Error> {
+        let actions = match actions {
+            Ok(actions) => actions,
+            Err(Error::Rejected(_) | Error::TimedOut { .. } | Error::Aborted(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for action in actions {
+            match action {
+                Action::Ask { attempt, package } => self.ask(attempt, *package),
+                Action::Done(signature) => self.done = Some(*signature.as_bytes()),
+                Action::Exclude { index, attempt, .. } => self.exclude(index.get(), attempt),
+            }
+        }
+        Ok(())
+    }
+
+    const fn on_wire(&self, attempt: Attempt) -> Attempt {
+        Attempt(self.base.wrapping_add(attempt.0))
+    }
+
+    fn ask(&mut self, attempt: Attempt, package: Package) {
+        let elapsed_us = clock::micros_since(self.start);
+        self.timings_us.entry("commitments".into()).or_insert(elapsed_us);
+        let signers: Vec<u16> = package.signers().keys().map(|index| index.get()).collect();
+        let commitments = package
+            .signers()
+            .keys()
+            .filter_map(|index| package.commitment(*index))
+            .filter_map(|commitment| self.offered.remove(&commitment.encode()))
+            .map(|(_, ready)| ready.envelope)
+            .collect();
+        let sign = v1::Sign {
+            signed_intent: self.job.signed_intent.clone(),
+            approvals: self.job.approvals.clone(),
+            receipts: self.job.receipts.clone(),
+            epoch: self.job.key.package.epoch().0,
+            attempt: self.on_wire(attempt).0,
+            commitments,
+        };
+        let deadline = self.signing.config.answer_timeout;
+        for index in &signers {
+            let Some(link) = self.links.get(index).cloned() else { continue };
+            self.standing.insert(*index, Standing::Owing);
+            let (index, frame) = (*index, coordinator_frame::Body::Sign(sign.clone()));
+            self.open = self.open.saturating_add(1);
+            self.heard.push(
+                async move {
+                    let result = link.call(frame, deadline).await;
+                    Heard::Answer { index, attempt, result }
+                }
+                .boxed(),
+            );
+        }
+        let late_after = self.signing.config.late_after;
+        self.heard.push(
+            async move {
+                tokio::time::sleep(late_after).await;
+                Heard::Late { attempt }
+            }
+            .boxed(),
+        );
+        self.asked.insert(attempt, Asked { package, signers });
+    }
+
+    fn share(&mut self, robust: &mut Coordinator, index: u16, attempt: Attempt, share: v1::Share) -> Result<(), Error> {
+        self.next.push((index, share.next_commitments));
+        let Some(asked) = self.asked.get(&attempt) else { return Ok(()) };
+        let (request, on_wire) = (self.job.id, self.on_wire(attempt));
+        let roster = self.signing.links.roster();
+        match wire::open_share(roster, &asked.package, request, on_wire, &share.envelope) {
+            Ok((party, value)) if party.get() == index => {
+                self.shares.insert((attempt, index), share.envelope);
+                self.standing.insert(index, Standing::Answered);
+                let before = clock::micros_since(self.start);
+                let actions = robust.on_share(party, attempt, value);
+                self.follow(actions)?;
+                if self.done.is_some() {
+                    let after = clock::micros_since(self.start);
+                    let asked_us = self.timings_us.get("commitments").copied().unwrap_or_default();
+                    self.timings_us.insert("shares".into(), before.saturating_sub(asked_us));
+                    self.timings_us.insert("aggregate".into(), after.saturating_sub(before));
+                    return Ok(());
+                }
+                if self.standing.get(&index) == Some(&Standing::Out) || !self.is_hopeful() { self.widen(robust) } else { Ok(()) }
+            }
+            Ok(_) => self.accuse(robust, index, "answered in another node's name".into(), Bytes::new()),
+            Err(Error::Aborted(abort)) => {
+                let evidence = abort.evidence.map(|evidence| evidence.encode()).unwrap_or_default();
+                self.accuse(robust, index, abort.fault.to_string(), evidence.into())
+            }
+            Err(error) => self.accuse(robust, index, format!("its share cannot be used: {error}"), Bytes::new()),
+        }
+    }
+
+    /// Whether some attempt may still succeed with the nodes that owe it a share.
+    fn is_hopeful(&self) -> bool {
+        self.asked.values().any(|asked| {
+            asked.signers.iter().all(|index| {
+                matches!(self.standing.get(index), Some(Standing::Owing | Standing::Answered))
+            })
+        })
+    }
+
+    fn exclude(&mut self, index: u16, attempt: Attempt) {
+        self.standing.insert(index, Standing::Out);
+        let convicted = self.asked.get(&attempt).zip(self.shares.get(&(attempt, index))).map(|(asked, envelope)| {
+            let roster = self.signing.links.roster();
+            wire::convict(roster, &asked.package, self.job.id, self.on_wire(attempt), envelope)
+        });
+        let (fault, evidence) = match convicted {
+            Some(Ok(abort)) => {
+                let evidence = abort.evidence.map(|evidence| evidence.encode()).unwrap_or_default();
+                (abort.fault.to_string(), Bytes::from(evidence))
+            }
+            Some(Err(_)) | None => ("its signature share does not verify".to_owned(), Bytes::new()),
+        };
+        self.caught(index, fault, evidence);
+    }
+
+    fn caught(&mut self, index: u16, fault: String, evidence: Bytes) {
+        self.signing.convict(index);
+        self.culprits.push(Culprit { index, fault, evidence });
+    }
+
+    fn accuse(&mut self, robust: &mut Coordinator, index: u16, fault: String, evidence: Bytes) -> Result<(), Error> {
+        self.caught(index, fault, evidence);
+        self.drop_out(robust, index)
+    }
+
+    /// A node gave no share: it refused, or could not be reached.
+    fn lose(&mut self, robust: &mut Coordinator, index: u16, error: &CallError) -> Result<(), Error> {
+        let Some(link) = self.links.get(&index).cloned() else { return Ok(()) };
+        match error {
+            CallError::Refused(failure) => {
+                match failure.code() {
+                    FailureCode::SecurityAbort => {
+                        let mut stop = failure.clone();
+                        stop.culprits = vec![u32::from(index)];
+                        stop.hint = "find out what happened before anything is signed again; this is never retried".into();
+                        self.stop = Some(stop);
+                    }
+                    FailureCode::Stale => self.signing.pools.clear(&self.job.key, &link),
+                    FailureCode::Limit => self.signing.note_crowded(&self.job.approved.intent().wallet, index),
+                    _ => {}
+                }
+                self.refusals.insert(index, failure.clone());
+            }
+            CallError::Busy | CallError::Gone | CallError::TimedOut | CallError::WrongKind => {
+                link.shun(clock::now_ms().saturating_add(SILENT_MS));
+                let failure = Failure::new(FailureCode::TimedOut, error.to_string());
+                self.refusals.insert(index, failure);
+            }
+        }
+        tracing::info!(request = %self.job.id, node = index, %error, "no share from this node");
+        self.drop_out(robust, index)
+    }
+
+    fn drop_out(&mut self, robust: &mut Coordinator, index: u16) -> Result<(), Error> {
+        self.standing.insert(index, Standing::Out);
+        let actions = robust.on_silence(PartyIndex::new(index)?);
+        self.follow(actions)?;
+        self.widen(robust)
+    }
+
+    fn late(&mut self, robust: &mut Coordinator, attempt: Attempt) -> Result<(), Error> {
+        let Some(asked) = self.asked.get(&attempt) else { return Ok(()) };
+        let owing: Vec<u16> = asked
+            .signers
+            .iter()
+            .copied()
+            .filter(|index| self.standing.get(index) == Some(&Standing::Owing))
+            .collect();
+        for index in &owing {
+            let actions = robust.on_silence(PartyIndex::new(*index)?);
+            self.follow(actions)?;
+        }
+        if owing.is_empty() { Ok(()) } else { self.widen(robust) }
+    }
+
+    /// Offers everybody who is free: those not asked yet, and those who have answered.
+    fn widen(&mut self, robust: &mut Coordinator) -> Result<(), Error> {
+        if self.done.is_some() || self.stop.is_some() {
+            return Ok(());
+        }
+        let free: Vec<u16> = self
+            .order
+            .iter()
+            .copied()
+            .filter(|index| matches!(self.standing.get(index), Some(Standing::Spare | Standing::Answered)))
+            .collect();
+        for index in free {
+            self.offer(robust, index)?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&mut self) -> Result<Signed, NoSignature> {
+        if let Some(signature) = self.done {
+            return self.check(signature);
+        }
+        if let Some(failure) = self.stop.take() {
+            return Err(NoSignature::Never(failure));
+        }
+        let params = self.job.key.package.params();
+        let lost = |code: FailureCode| {
+            matches!(
+                code,
+                FailureCode::Malformed
+                    | FailureCode::NotAuthorised
+                    | FailureCode::Denied
+                    | FailureCode::Limit
+                    | FailureCode::Version
+                    | FailureCode::Conflict
+                    | FailureCode::Internal
+            )
+        };
+        let final_nos: Vec<&Failure> = self.refusals.values().filter(|failure| lost(failure.code())).collect();
+        let liars = self.culprits.iter().map(|culprit| u32::from(culprit.index));
+        let gone = final_nos.len().saturating_add(self.culprits.len());
+        let left = usize::from(params.parties()).saturating_sub(gone);
+        let reasons = self.refusals.iter().flat_map(|(index, failure)| {
+            let first = format!("node {index}: {}", failure.message);
+            core::iter::once(first).chain(failure.reasons.iter().map(move |reason| format!("node {index}: {reason}")))
+        });
+        let never = left < usize::from(params.threshold());
+        let code = match (never, final_nos.first()) {
+            (true, Some(failure)) => failure.code(),
+            (true, None) => FailureCode::Aborted,
+            (false, _) => FailureCode::Unavailable,
+        };
+        let mut failure = Failure::new(code, "too few nodes gave a share").reasons(reasons);
+        failure.culprits = liars.collect();
+        if never {
+            Err(NoSignature::Never(failure.hint("see the reasons of each node; the amount stays debited")))
+        } else {
+            Err(NoSignature::Again(failure.hint("it is tried again until the request expires")))
+        }
+    }
+
+    /// The last look before anything leaves: the signature verifies under the wallet's key over exactly the bytes that
+    /// the verdict was about.
+    fn check(&mut self, signature: [u8; 64]) -> Result<Signed, NoSignature> {
+        let key = &self.job.key;
+        let message = self.job.approved.message();
+        let valid = match key.package.purpose() {
+            Purpose::Ed25519 => <[u8; 32]>::try_from(key.public_key.as_slice())
+                .is_ok_and(|public| verify::ed25519_verify_strict(&public, message, &signature)),
+            Purpose::Bip340 => key
+                .public_key
+                .split_first()
+                .and_then(|(_, x)| <[u8; 32]>::try_from(x).ok())
+                .is_some_and(|public| verify::bip340_verify(&public, message, &signature)),
+            Purpose::Ecdsa => false,
+        };
+        if !valid {
+            let failure = Failure::new(FailureCode::Internal, "the assembled signature does not verify");
+            return Err(NoSignature::Never(failure.hint("nothing was released; please report it")));
+        }
+        let complete = self.asked.iter().rev().find(|(attempt, asked)| {
+            asked.signers.iter().all(|index| self.shares.contains_key(&(**attempt, *index)))
+        });
+        let signers = complete.map(|(_, asked)| asked.signers.iter().map(|index| u32::from(*index)).collect());
+        Ok(Signed {
+            signature,
+            signers: signers.unwrap_or_default(),
+            timings_us: core::mem::take(&mut self.timings_us),
+        })
+    }
+
+    /// Returns unused commitments and takes the new ones in, away from the caller's path.
+    fn tidy(&mut self) {
+        for (index, ready) in core::mem::take(&mut self.offered).into_values() {
+            if let Some(link) = self.links.get(&index) {
+                self.signing.pools.give_back(&self.job.key, link, ready);
+            }
+        }
+        let next = core::mem::take(&mut self.next);
+        for (index, envelopes) in next {
+            let Some(link) = self.links.get(&index).cloned() else { continue };
+            let (signing, key) = (Arc::clone(self.signing), Arc::clone(&self.job.key));
+            self.signing.tasks.spawn(async move {
+                signing.keep(&key, &link, envelopes).await;
+                signing.refill(&key, &link);
+            });
+        }
+    }
+}
+
+fn internal(error: &Error) -> Failure {
+    Failure::new(FailureCode::Internal, error.to_string()).hint("nothing was released; please report it")
+}

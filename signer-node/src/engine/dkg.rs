@@ -1,0 +1,422 @@
+//! Key generation: drives the protocol's session, writes before it sends, and never drops a share that may be needed.
+//!
+//! A session lives in memory only. Its first id goes into the replay log before its first message leaves, so a session
+//! that does not survive a crash is never run again. A share is sealed and stored before this node signs for it, and stays
+//! until the certificate is there, however late.
+
+mod driver;
+mod record;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use mpc_core::dkg::{Session, Setup};
+use mpc_core::id::{Attempt, NodeId, Params, Purpose, RequestId};
+use mpc_core::session::{Inbound, Outbound, Recipient};
+use proto::convert::array;
+use proto::v1::{DkgCertificate, DkgProgress, FailureCode, KeyState, StartDkg, Tunnel, node_frame};
+use rand_core::UnwrapErr;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::Engine;
+use super::tunnels::Tunnels;
+use crate::codec::{Malformed, Reader, Writer};
+use crate::failure::Refusal;
+use crate::seal::{Kind, Label};
+
+pub(super) use record::{Certified, Record, Uncertified, sealed_digest};
+
+/// Messages for key generations that have not started here yet: this many in all.
+const MAX_EARLY: usize = 256;
+/// And this many bytes in all.
+const MAX_EARLY_BYTES: usize = 4 << 20;
+/// Messages that wait for a session's task.
+const INBOX: usize = 256;
+
+/// What an operator asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) name: String,
+    pub(super) request: [u8; 32],
+    pub(super) attempt: u32,
+    pub(super) purpose: Purpose,
+    pub(super) threshold: u16,
+}
+
+impl Order {
+    /// The place of the share until its certificate is there.
+    pub(super) const fn pending_label(&self) -> Label {
+        Label::new(Kind::Pending, self.request, self.attempt, 0)
+    }
+}
+
+/// A session under way.
+struct Running {
+    attempt: u32,
+    inbox: mpsc::Sender<Inbound>,
+    /// Everything said so far, to be said again when a tunnel had to be replaced.
+    said: Vec<Outbound>,
+}
+
+struct Early {
+    from: NodeId,
+    request: [u8; 32],
+    attempt: u32,
+    envelope: Vec<u8>,
+}
+
+/// All key generations that are not finished.
+#[derive(Default)]
+pub(crate) struct Ceremonies {
+    running: BTreeMap<[u8; 32], Running>,
+    uncertified: BTreeMap<[u8; 32], Uncertified>,
+    early: VecDeque<Early>,
+    early_bytes: usize,
+}
+
+impl Ceremonies {
+    pub(super) fn restore(&mut self, uncertified: Uncertified) {
+        self.uncertified
+            .insert(uncertified.order.request, uncertified);
+    }
+
+    pub(super) fn forget(&mut self, request: &[u8; 32]) {
+        self.uncertified.remove(request);
+    }
+
+    pub(super) fn key_states(&self) -> impl Iterator<Item = KeyState> + '_ {
+        self.uncertified.values().map(|pending| KeyState {
+            name: pending.order.name.clone(),
+            scheme: pending.order.purpose.as_str().to_owned(),
+            state: "pending".to_owned(),
+            request_id: pending.order.request.to_vec().into(),
+            certificate_part: pending.part.clone().into(),
+            threshold: pending.order.threshold.into(),
+            ..KeyState::default()
+        })
+    }
+
+    fn keep_early(&mut self, early: Early) {
+        let bytes = self.early_bytes.saturating_add(early.envelope.len());
+        if self.early.len() < MAX_EARLY && bytes <= MAX_EARLY_BYTES {
+            self.early_bytes = bytes;
+            self.early.push_back(early);
+        }
+    }
+
+    fn take_early(&mut self, request: &[u8; 32], attempt: u32) -> Vec<Early> {
+        let all = core::mem::take(&mut self.early);
+        let (mine, rest): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|early| early.request == *request);
+        self.early_bytes = rest.iter().map(|early| early.envelope.len()).sum();
+        self.early = rest.into();
+        mine.into_iter()
+            .filter(|early| early.attempt == attempt)
+            .collect()
+    }
+}
+
+/// A message inside a tunnel: which key generation it belongs to, and the envelope.
+fn encode_message(request: &[u8; 32], attempt: u32, envelope: &[u8]) -> Vec<u8> {
+    Writer::new()
+        .u8(1)
+        .fixed(request)
+        .u32(attempt)
+        .bytes(envelope)
+        .finish()
+}
+
+fn decode_message(from: NodeId, bytes: &[u8]) -> Result<Early, Malformed> {
+    let mut reader = Reader::new("peer message", bytes);
+    if reader.u8()? != 1 {
+        return Err(Malformed("peer message"));
+    }
+    let (request, attempt) = (reader.array()?, reader.u32()?);
+    let envelope = reader.bytes()?.to_vec();
+    reader.finish()?;
+    Ok(Early {
+        from,
+        request,
+        attempt,
+        envelope,
+    })
+}
+
+fn progress(order: &Order, stage: &str) -> DkgProgress {
+    DkgProgress {
+        request_id: order.request.to_vec().into(),
+        stage: stage.to_owned(),
+        ..DkgProgress::default()
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+impl Engine {
+    pub(super) async fn start_dkg(&self, call: StartDkg) -> Result<DkgProgress, Refusal> {
+        let order = self.read_order(&call)?;
+        if let Some(answer) = self.known(&order) {
+            return Ok(answer);
+        }
+        let timeout = call
+            .deadline_ms
+            .min(self.0.limits.dkg_deadline_ms)
+            .max(1_000);
+        let who = &self.0.who;
+        let parties = u16::try_from(who.roster.len()).unwrap_or(u16::MAX);
+        let params = Params::new(order.threshold, parties).map_err(Refusal::malformed)?;
+        let setup = Setup {
+            roster: who.roster.clone(),
+            me: who.node,
+            purpose: order.purpose,
+            params,
+            request_id: RequestId::from_bytes(order.request),
+            attempt: Attempt(order.attempt),
+        };
+        let now_ms = self.boot_ms()?;
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let started = Session::start(setup, Arc::clone(&who.identity), rng, now_ms, timeout);
+        let (session, step) = started.map_err(Refusal::malformed)?;
+        let inbox = self.open_slot(&order)?;
+        let effects = match self.write_first(&order, step).await {
+            Ok(effects) => effects,
+            Err(refusal) => {
+                self.state().ceremonies.running.remove(&order.request);
+                return Err(refusal);
+            }
+        };
+        tracing::info!(request = %hex::encode(order.request), name = %order.name, "key generation started");
+        let answer = progress(&order, "round1");
+        tokio::spawn(self.clone().drive(session, order, inbox, effects));
+        Ok(answer)
+    }
+
+    fn read_order(&self, call: &StartDkg) -> Result<Order, Refusal> {
+        let purpose = Purpose::parse(&call.scheme).filter(|purpose| *purpose != Purpose::Ecdsa);
+        let purpose =
+            purpose.ok_or_else(|| Refusal::malformed("the scheme must be ed25519 or bip340"))?;
+        if !is_name(&call.name) {
+            return Err(Refusal::malformed(
+                "a key's name has 1 to 64 of a-z 0-9 . _ : -",
+            ));
+        }
+        let threshold = u16::try_from(call.threshold).unwrap_or(u16::MAX);
+        let least = self.0.who.cluster.threshold;
+        if threshold < least {
+            let message = format!("threshold {threshold} is below the cluster's {least}");
+            return Err(Refusal::new(
+                FailureCode::NotAuthorised,
+                message,
+                "the cluster file sets the lowest threshold",
+            ));
+        }
+        let request = array("request id", &call.request_id).map_err(Refusal::malformed)?;
+        Ok(Order {
+            name: call.name.clone(),
+            request,
+            attempt: call.attempt,
+            purpose,
+            threshold,
+        })
+    }
+
+    /// The answer for an order that is being carried out or has been.
+    fn known(&self, order: &Order) -> Option<DkgProgress> {
+        let state = self.state();
+        if let Some(key) = state.keys.values().find(|key| key.request == order.request) {
+            return Some(Self::active_progress(key));
+        }
+        let running = state.ceremonies.running.get(&order.request);
+        running
+            .filter(|running| running.attempt == order.attempt)
+            .map(|_| progress(order, "round1"))
+    }
+
+    fn open_slot(&self, order: &Order) -> Result<mpsc::Receiver<Inbound>, Refusal> {
+        let mut state = self.state();
+        let limits = &self.0.limits;
+        let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        let keys = count(
+            state
+                .keys
+                .len()
+                .saturating_add(state.ceremonies.uncertified.len()),
+        );
+        if count(state.ceremonies.running.len()) >= limits.dkg_sessions || keys >= limits.keys {
+            return Err(Refusal::unavailable(
+                "too many keys or key generations",
+                "wait, or raise limits.keys or limits.dkg_sessions",
+            ));
+        }
+        if state.ceremonies.running.contains_key(&order.request) {
+            return Err(Refusal::new(
+                FailureCode::Conflict,
+                "another attempt is running",
+                "wait for it to end",
+            ));
+        }
+        let (inbox, receiver) = mpsc::channel(INBOX);
+        for early in state.ceremonies.take_early(&order.request, order.attempt) {
+            let _ = inbox.try_send(Inbound {
+                from: early.from,
+                bytes: early.envelope,
+            });
+        }
+        let running = Running {
+            attempt: order.attempt,
+            inbox,
+            said: Vec::new(),
+        };
+        state.ceremonies.running.insert(order.request, running);
+        Ok(receiver)
+    }
+
+    pub(super) async fn certify(&self, call: DkgCertificate) -> Result<DkgProgress, Refusal> {
+        let request: [u8; 32] =
+            array("request id", &call.request_id).map_err(Refusal::malformed)?;
+        let parts: Vec<Vec<u8>> = call.parts.iter().map(|part| part.to_vec()).collect();
+        let done = self.finish(&request, &parts).await?;
+        // A session that still waits for a part has nothing left to do.
+        self.state().ceremonies.running.remove(&request);
+        Ok(done)
+    }
+
+    pub(super) fn indices(&self, nodes: &[NodeId]) -> Vec<u32> {
+        let roster = &self.0.who.roster;
+        nodes
+            .iter()
+            .filter_map(|node| roster.index(node))
+            .map(|index| index.get().into())
+            .collect()
+    }
+
+    /// Milliseconds that no one can set: what the deadlines of key generations run on.
+    fn boot_ms(&self) -> Result<u64, Refusal> {
+        Ok((self.0.time)()?.boot_ms)
+    }
+
+    /// Sends a session's message, and remembers it for tunnels that come later.
+    fn say(&self, order: &Order, outbound: Outbound) {
+        let message = encode_message(&order.request, order.attempt, &outbound.bytes);
+        let to = outbound.to;
+        if let Some(running) = self.state().ceremonies.running.get_mut(&order.request) {
+            running.said.push(outbound);
+        }
+        let mut tunnels = self.tunnels();
+        let recipients = match to {
+            Recipient::Everyone => tunnels.nodes(),
+            Recipient::One(node) => vec![node],
+        };
+        for node in recipients {
+            let frames = tunnels.send(&node, &message);
+            self.relay(&tunnels, frames);
+        }
+    }
+
+    fn tunnels(&self) -> MutexGuard<'_, Tunnels> {
+        self.0
+            .tunnels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues frames while the tunnels are locked: their numbers must leave in order.
+    fn relay(&self, _order: &MutexGuard<'_, Tunnels>, frames: Vec<Tunnel>) {
+        for frame in frames {
+            self.send(node_frame::Body::Tunnel(frame));
+        }
+    }
+
+    pub(super) fn on_tunnel(&self, frame: &Tunnel) {
+        let mut tunnels = self.tunnels();
+        let Some((from, outcome)) = tunnels.receive(frame) else {
+            tracing::warn!("a tunnel frame by a stranger or for another node was dropped");
+            return;
+        };
+        self.relay(&tunnels, outcome.frames);
+        drop(tunnels);
+        if outcome.began {
+            self.repeat(from);
+        }
+        for message in outcome.messages {
+            self.deliver(from, &message);
+        }
+    }
+
+    /// Starts every tunnel over; the connection to the coordinator is a new one.
+    pub(super) fn reconnect_tunnels(&self) {
+        let idle = self.state().ceremonies.running.is_empty();
+        let mut tunnels = self.tunnels();
+        let frames = tunnels.reset();
+        if !idle {
+            self.relay(&tunnels, frames);
+            drop(tunnels);
+            self.redial();
+        }
+    }
+
+    /// Dials the peers that this node dials and has no tunnel with.
+    fn redial(&self) {
+        let mut tunnels = self.tunnels();
+        let mut begun = Vec::new();
+        for (node, frames) in tunnels.dial() {
+            self.relay(&tunnels, frames);
+            begun.push(node);
+        }
+        drop(tunnels);
+        begun.into_iter().for_each(|node| self.repeat(node));
+    }
+
+    /// Says everything again that running sessions have said to a node.
+    fn repeat(&self, node: NodeId) {
+        let messages: Vec<Vec<u8>> = {
+            let state = self.state();
+            let to_node = |said: &&Outbound| {
+                said.to == Recipient::Everyone || said.to == Recipient::One(node)
+            };
+            let all = state
+                .ceremonies
+                .running
+                .iter()
+                .flat_map(|(request, running)| {
+                    let said = running.said.iter().filter(to_node);
+                    said.map(|said| encode_message(request, running.attempt, &said.bytes))
+                        .collect::<Vec<_>>()
+                });
+            all.collect()
+        };
+        let mut tunnels = self.tunnels();
+        for message in messages {
+            let frames = tunnels.send(&node, &message);
+            self.relay(&tunnels, frames);
+        }
+    }
+
+    fn deliver(&self, from: NodeId, message: &Zeroizing<Vec<u8>>) {
+        let Ok(early) = decode_message(from, message) else {
+            tracing::warn!(peer = %from, "a peer's message was malformed");
+            return;
+        };
+        let mut state = self.state();
+        match state.ceremonies.running.get(&early.request) {
+            Some(running) if running.attempt == early.attempt => {
+                if running
+                    .inbox
+                    .try_send(Inbound {
+                        from,
+                        bytes: early.envelope,
+                    })
+                    .is_err()
+                {
+                    tracing::warn!(peer = %from, "too many messages wait for a key generation");
+                }
+            }
+            _ => state.ceremonies.keep_early(early),
+        }
+    }
+}

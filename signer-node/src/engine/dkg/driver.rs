@@ -1,0 +1,382 @@
+//! The task of one key generation: input, step, write, send.
+
+use core::time::Duration;
+
+use mpc_core::Error;
+use mpc_core::dkg::{DkgCertificate, DkgOutput, Session as DkgSession};
+use mpc_core::keys::KeyShare;
+use mpc_core::session::{Effects, Inbound, Ready, Session as _, Step, Write, WriteKind};
+use proto::v1::{DkgProgress, FailureCode, node_frame};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+use super::record::sealed_digest;
+use super::{Certified, Order, Record, Uncertified, progress};
+use crate::engine::Engine;
+use crate::engine::keys::Key;
+use crate::failure::Refusal;
+use crate::seal::{Kind, Label};
+use crate::store::{Change, StoreError, Table};
+
+/// How often deadlines and broken tunnels are looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+type Output = Effects<DkgOutput>;
+
+/// How a session's task ends early.
+enum End {
+    Protocol(Error),
+    Refused(Refusal),
+}
+
+impl Engine {
+    /// Carries out the step that a session starts with: nothing leaves before its id is in the replay log.
+    pub(super) async fn write_first(
+        &self,
+        order: &Order,
+        step: Step<DkgOutput>,
+    ) -> Result<Output, Refusal> {
+        self.carry_out(order, step).await.map_err(|end| match end {
+            End::Protocol(error) => Refusal::internal(error),
+            End::Refused(refusal) => refusal,
+        })
+    }
+
+    pub(super) async fn drive(
+        self,
+        mut session: DkgSession,
+        order: Order,
+        mut inbox: mpsc::Receiver<Inbound>,
+        first: Output,
+    ) {
+        self.redial();
+        let end = match self.take_effects(&order, first).await {
+            Ok(true) => None,
+            Ok(false) => self.run(&mut session, &order, &mut inbox).await.err(),
+            Err(end) => Some(end),
+        };
+        self.state().ceremonies.running.remove(&order.request);
+        if let Some(end) = end {
+            self.report_end(&order, end);
+        }
+    }
+
+    async fn run(
+        &self,
+        session: &mut DkgSession,
+        order: &Order,
+        inbox: &mut mpsc::Receiver<Inbound>,
+    ) -> Result<(), End> {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            let input = tokio::select! {
+                input = inbox.recv() => match input {
+                    Some(input) => Some(input),
+                    // The certificate came from elsewhere and the slot is gone.
+                    None => return Ok(()),
+                },
+                _ = ticks.tick() => None,
+            };
+            let now_ms = self.boot_ms().map_err(End::Refused)?;
+            let step = match input {
+                Some(input) => session.handle(input, now_ms),
+                None => {
+                    self.redial();
+                    Ok(Step::idle())
+                }
+            };
+            if self.follow_step(order, step).await? {
+                return Ok(());
+            }
+            while session
+                .deadline_ms()
+                .is_some_and(|deadline| deadline <= now_ms)
+            {
+                let step = session.tick(now_ms);
+                if self.follow_step(order, step).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn follow_step(
+        &self,
+        order: &Order,
+        step: Result<Step<DkgOutput>, Error>,
+    ) -> Result<bool, End> {
+        let step = match step {
+            Ok(step) => step,
+            Err(Error::Rejected(rejection)) => {
+                tracing::debug!(%rejection, "a message of a key generation was dropped");
+                return Ok(false);
+            }
+            Err(error) => return Err(End::Protocol(error)),
+        };
+        let effects = self.carry_out(order, step).await?;
+        self.take_effects(order, effects).await
+    }
+
+    /// Writes what has to be written; the effects come out only then.
+    async fn carry_out(&self, order: &Order, step: Step<DkgOutput>) -> Result<Output, End> {
+        match step.split() {
+            Ready::Now(effects) => Ok(effects),
+            Ready::AfterWrite(write, held) => {
+                self.write(order, &write).await.map_err(End::Refused)?;
+                held.release(write.stored()).map_err(End::Protocol)
+            }
+        }
+    }
+
+    async fn write(&self, order: &Order, write: &Write) -> Result<(), Refusal> {
+        match write.kind() {
+            WriteKind::Replay => {
+                let key = write.bytes().to_vec();
+                let append = Change::Append {
+                    table: Table::Replay,
+                    key,
+                    body: order.request.to_vec(),
+                };
+                self.commit_now(vec![append]).await
+            }
+            WriteKind::Share => {
+                let label = order.pending_label();
+                let sealed = self
+                    .0
+                    .vault
+                    .seal(&label, write.bytes())
+                    .map_err(StoreError::from)?;
+                let pending = self
+                    .0
+                    .vault
+                    .open_pending(&label, &sealed)
+                    .map_err(StoreError::from)?;
+                let part = pending.own_part().to_vec();
+                let uncertified = Uncertified {
+                    order: order.clone(),
+                    part,
+                    sealed: sealed.clone(),
+                };
+                let row = Record::Stored(uncertified.clone());
+                let append = Change::Append {
+                    table: Table::Ceremonies,
+                    key: row.key(),
+                    body: row.encode(),
+                };
+                self.commit_now(vec![
+                    Change::Seal {
+                        label,
+                        record: sealed,
+                    },
+                    append,
+                ])
+                .await?;
+                self.state().ceremonies.restore(uncertified);
+                Ok(())
+            }
+            WriteKind::Certificate => {
+                let certificate = DkgCertificate::decode(&self.0.who.roster, write.bytes())
+                    .map_err(Refusal::internal)?;
+                let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
+                self.finish(&order.request, &parts).await.map(|_| ())
+            }
+            _ => Err(Refusal::internal(
+                "a key generation asked for a write this node does not know",
+            )),
+        }
+    }
+
+    async fn commit_now(&self, changes: Vec<Change>) -> Result<(), Refusal> {
+        let pending = {
+            let state = self.state();
+            self.commit(&state, changes)
+        };
+        pending.durable().await?;
+        Ok(())
+    }
+
+    /// Sends what is due and, if there is a result, makes the key active. True at the end of the session.
+    async fn take_effects(&self, order: &Order, effects: Output) -> Result<bool, End> {
+        if !effects.send.is_empty() {
+            let mut update = progress(order, "round2");
+            if let Some(pending) = self.state().ceremonies.uncertified.get(&order.request) {
+                "round3".clone_into(&mut update.stage);
+                update.certificate_part = pending.part.clone().into();
+            }
+            for outbound in effects.send {
+                self.say(order, outbound);
+            }
+            self.send(node_frame::Body::DkgProgress(update));
+        }
+        if effects.output.is_none() {
+            return Ok(false);
+        }
+        // The write of the certificate has made the key active.
+        let state = self.state();
+        let active = state
+            .keys
+            .values()
+            .find(|key| key.request == order.request)
+            .map(|key| Self::active_progress(key));
+        drop(state);
+        if let Some(active) = active {
+            self.send(node_frame::Body::DkgProgress(active));
+        }
+        Ok(true)
+    }
+
+    /// Completes a stored share with the parts of its certificate, whoever brought them.
+    pub(super) async fn finish(
+        &self,
+        request: &[u8; 32],
+        parts: &[Vec<u8>],
+    ) -> Result<DkgProgress, Refusal> {
+        let (order, record) = {
+            let state = self.state();
+            if let Some(key) = state.keys.values().find(|key| key.request == *request) {
+                return Ok(Self::active_progress(key));
+            }
+            let pending = state.ceremonies.uncertified.get(request);
+            let pending =
+                pending.ok_or_else(|| Refusal::unknown("a pending share of this request"))?;
+            (pending.order.clone(), pending.sealed.clone())
+        };
+        let pending = self
+            .0
+            .vault
+            .open_pending(&order.pending_label(), &record)
+            .map_err(Refusal::internal)?;
+        let (share, certificate) = pending.finish(parts).map_err(Refusal::malformed)?;
+        self.activate(&order, share, &certificate).await
+    }
+
+    /// Stores a certified share and takes it into use.
+    async fn activate(
+        &self,
+        order: &Order,
+        share: KeyShare,
+        certificate: &DkgCertificate,
+    ) -> Result<DkgProgress, Refusal> {
+        let (key_id, epoch) = (
+            *share.public().key_id().as_bytes(),
+            share.public().epoch().0,
+        );
+        let label = Label::new(Kind::Share, key_id, epoch, 0);
+        let sealed = self
+            .0
+            .vault
+            .seal_share(&label, &share)
+            .map_err(StoreError::from)?;
+        let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
+        let part = certificate
+            .parts()
+            .get(&self.0.who.node)
+            .cloned()
+            .unwrap_or_default();
+        let key = Arc::new(Key::new(
+            order.name.clone(),
+            order.request,
+            part.clone(),
+            share,
+        ));
+        let answer = Self::active_progress(&key);
+        let certified = Certified {
+            order: order.clone(),
+            key_id,
+            epoch,
+            part,
+            parts,
+        };
+        let row = Record::Active(certified, sealed_digest(&sealed));
+        let changes = vec![
+            Change::Seal {
+                label,
+                record: sealed,
+            },
+            Change::Append {
+                table: Table::Ceremonies,
+                key: row.key(),
+                body: row.encode(),
+            },
+            Change::Erase {
+                label: order.pending_label(),
+            },
+        ];
+        match self.commit_now(changes).await {
+            Ok(()) => {
+                let mut state = self.state();
+                state.keys.insert(key_id, key);
+                state.ceremonies.forget(&order.request);
+                tracing::info!(key = %hex::encode(key_id), name = %order.name, "key active");
+                Ok(answer)
+            }
+            // The session and the coordinator's certificate may finish the same key at the same time.
+            Err(refusal) if refusal.code() == FailureCode::Replayed => Ok(answer),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    pub(super) fn active_progress(key: &Key) -> DkgProgress {
+        let public = key.share.public();
+        DkgProgress {
+            request_id: key.request.to_vec().into(),
+            stage: "active".to_owned(),
+            key_id: public.key_id().as_bytes().to_vec().into(),
+            certificate_part: key.part.clone().into(),
+            public_key: public.public_key().into(),
+            public_package: public.encode().into(),
+            ..DkgProgress::default()
+        }
+    }
+
+    fn report_end(&self, order: &Order, end: End) {
+        let (failure, evidence) = match end {
+            End::Refused(refusal) => (refusal, Vec::new()),
+            End::Protocol(error) => self.explain(&error),
+        };
+        tracing::error!(request = %hex::encode(order.request), reason = %failure, "key generation aborted");
+        let mut update = progress(order, "aborted");
+        update.evidence = evidence.into();
+        update.failure = Some(failure.0);
+        self.send(node_frame::Body::DkgProgress(update));
+    }
+
+    fn explain(&self, error: &Error) -> (Refusal, Vec<u8>) {
+        let retry = "start another key generation with a fresh request id";
+        match error {
+            Error::Aborted(abort) => {
+                let evidence = abort
+                    .evidence
+                    .as_ref()
+                    .map(mpc_core::evidence::Evidence::encode)
+                    .unwrap_or_default();
+                let refusal = Refusal::new(
+                    FailureCode::Aborted,
+                    error.to_string(),
+                    "look at the accused nodes before starting again",
+                );
+                (
+                    refusal.with_culprits(self.indices(&error.culprits())),
+                    evidence,
+                )
+            }
+            Error::TimedOut { missing } => {
+                let silent: Vec<_> = missing.iter().copied().collect();
+                let reasons = self
+                    .indices(&silent)
+                    .iter()
+                    .map(|index| format!("node {index} stayed silent"))
+                    .collect();
+                (
+                    Refusal::new(FailureCode::TimedOut, error.to_string(), retry)
+                        .with_reasons(reasons),
+                    Vec::new(),
+                )
+            }
+            Error::Misuse(_)
+            | Error::RandomnessUnavailable
+            | Error::Rejected(_)
+            | Error::Unreachable(_) => (Refusal::internal(error), Vec::new()),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! One signature share: everything is judged again here, written down, and only then released.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mpc_core::frost::{Nonces, Package, SigningRequest, Tweak, wire};
+use mpc_core::id::{Attempt, NodeId, Purpose};
+use mpc_core::{Error, Rejection};
+use policy::chain::Chain;
+use policy::evaluate::{Approved, Code, Facts, Fraction, Reason, Verdict, evaluate};
+use policy::intent::SignedIntent;
+use policy::statement::SignedStatement;
+use proto::link::Receipt as FirstSeen;
+use proto::v1::{FailureCode, Share, Sign};
+use tonic::codegen::Bytes;
+
+use super::keys::Key;
+use super::ledger::Entry;
+use super::{Engine, State};
+use crate::clock::Now;
+use crate::failure::Refusal;
+use crate::release::{package_digest, release_share};
+use crate::store::{Change, Pending, Table};
+
+/// The most statements or receipts of one call.
+const MAX_EVIDENCE: usize = 256;
+
+/// A share that is decided, debited and on its way to the disk.
+struct Ready {
+    approved: Box<Approved>,
+    nonces: Nonces,
+    key: Arc<Key>,
+    package: Package,
+    attempt: Attempt,
+    pending: Pending,
+}
+
+impl Engine {
+    pub(super) async fn sign(&self, call: &Sign) -> Result<Share, Refusal> {
+        let ready = self.decide(call)?;
+        let receipt = ready.pending.durable().await?;
+        let who = &self.0.who;
+        let (key, package) = (&ready.key, &ready.package);
+        let envelope = release_share(
+            &who.identity,
+            &ready.approved,
+            ready.nonces,
+            &key.share,
+            package,
+            ready.attempt,
+            &receipt,
+        )?;
+        tracing::info!(
+            request = %hex::encode(ready.approved.digest()),
+            policy = %ready.approved.policy(),
+            attempt = ready.attempt.0,
+            signers = package.signers().len(),
+            "share released"
+        );
+        let limit = usize::try_from(self.0.limits.nonces_per_key).unwrap_or(usize::MAX);
+        let next_commitments = key.commitments(&who.identity, &who.boot, 1, limit)?;
+        Ok(Share {
+            envelope: envelope.into(),
+            next_commitments: next_commitments.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    fn decide(&self, call: &Sign) -> Result<Ready, Refusal> {
+        if call.approvals.len() > MAX_EVIDENCE || call.receipts.len() > MAX_EVIDENCE {
+            return Err(Refusal::malformed("too many approvals or receipts"));
+        }
+        let signed = SignedIntent::decode(&call.signed_intent).map_err(Refusal::malformed)?;
+        let approvals: Vec<SignedStatement> = call
+            .approvals
+            .iter()
+            .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed))
+            .collect::<Result<_, _>>()?;
+        let mut state = self.state();
+        let now = self.now(&mut state)?;
+        let key = Self::key_for(&state, &signed, call.epoch)?;
+        let approved = self.judge(&state, now, &key, &signed, &approvals, &call.receipts)?;
+        let package = self.package(&key, &approved, &call.commitments)?;
+        let digest = package_digest(&package);
+        if state.ledger.released(approved.digest(), &digest) {
+            let message = "a share for exactly these commitments was released before";
+            return Err(Refusal::new(
+                FailureCode::Replayed,
+                message,
+                "start another attempt with fresh commitments",
+            ));
+        }
+        self.check_space()?;
+        // From here on these nonces are spent, whatever happens.
+        let own = package
+            .commitment(self.0.who.index)
+            .and_then(|commitment| key.take(&commitment));
+        let nonces = own.ok_or_else(|| {
+            Refusal::stale("this node no longer has the nonces of its commitment")
+        })?;
+        let entry = Entry {
+            intent: *approved.digest(),
+            package: digest,
+            at_ms: now.witnessed_ms,
+            expires_ms: approved.intent().expires_ms,
+            raw: *approved.raw_digest(),
+            debits: approved.debits().to_vec(),
+        };
+        let row = Change::Append {
+            table: Table::Ledger,
+            key: entry.key(),
+            body: entry.encode(),
+        };
+        state.ledger.record(&entry);
+        let pending = self.commit(&state, vec![row]);
+        Ok(Ready {
+            approved,
+            nonces,
+            key,
+            package,
+            attempt: Attempt(call.attempt),
+            pending,
+        })
+    }
+
+    /// The active key of the intent, at the epoch the call is for and of the purpose that the chain demands.
+    fn key_for(state: &State, signed: &SignedIntent, epoch: u32) -> Result<Arc<Key>, Refusal> {
+        let intent = signed.intent();
+        let key = state
+            .keys
+            .get(&intent.key_id)
+            .cloned()
+            .ok_or_else(|| Refusal::unknown("the key"))?;
+        let public = key.share.public();
+        let chain = Chain::parse(&intent.chain).map_err(Refusal::malformed)?;
+        if public.purpose() != purpose_of(chain) {
+            return Err(Refusal::denied(format!(
+                "the key is for {}, which {chain} does not use",
+                public.purpose()
+            )));
+        }
+        if public.epoch().0 != epoch {
+            return Err(Refusal::stale(format!(
+                "the key is at epoch {}",
+                public.epoch()
+            )));
+        }
+        Ok(key)
+    }
+
+    fn judge(
+        &self,
+        state: &State,
+        now: Now,
+        key: &Key,
+        signed: &SignedIntent,
+        approvals: &[SignedStatement],
+        receipts: &[Bytes],
+    ) -> Result<Box<Approved>, Refusal> {
+        let digest = signed.digest();
+        if state.intents.withdrawn(&digest) {
+            return Err(Refusal::denied("the request was withdrawn"));
+        }
+        let active = state.policies.active(&now)?;
+        let params = key.share.public().params();
+        let share_of_limit = Fraction::new(params.threshold().into(), params.parties().into())
+            .ok_or_else(|| Refusal::internal("key parameters"))?;
+        let view = state.ledger.view(digest, now);
+        let facts = Facts {
+            now_ms: now.wall_ms,
+            first_seen_ms: self.first_seen(state, now, &digest, receipts, params.threshold()),
+            frozen: state.freeze.frozen(now),
+            ledger: &view,
+            share_of_limit,
+        };
+        match evaluate(
+            active,
+            &key.share.public().public_key(),
+            signed,
+            approvals,
+            &facts,
+        ) {
+            Verdict::Approved(approved) => Ok(approved),
+            Verdict::Denied(denied) => {
+                let (code, hint) = refusal_code(&denied.reasons);
+                let message = "this node's policy refuses the request";
+                Err(Refusal::new(code, message, hint).with_reasons(sentences(&denied.reasons)))
+            }
+            Verdict::Needs(needs) => {
+                let hint = "gather the missing approvals or wait, then ask again";
+                let refusal =
+                    Refusal::new(FailureCode::NotYet, "approvals or time are missing", hint);
+                Err(refusal.with_reasons(sentences(&needs.reasons)))
+            }
+        }
+    }
+
+    /// When the request was first seen: by this node, else the latest of `threshold` receipts of distinct nodes. At most
+    /// `threshold - 1` nodes lie, so the latest is not earlier than an honest one.
+    fn first_seen(
+        &self,
+        state: &State,
+        now: Now,
+        digest: &[u8; 32],
+        receipts: &[Bytes],
+        threshold: u16,
+    ) -> Option<u64> {
+        if let Some(seen) = state.intents.get(digest) {
+            return Some(now.on_wall(seen.witnessed_ms));
+        }
+        let who = &self.0.who;
+        let mut times: BTreeMap<[u8; 32], u64> = BTreeMap::new();
+        for receipt in receipts.iter().filter_map(|bytes| FirstSeen::decode(bytes)) {
+            let Some(member) = who.roster.get(&NodeId::from_bytes(receipt.node_id)) else {
+                continue;
+            };
+            let signed = FirstSeen::digest(
+                who.cluster.cluster_id.as_str(),
+                &receipt.intent,
+                &receipt.node_id,
+                receipt.first_seen_ms,
+            );
+            if receipt.intent == *digest && member.identity.verify(&signed, &receipt.signature) {
+                let time = times
+                    .entry(receipt.node_id)
+                    .or_insert(receipt.first_seen_ms);
+                *time = (*time).max(receipt.first_seen_ms);
+            }
+        }
+        if times.len() < usize::from(threshold) {
+            return None;
+        }
+        // More receipts than needed: the threshold earliest are the ones that any honest caller could have shown.
+        let mut earliest: Vec<u64> = times.into_values().collect();
+        earliest.sort_unstable();
+        earliest
+            .get(usize::from(threshold).saturating_sub(1))
+            .copied()
+    }
+
+    fn package(
+        &self,
+        key: &Key,
+        approved: &Approved,
+        envelopes: &[Bytes],
+    ) -> Result<Package, Refusal> {
+        let (who, public) = (&self.0.who, key.share.public());
+        let mut commitments = BTreeMap::new();
+        for bytes in envelopes {
+            let opened =
+                wire::open_commitment(&who.roster, public, bytes).map_err(|error| match error {
+                    Error::Rejected(Rejection::WrongSession) => {
+                        Refusal::stale("a commitment is for another key or epoch")
+                    }
+                    other => {
+                        let culprits = self.indices(&other.culprits());
+                        Refusal::malformed(other).with_culprits(culprits)
+                    }
+                })?;
+            if opened.node == who.node && opened.boot_id != who.boot {
+                return Err(Refusal::stale(
+                    "this node's commitment is from before its last start",
+                ));
+            }
+            if commitments
+                .last_key_value()
+                .is_some_and(|(last, _)| *last >= opened.index)
+            {
+                return Err(Refusal::malformed(
+                    "commitments are not in ascending order of their signers",
+                ));
+            }
+            commitments.insert(opened.index, opened.commitment);
+        }
+        let request =
+            SigningRequest::new(public.purpose(), approved.message().to_vec(), Tweak::None);
+        let request = request.map_err(Refusal::malformed)?;
+        Package::new(public, commitments, &request).map_err(|error| {
+            Refusal::new(
+                FailureCode::Malformed,
+                error.to_string(),
+                "fetch fresh commitments of enough signers",
+            )
+        })
+    }
+}
+
+/// What keys of a chain must be made for.
+const fn purpose_of(chain: Chain) -> Purpose {
+    match chain {
+        Chain::SolanaDevnet | Chain::SolanaLocalnet | Chain::SolanaMainnet => Purpose::Ed25519,
+    }
+}
+
+fn sentences(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(ToString::to_string).collect()
+}
+
+fn refusal_code(reasons: &[Reason]) -> (FailureCode, &'static str) {
+    if reasons.iter().any(|reason| reason.code == Code::Frozen) {
+        (
+            FailureCode::Frozen,
+            "signing is stopped; it takes a signed unfreeze",
+        )
+    } else if reasons.iter().all(|reason| reason.code == Code::Limit) {
+        (
+            FailureCode::Limit,
+            "this node's share of a limit is spent; another quorum may have room",
+        )
+    } else {
+        (
+            FailureCode::Denied,
+            "this request will not be signed as it is",
+        )
+    }
+}
