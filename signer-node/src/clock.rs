@@ -24,7 +24,11 @@ impl Reading {
     /// Puts a reading together; [`Reading::take`] asks the system.
     #[must_use]
     pub const fn new(wall_ms: u64, boot_ms: u64, boot: [u8; 16]) -> Self {
-        Self { wall_ms, boot_ms, boot }
+        Self {
+            wall_ms,
+            boot_ms,
+            boot,
+        }
     }
 
     /// Asks the system.
@@ -32,10 +36,13 @@ impl Reading {
     /// # Errors
     /// [`ClockFault::Unreadable`] if the wall clock stands before 1970.
     pub fn take(boot: [u8; 16]) -> Result<Self, ClockFault> {
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(|_| ClockFault::Unreadable)?;
+        let wall = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_err(|_| ClockFault::Unreadable)?;
         let boot_clock = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let seconds = u64::try_from(boot_clock.tv_sec).map_err(|_| ClockFault::Unreadable)?;
-        let millis = u64::try_from(boot_clock.tv_nsec / 1_000_000).map_err(|_| ClockFault::Unreadable)?;
+        let millis =
+            u64::try_from(boot_clock.tv_nsec / 1_000_000).map_err(|_| ClockFault::Unreadable)?;
         Ok(Self {
             wall_ms: u64::try_from(wall.as_millis()).map_err(|_| ClockFault::Unreadable)?,
             boot_ms: seconds.saturating_mul(1_000).saturating_add(millis),
@@ -72,7 +79,12 @@ pub struct Mark {
 
 impl Mark {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        Writer::new().u64(self.wall_ms).u64(self.witnessed_ms).u64(self.boot_ms).fixed(&self.boot).finish()
+        Writer::new()
+            .u64(self.wall_ms)
+            .u64(self.witnessed_ms)
+            .u64(self.boot_ms)
+            .fixed(&self.boot)
+            .finish()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -117,13 +129,17 @@ impl Now {
 #[non_exhaustive]
 pub enum ClockFault {
     /// The wall clock stands before the highest time ever believed.
-    #[error("the wall clock is {by_ms} ms behind the latest time this node has seen; set the clock right")]
+    #[error(
+        "the wall clock is {by_ms} ms behind the latest time this node has seen; set the clock right"
+    )]
     Backward {
         /// How far behind.
         by_ms: u64,
     },
     /// The wall clock runs ahead of the time that passed.
-    #[error("the wall clock is {by_ms} ms ahead of the time that really passed; set the clock right")]
+    #[error(
+        "the wall clock is {by_ms} ms ahead of the time that really passed; set the clock right"
+    )]
     Forward {
         /// How far ahead.
         by_ms: u64,
@@ -159,7 +175,13 @@ impl Clock {
         };
         let mark = match stored {
             None => fresh,
-            Some(mark) if mark.boot == reading.boot && mark.boot != [0; 16] && mark.boot_ms <= reading.boot_ms => mark,
+            Some(mark)
+                if mark.boot == reading.boot
+                    && mark.boot != [0; 16]
+                    && mark.boot_ms <= reading.boot_ms =>
+            {
+                mark
+            }
             Some(mark) => Mark {
                 wall_ms: mark.wall_ms.max(reading.wall_ms),
                 witnessed_ms: mark.witnessed_ms,
@@ -189,7 +211,9 @@ impl Clock {
         let ahead = wall_passed.saturating_sub(really_passed);
         let drift = self.drift_ms.saturating_add(ahead);
         if drift > self.limits.forward_ms {
-            let until = *self.held_until_ms.get_or_insert_with(|| reading.boot_ms.saturating_add(ahead));
+            let until = *self
+                .held_until_ms
+                .get_or_insert_with(|| reading.boot_ms.saturating_add(ahead));
             if reading.boot_ms < until {
                 return Err(ClockFault::Forward { by_ms: drift });
             }
@@ -199,7 +223,10 @@ impl Clock {
         }
         self.held_until_ms = None;
         self.mark.wall_ms = self.mark.wall_ms.max(reading.wall_ms);
-        self.mark.witnessed_ms = self.mark.witnessed_ms.saturating_add(wall_passed.min(really_passed));
+        self.mark.witnessed_ms = self
+            .mark
+            .witnessed_ms
+            .saturating_add(wall_passed.min(really_passed));
         self.mark.boot_ms = reading.boot_ms.max(self.mark.boot_ms);
         Ok(Now {
             wall_ms: self.mark.wall_ms,
@@ -239,23 +266,54 @@ mod tests {
     #[test]
     fn a90_a_step_back_beyond_the_tolerance_stops_and_a_small_one_stands_still() {
         let mut clock = clock(None, at(10 * HOUR, 0));
-        assert_eq!(clock.now(at(10 * HOUR - 1_500, 10)).unwrap().wall_ms, 10 * HOUR);
-        assert_eq!(clock.now(at(10 * HOUR - 3_000, 20)), Err(ClockFault::Backward { by_ms: 3_000 }));
+        assert_eq!(
+            clock.now(at(10 * HOUR - 1_500, 10)).unwrap().wall_ms,
+            10 * HOUR
+        );
+        assert_eq!(
+            clock.now(at(10 * HOUR - 3_000, 20)),
+            Err(ClockFault::Backward { by_ms: 3_000 })
+        );
         // The mark was stored; a restart does not forget it.
-        let mut again = Clock::resume(ClockLimits::default(), Some(clock.mark()), at(10 * HOUR - 48 * HOUR / 10, 30));
-        assert!(matches!(again.now(at(5 * HOUR, 30)), Err(ClockFault::Backward { .. })));
+        let mut again = Clock::resume(
+            ClockLimits::default(),
+            Some(clock.mark()),
+            at(10 * HOUR - 48 * HOUR / 10, 30),
+        );
+        assert!(matches!(
+            again.now(at(5 * HOUR, 30)),
+            Err(ClockFault::Backward { .. })
+        ));
     }
 
     #[test]
     fn a90_a_jump_ahead_stops_until_that_much_time_has_passed() {
         let mut clock = clock(None, at(100 * HOUR, 0));
         let fault = clock.now(at(148 * HOUR, 1_000)).unwrap_err();
-        assert_eq!(fault, ClockFault::Forward { by_ms: 48 * HOUR - 1_000 });
+        assert_eq!(
+            fault,
+            ClockFault::Forward {
+                by_ms: 48 * HOUR - 1_000
+            }
+        );
         // A restart of the process under the same kernel sees the same jump.
-        let mut again = Clock::resume(ClockLimits::default(), Some(clock.mark()), at(148 * HOUR, 2_000));
-        assert!(matches!(again.now(at(148 * HOUR, 2_000)), Err(ClockFault::Forward { .. })));
+        let mut again = Clock::resume(
+            ClockLimits::default(),
+            Some(clock.mark()),
+            at(148 * HOUR, 2_000),
+        );
+        assert!(matches!(
+            again.now(at(148 * HOUR, 2_000)),
+            Err(ClockFault::Forward { .. })
+        ));
         // Set right, it runs on.
-        assert_eq!(clock.now(at(100 * HOUR + 5_000, 5_000)).unwrap().witnessed_ms, 100 * HOUR + 5_000);
+        assert_eq!(
+            clock
+                .now(at(100 * HOUR + 5_000, 5_000))
+                .unwrap()
+                .witnessed_ms,
+            100 * HOUR + 5_000
+        );
         // Left wrong, it is believed once the time it claimed has come, and counts no more than what passed.
         assert!(clock.now(at(200 * HOUR, 6_000)).is_err());
         assert!(clock.now(at(250 * HOUR, 50 * HOUR)).is_err());
@@ -267,7 +325,10 @@ mod tests {
     #[test]
     fn a90_many_small_jumps_add_up_and_never_count_as_witnessed() {
         let mut clock = clock(None, at(100 * HOUR, 0));
-        let mut last = Ok(Now { wall_ms: 0, witnessed_ms: 0 });
+        let mut last = Ok(Now {
+            wall_ms: 0,
+            witnessed_ms: 0,
+        });
         for step in 1..=10 {
             last = clock.now(at(100 * HOUR + step * HOUR / 5, step));
             if last.is_err() {
@@ -283,20 +344,37 @@ mod tests {
         let mut clock = clock(None, at(100 * HOUR, 500));
         clock.now(at(101 * HOUR, HOUR + 500)).unwrap();
         let other = |wall, boot| Reading::new(wall, boot, [8; 16]);
-        let mut again = Clock::resume(ClockLimits::default(), Some(clock.mark()), other(149 * HOUR, 10));
+        let mut again = Clock::resume(
+            ClockLimits::default(),
+            Some(clock.mark()),
+            other(149 * HOUR, 10),
+        );
         let now = again.now(other(149 * HOUR + 1_000, 1_010)).unwrap();
-        assert_eq!((now.wall_ms, now.witnessed_ms), (149 * HOUR + 1_000, 101 * HOUR + 1_000));
+        assert_eq!(
+            (now.wall_ms, now.witnessed_ms),
+            (149 * HOUR + 1_000, 101 * HOUR + 1_000)
+        );
         assert_eq!(now.on_wall(101 * HOUR), 149 * HOUR);
         assert_eq!(now.witnessed(149 * HOUR), 101 * HOUR);
         // And with the wall clock set back over the start, it stops.
-        let mut back = Clock::resume(ClockLimits::default(), Some(clock.mark()), other(53 * HOUR, 10));
-        assert!(matches!(back.now(other(53 * HOUR, 20)), Err(ClockFault::Backward { .. })));
+        let mut back = Clock::resume(
+            ClockLimits::default(),
+            Some(clock.mark()),
+            other(53 * HOUR, 10),
+        );
+        assert!(matches!(
+            back.now(other(53 * HOUR, 20)),
+            Err(ClockFault::Backward { .. })
+        ));
     }
 
     #[test]
     fn a_mark_has_one_encoding() {
         let mark = clock(None, at(1, 2)).mark();
         assert_eq!(Mark::decode(&mark.encode()), Ok(mark));
-        assert_eq!(Mark::decode(&mark.encode()[1..]), Err(Malformed("clock mark")));
+        assert_eq!(
+            Mark::decode(&mark.encode()[1..]),
+            Err(Malformed("clock mark"))
+        );
     }
 }

@@ -52,14 +52,17 @@ impl Writer {
     /// Bytes behind their length. A field of 4 GiB or more does not occur; its length would saturate and fail to decode.
     #[must_use]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
-        self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX)).fixed(bytes)
+        self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+            .fixed(bytes)
     }
 
     /// A list of byte strings behind its count.
     #[must_use]
     pub(crate) fn list<T: AsRef<[u8]>>(self, items: &[T]) -> Self {
         let count = self.u32(u32::try_from(items.len()).unwrap_or(u32::MAX));
-        items.iter().fold(count, |writer, item| writer.bytes(item.as_ref()))
+        items
+            .iter()
+            .fold(count, |writer, item| writer.bytes(item.as_ref()))
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {
@@ -79,7 +82,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed(self.what))?;
+        let (head, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or(Malformed(self.what))?;
         self.rest = rest;
         Ok(*head)
     }
@@ -102,7 +108,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(self.u32()?).map_err(|_| Malformed(self.what))?;
-        let (head, rest) = self.rest.split_at_checked(length).ok_or(Malformed(self.what))?;
+        let (head, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(Malformed(self.what))?;
         self.rest = rest;
         Ok(head)
     }
@@ -119,7 +128,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self) -> Result<(), Malformed> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Malformed(self.what)) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed(self.what))
+        }
     }
 }
 
@@ -129,13 +142,26 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_else() {
-        let bytes = Writer::new().u8(1).u16(2).u32(3).u64(4).bytes(b"five").list(&[b"six".as_slice(), b""]).finish();
+        let bytes = Writer::new()
+            .u8(1)
+            .u16(2)
+            .u32(3)
+            .u64(4)
+            .bytes(b"five")
+            .list(&[b"six".as_slice(), b""])
+            .finish();
         let mut reader = Reader::new("sample", &bytes);
-        assert_eq!((reader.u8(), reader.u16(), reader.u32(), reader.u64()), (Ok(1), Ok(2), Ok(3), Ok(4)));
+        assert_eq!(
+            (reader.u8(), reader.u16(), reader.u32(), reader.u64()),
+            (Ok(1), Ok(2), Ok(3), Ok(4))
+        );
         assert_eq!(reader.text(), Ok("five".to_owned()));
         assert_eq!(reader.list(), Ok(vec![b"six".as_slice(), b""]));
         assert_eq!(reader.finish(), Ok(()));
-        assert_eq!(Reader::new("sample", &bytes).finish(), Err(Malformed("sample")));
+        assert_eq!(
+            Reader::new("sample", &bytes).finish(),
+            Err(Malformed("sample"))
+        );
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Default for Limits {
         Self {
             live_intents: 100_000,
             nonces_per_key: 1_024,
-            keys: 1_000,
+            keys: 200,
             dkg_sessions: 4,
             concurrent_calls: 256,
             call_deadline_ms: 10_000,
@@ -221,11 +221,23 @@ impl Config {
         let mut count = |key, default, max| reader.integer("limits", key, Some(default), 1, max);
         let live_intents = count("live_intents", default.live_intents, 10_000_000);
         let nonces_per_key = count("nonces_per_key", default.nonces_per_key, 65_536);
-        let keys = count("keys", default.keys, 100_000);
+        let keys = count("keys", default.keys, 250);
         let dkg_sessions = count("dkg_sessions", default.dkg_sessions, 64);
         let concurrent_calls = count("concurrent_calls", default.concurrent_calls, 65_536);
-        let call = reader.duration("limits", "call_deadline", default.call_deadline_ms, 100, 600_000);
-        let dkg = reader.duration("limits", "dkg_deadline", default.dkg_deadline_ms, 1_000, 86_400_000);
+        let call = reader.duration(
+            "limits",
+            "call_deadline",
+            default.call_deadline_ms,
+            100,
+            600_000,
+        );
+        let dkg = reader.duration(
+            "limits",
+            "dkg_deadline",
+            default.dkg_deadline_ms,
+            1_000,
+            86_400_000,
+        );
         let free_bytes = reader.size("limits", "free_space", default.free_bytes, 1 << 50);
         Some(Limits {
             live_intents: live_intents?,
@@ -241,8 +253,20 @@ impl Config {
 
     fn read_clock(reader: &mut Reader<'_>) -> Option<ClockLimits> {
         let default = ClockLimits::default();
-        let backward = reader.duration("clock", "backward_tolerance", default.backward_ms, 0, 60_000);
-        let forward = reader.duration("clock", "forward_jump", default.forward_ms, 1_000, 86_400_000);
+        let backward = reader.duration(
+            "clock",
+            "backward_tolerance",
+            default.backward_ms,
+            0,
+            60_000,
+        );
+        let forward = reader.duration(
+            "clock",
+            "forward_jump",
+            default.forward_ms,
+            1_000,
+            86_400_000,
+        );
         Some(ClockLimits {
             backward_ms: backward?,
             forward_ms: forward?,
@@ -260,7 +284,11 @@ impl Config {
             heartbeat_ms: heartbeat?,
         };
         if times.retry_max_ms < times.retry_first_ms {
-            reader.complain("link", "retry_max", "link.retry_max must not be below link.retry_first");
+            reader.complain(
+                "link",
+                "retry_max",
+                "link.retry_max must not be below link.retry_first",
+            );
         }
         Some(times)
     }

@@ -69,6 +69,8 @@ pub(crate) struct State {
     ledger: ledger::Ledger,
     keys: BTreeMap<[u8; 32], Arc<keys::Key>>,
     ceremonies: dkg::Ceremonies,
+    /// Rows too old to matter, to be removed with the next tick.
+    outdated: Vec<Change>,
 }
 
 struct Inner {
@@ -79,6 +81,8 @@ struct Inner {
     time: TimeSource,
     state: Mutex<State>,
     tunnels: Mutex<tunnels::Tunnels>,
+    /// Held while a policy or an order is judged and stored.
+    governance: tokio::sync::Mutex<()>,
     outbox: Mutex<Option<mpsc::Sender<NodeFrame>>>,
 }
 
@@ -88,7 +92,9 @@ pub struct Engine(Arc<Inner>);
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("node", &self.0.who.node).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("node", &self.0.who.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +127,12 @@ impl Engine {
     #[must_use]
     pub fn prove(&self, nonce: &[u8; 32]) -> [u8; 64] {
         let who = &self.0.who;
-        who.identity.sign(&hello_digest(who.cluster.cluster_id.as_str(), who.node.as_bytes(), &who.boot, nonce))
+        who.identity.sign(&hello_digest(
+            who.cluster.cluster_id.as_str(),
+            who.node.as_bytes(),
+            &who.boot,
+            nonce,
+        ))
     }
 
     /// Connects the frames that the node sends unasked; an earlier receiver gets no more.
@@ -151,10 +162,17 @@ impl Engine {
                 Some(node_frame::Body::Failure(refusal.0))
             }
         };
-        body.filter(|_| call_id != 0).map(|body| NodeFrame { version: FRAME_VERSION, call_id, body: Some(body) })
+        body.filter(|_| call_id != 0).map(|body| NodeFrame {
+            version: FRAME_VERSION,
+            call_id,
+            body: Some(body),
+        })
     }
 
-    async fn dispatch(&self, body: coordinator_frame::Body) -> Result<Option<node_frame::Body>, Refusal> {
+    async fn dispatch(
+        &self,
+        body: coordinator_frame::Body,
+    ) -> Result<Option<node_frame::Body>, Refusal> {
         use coordinator_frame::Body as Call;
         use node_frame::Body as Answer;
         Ok(Some(match body {
@@ -188,7 +206,8 @@ impl Engine {
             let now = self.now(&mut state)?;
             state.intents.expire(now.wall_ms);
             state.ledger.compact(now.wall_ms);
-            self.commit(&state, Vec::new())
+            let outdated = core::mem::take(&mut state.outdated);
+            self.commit(&state, outdated)
         };
         pending.durable().await?;
         Ok(())
@@ -214,7 +233,11 @@ impl Engine {
     fn send(&self, body: node_frame::Body) {
         let outbox = self.0.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = outbox.as_ref() {
-            let frame = NodeFrame { version: FRAME_VERSION, call_id: 0, body: Some(body) };
+            let frame = NodeFrame {
+                version: FRAME_VERSION,
+                call_id: 0,
+                body: Some(body),
+            };
             if sender.try_send(frame).is_err() {
                 tracing::warn!("the coordinator does not keep up: a frame was dropped");
             }

@@ -21,24 +21,43 @@ impl Refusal {
     }
 
     pub(crate) fn malformed(what: impl core::fmt::Display) -> Self {
-        Self::new(FailureCode::Malformed, format!("cannot read the call: {what}"), "do not send the same bytes again")
+        Self::new(
+            FailureCode::Malformed,
+            format!("cannot read the call: {what}"),
+            "do not send the same bytes again",
+        )
     }
 
     pub(crate) fn version(got: u32) -> Self {
-        let message = format!("frame version {got} is not {}", crate::engine::FRAME_VERSION);
+        let message = format!(
+            "frame version {got} is not {}",
+            crate::engine::FRAME_VERSION
+        );
         Self::new(FailureCode::Version, message, "upgrade the older side")
     }
 
     pub(crate) fn unknown(what: impl core::fmt::Display) -> Self {
-        Self::new(FailureCode::Unknown, format!("{what} is not known to this node"), "ask for the node's status")
+        Self::new(
+            FailureCode::Unknown,
+            format!("{what} is not known to this node"),
+            "ask for the node's status",
+        )
     }
 
     pub(crate) fn denied(message: impl Into<String>) -> Self {
-        Self::new(FailureCode::Denied, message, "this request will not be signed by this node")
+        Self::new(
+            FailureCode::Denied,
+            message,
+            "this request will not be signed by this node",
+        )
     }
 
     pub(crate) fn stale(message: impl Into<String>) -> Self {
-        Self::new(FailureCode::Stale, message, "fetch fresh commitments and try again")
+        Self::new(
+            FailureCode::Stale,
+            message,
+            "fetch fresh commitments and try again",
+        )
     }
 
     pub(crate) fn unavailable(message: impl Into<String>, hint: &str) -> Self {
@@ -46,7 +65,11 @@ impl Refusal {
     }
 
     pub(crate) fn internal(message: impl core::fmt::Display) -> Self {
-        Self::new(FailureCode::Internal, format!("internal error: {message}"), "report this; see the node's log")
+        Self::new(
+            FailureCode::Internal,
+            format!("internal error: {message}"),
+            "report this; see the node's log",
+        )
     }
 
     pub(crate) fn with_reasons(mut self, reasons: Vec<String>) -> Self {
@@ -82,21 +105,29 @@ impl From<Refusal> for Failure {
 
 impl From<ClockFault> for Refusal {
     fn from(fault: ClockFault) -> Self {
-        Self::unavailable(fault.to_string(), "set this node's clock right; it then goes on by itself")
+        Self::unavailable(
+            fault.to_string(),
+            "set this node's clock right; it then goes on by itself",
+        )
     }
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict { table } => {
-                Self::new(FailureCode::Replayed, format!("already recorded in {table}"), "ask for the node's status")
+            StoreError::Conflict { table } => Self::new(
+                FailureCode::Replayed,
+                format!("already recorded in {table}"),
+                "ask for the node's status",
+            ),
+            StoreError::Unavailable { .. } => {
+                Self::unavailable(error.to_string(), "try again later")
             }
-            StoreError::Unavailable { .. } => Self::unavailable(error.to_string(), "try again later"),
             StoreError::Seal(_) => Self::internal("a secret could not be sealed"),
-            StoreError::Busy(_) | StoreError::Damaged { .. } | StoreError::Exists(_) | StoreError::Missing { .. } => {
-                Self::internal(error)
-            }
+            StoreError::Busy(_)
+            | StoreError::Damaged { .. }
+            | StoreError::Exists(_)
+            | StoreError::Missing { .. } => Self::internal(error),
         }
     }
 }

@@ -40,7 +40,9 @@ pub fn harden() -> Vec<Missing> {
         missing.push(Missing::CoreLimit);
     }
     // Without a large enough limit a later allocation would fail; only a process without a limit locks what is to come.
-    let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none();
+    let unlimited = rustix::process::getrlimit(Resource::Memlock)
+        .current
+        .is_none();
     let flags = if unlimited {
         MlockAllFlags::CURRENT | MlockAllFlags::FUTURE
     } else {

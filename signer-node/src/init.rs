@@ -40,7 +40,11 @@ const EXCHANGE: Label = Label::new(Kind::Exchange, [0; 32], 0, 0);
 ///
 /// # Errors
 /// [`InitError`]; an existing file is never touched.
-pub fn create_store(path: &Path, unlock: &Unlock, cluster: &ClusterId) -> Result<PublicIdentity, InitError> {
+pub fn create_store(
+    path: &Path,
+    unlock: &Unlock,
+    cluster: &ClusterId,
+) -> Result<PublicIdentity, InitError> {
     let secret = Secret::read(unlock)?;
     let mut rng = UnwrapErr(getrandom::SysRng);
     let identity = IdentityKey::generate(&mut rng);
@@ -48,16 +52,32 @@ pub fn create_store(path: &Path, unlock: &Unlock, cluster: &ClusterId) -> Result
     let owner = Owner::new(cluster.as_str(), *identity.public().node_id().as_bytes());
     let (vault, wrapped) = Vault::create(&secret, owner, Effort::default())?;
     let sealed = [
-        (IDENTITY, vault.seal(&IDENTITY, identity.dangerous_to_seed().as_slice())?),
-        (EXCHANGE, vault.seal(&EXCHANGE, exchange.dangerous_to_bytes().as_slice())?),
+        (
+            IDENTITY,
+            vault.seal(&IDENTITY, identity.dangerous_to_seed().as_slice())?,
+        ),
+        (
+            EXCHANGE,
+            vault.seal(&EXCHANGE, exchange.dangerous_to_bytes().as_slice())?,
+        ),
     ];
     Store::create(path, &vault, &wrapped, &sealed)?;
-    Ok(PublicIdentity { identity: *identity.public().as_bytes(), exchange: exchange.public() })
+    Ok(PublicIdentity {
+        identity: *identity.public().as_bytes(),
+        exchange: exchange.public(),
+    })
 }
 
 /// Opens the identity key of a store.
-pub(crate) fn open_identity(contents: &Contents, vault: &Vault) -> Result<Zeroizing<[u8; 32]>, StoreError> {
-    let missing = || StoreError::Damaged { table: "sealed", row: 0, what: format!("the record {IDENTITY} is missing") };
+pub(crate) fn open_identity(
+    contents: &Contents,
+    vault: &Vault,
+) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+    let missing = || StoreError::Damaged {
+        table: "sealed",
+        row: 0,
+        what: format!("the record {IDENTITY} is missing"),
+    };
     let record = contents.sealed(&IDENTITY).ok_or_else(missing)?;
     let bytes = vault.open(&IDENTITY, record)?;
     let mut seed = Zeroizing::new([0; 32]);

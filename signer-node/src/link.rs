@@ -64,14 +64,28 @@ impl From<tonic::Status> for Ended {
 ///
 /// # Errors
 /// [`LinkError`]; a coordinator that is away is not an error.
-pub async fn run(engine: &Engine, config: &Config, shutdown: impl Future<Output = ()>) -> Result<(), LinkError> {
+pub async fn run(
+    engine: &Engine,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), LinkError> {
     let cluster = engine.cluster();
     if cluster.coordinator.pins.is_empty() {
         return Err(LinkError::NoPins);
     }
     let tls = &config.tls;
-    let files = Files { ca: tls.ca.clone(), crl: tls.crl.clone(), cert: tls.cert.clone(), key: tls.key.clone() };
-    let pins = cluster.coordinator.pins.iter().map(|pin| SpkiPin::from_bytes(*pin)).collect();
+    let files = Files {
+        ca: tls.ca.clone(),
+        crl: tls.crl.clone(),
+        cert: tls.cert.clone(),
+        key: tls.key.clone(),
+    };
+    let pins = cluster
+        .coordinator
+        .pins
+        .iter()
+        .map(|pin| SpkiPin::from_bytes(*pin))
+        .collect();
     let (addr, name) = (&cluster.coordinator.addr, &cluster.coordinator.server_name);
     let target = Target::new(files, cluster.cluster_id.clone(), addr, name, pins);
     tokio::select! {
@@ -139,15 +153,27 @@ async fn session(engine: &Engine, config: &Config, target: &Target) -> Result<()
         let Some(coordinator_frame::Body::Challenge(challenge)) = first.body else {
             return Err(Ended::Greeting("its first frame is no challenge"));
         };
-        let nonce = challenge.nonce.as_ref().try_into().map_err(|_| Ended::Greeting("the challenge is not 32 bytes"))?;
-        post(&outgoing, node_frame::Body::HelloProof(HelloProof { signature: engine.prove(&nonce).to_vec().into() })).await?;
+        let nonce = challenge
+            .nonce
+            .as_ref()
+            .try_into()
+            .map_err(|_| Ended::Greeting("the challenge is not 32 bytes"))?;
+        post(
+            &outgoing,
+            node_frame::Body::HelloProof(HelloProof {
+                signature: engine.prove(&nonce).to_vec().into(),
+            }),
+        )
+        .await?;
         Ok(incoming)
     })
     .await
     .map_err(|_| Ended::Silent)??;
     tracing::info!("link up");
     let mut unasked = engine.attach();
-    let calls = Arc::new(Semaphore::new(usize::try_from(config.limits.concurrent_calls).unwrap_or(usize::MAX)));
+    let calls = Arc::new(Semaphore::new(
+        usize::try_from(config.limits.concurrent_calls).unwrap_or(usize::MAX),
+    ));
     let deadline = Duration::from_millis(config.limits.call_deadline_ms);
     let mut heartbeat = ticks(config);
     loop {
@@ -167,7 +193,11 @@ async fn session(engine: &Engine, config: &Config, target: &Target) -> Result<()
 }
 
 async fn post(outgoing: &mpsc::Sender<NodeFrame>, body: node_frame::Body) -> Result<(), Ended> {
-    let frame = NodeFrame { version: FRAME_VERSION, call_id: 0, body: Some(body) };
+    let frame = NodeFrame {
+        version: FRAME_VERSION,
+        call_id: 0,
+        body: Some(body),
+    };
     outgoing.send(frame).await.map_err(|_| Ended::Closed)
 }
 
@@ -189,10 +219,17 @@ async fn take(
     frame: CoordinatorFrame,
 ) -> Result<(), Ended> {
     let call_id = frame.call_id;
-    let refuse = |refusal: Refusal| NodeFrame { version: FRAME_VERSION, call_id, body: Some(node_frame::Body::Failure(refusal.into())) };
+    let refuse = |refusal: Refusal| NodeFrame {
+        version: FRAME_VERSION,
+        call_id,
+        body: Some(node_frame::Body::Failure(refusal.into())),
+    };
     if let Err(error) = limits::coordinator_frame(&frame) {
         tracing::warn!(%error, "a frame of the coordinator was refused");
-        return outgoing.send(refuse(Refusal::malformed(error))).await.map_err(|_| Ended::Closed);
+        return outgoing
+            .send(refuse(Refusal::malformed(error)))
+            .await
+            .map_err(|_| Ended::Closed);
     }
     if matches!(frame.body, Some(coordinator_frame::Body::Tunnel(_))) {
         // In order, and without waiting for anything.
@@ -205,10 +242,19 @@ async fn take(
     };
     let (engine, outgoing) = (engine.clone(), outgoing.clone());
     tokio::spawn(async move {
-        let answer = timeout(deadline, engine.call(frame)).await.unwrap_or_else(|_| {
-            let late = Refusal::unavailable("the call took too long", "ask for the node's status before asking again");
-            Some(NodeFrame { version: FRAME_VERSION, call_id, body: Some(node_frame::Body::Failure(late.into())) })
-        });
+        let answer = timeout(deadline, engine.call(frame))
+            .await
+            .unwrap_or_else(|_| {
+                let late = Refusal::unavailable(
+                    "the call took too long",
+                    "ask for the node's status before asking again",
+                );
+                Some(NodeFrame {
+                    version: FRAME_VERSION,
+                    call_id,
+                    body: Some(node_frame::Body::Failure(late.into())),
+                })
+            });
         drop(permit);
         if let Some(answer) = answer {
             // A link that is gone takes no answer; the caller asks again.

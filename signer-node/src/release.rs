@@ -23,7 +23,10 @@ pub(crate) fn package_digest(package: &Package) -> [u8; 32] {
         .u32(package.epoch().0)
         .bytes(package.request().message());
     for index in package.signers().keys() {
-        let commitment = package.commitment(*index).map(|commitment| commitment.encode()).unwrap_or_default();
+        let commitment = package
+            .commitment(*index)
+            .map(|commitment| commitment.encode())
+            .unwrap_or_default();
         writer = writer.u16(index.get()).bytes(&commitment);
     }
     Sha256::digest(writer.finish()).into()
@@ -47,8 +50,17 @@ pub(crate) fn release_share(
         return Err(Refusal::internal("the receipt is not for this share"));
     }
     if package.request().message() != approved.message() {
-        return Err(Refusal::internal("the package is not for the approved message"));
+        return Err(Refusal::internal(
+            "the package is not for the approved message",
+        ));
     }
     let signed = frost::sign(nonces, share, package).map_err(Refusal::internal)?;
-    wire::seal_share(identity, package, RequestId::from_bytes(*approved.digest()), attempt, &signed).map_err(Refusal::internal)
+    wire::seal_share(
+        identity,
+        package,
+        RequestId::from_bytes(*approved.digest()),
+        attempt,
+        &signed,
+    )
+    .map_err(Refusal::internal)
 }

@@ -83,14 +83,24 @@ impl Label {
     /// The row of the store that holds the record, without the generation: a newer generation takes the older one's place.
     #[must_use]
     pub(crate) fn row(&self) -> Vec<u8> {
-        Writer::new().u8(self.kind.byte()).fixed(&self.key).u32(self.epoch).finish()
+        Writer::new()
+            .u8(self.kind.byte())
+            .fixed(&self.key)
+            .u32(self.epoch)
+            .finish()
     }
 }
 
 impl core::fmt::Display for Label {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let key = hex::encode(self.key);
-        write!(f, "{} {key} epoch {} generation {}", self.kind.name(), self.epoch, self.generation)
+        write!(
+            f,
+            "{} {key} epoch {} generation {}",
+            self.kind.name(),
+            self.epoch,
+            self.generation
+        )
     }
 }
 
@@ -120,7 +130,9 @@ impl Owner {
 #[non_exhaustive]
 pub enum SealError {
     /// The record was changed after it was sealed.
-    #[error("sealed record {0} was changed after it was written; restore the store from a backup of this node")]
+    #[error(
+        "sealed record {0} was changed after it was written; restore the store from a backup of this node"
+    )]
     Damaged(String),
     /// The secret file cannot be used.
     #[error("{0}")]
@@ -152,7 +164,9 @@ pub struct Vault {
 
 impl core::fmt::Debug for Vault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Vault").field("owner", &self.owner).finish_non_exhaustive()
+        f.debug_struct("Vault")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +175,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`SealError::Randomness`].
-    pub fn create(secret: &Secret, owner: Owner, effort: Effort) -> Result<(Self, Vec<u8>), SealError> {
+    pub fn create(
+        secret: &Secret,
+        owner: Owner,
+        effort: Effort,
+    ) -> Result<(Self, Vec<u8>), SealError> {
         let mut data_key = Box::new(Zeroizing::new([0; 32]));
         random(data_key.as_mut_slice())?;
         let wrapped = wrap::wrap(secret, &owner, effort, &data_key)?;
@@ -196,9 +214,15 @@ impl Vault {
             msg: secret,
             aad: &header,
         };
-        let sealed = self.cipher(label.kind)?.encrypt(&XNonce::from(nonce), payload);
+        let sealed = self
+            .cipher(label.kind)?
+            .encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.map_err(|_| SealError::Damaged(label.to_string()))?;
-        Ok(Writer::new().bytes(&header).fixed(&nonce).bytes(&sealed).finish())
+        Ok(Writer::new()
+            .bytes(&header)
+            .fixed(&nonce)
+            .bytes(&sealed)
+            .finish())
     }
 
     /// Opens a record that must carry exactly this label.
@@ -223,8 +247,12 @@ impl Vault {
             msg: sealed,
             aad: &expected,
         };
-        let opened = self.cipher(label.kind)?.decrypt(&XNonce::from(nonce), payload);
-        opened.map(Zeroizing::new).map_err(|_| SealError::Damaged(label.to_string()))
+        let opened = self
+            .cipher(label.kind)?
+            .decrypt(&XNonce::from(nonce), payload);
+        opened
+            .map(Zeroizing::new)
+            .map_err(|_| SealError::Damaged(label.to_string()))
     }
 
     /// Seals an active share.
@@ -261,8 +289,10 @@ impl Vault {
             input = input.bytes(part);
         }
         let mut tag = [0; 32];
-        let hkdf = Hkdf::<Sha256>::from_prk(key.as_slice()).map_err(|_| SealError::Malformed("row key".to_owned()))?;
-        hkdf.expand(&input.finish(), &mut tag).map_err(|_| SealError::Malformed("row key".to_owned()))?;
+        let hkdf = Hkdf::<Sha256>::from_prk(key.as_slice())
+            .map_err(|_| SealError::Malformed("row key".to_owned()))?;
+        hkdf.expand(&input.finish(), &mut tag)
+            .map_err(|_| SealError::Malformed("row key".to_owned()))?;
         Ok(tag)
     }
 
@@ -276,7 +306,8 @@ impl Vault {
 
     fn cipher(&self, kind: Kind) -> Result<XChaCha20Poly1305, SealError> {
         let key = self.derive(kind.name().as_bytes())?;
-        XChaCha20Poly1305::new_from_slice(key.as_slice()).map_err(|_| SealError::Malformed("data key".to_owned()))
+        XChaCha20Poly1305::new_from_slice(key.as_slice())
+            .map_err(|_| SealError::Malformed("data key".to_owned()))
     }
 
     fn header(&self, label: &Label) -> Vec<u8> {
@@ -306,7 +337,9 @@ fn describe(header: &[u8]) -> Result<String, Malformed> {
     let (epoch, generation) = (reader.u32()?, reader.u64()?);
     reader.finish()?;
     let (node, key) = (hex::encode(node), hex::encode(key));
-    Ok(format!("cluster {cluster:?} node {node} kind {kind} key {key} epoch {epoch} generation {generation}"))
+    Ok(format!(
+        "cluster {cluster:?} node {node} kind {kind} key {key} epoch {epoch} generation {generation}"
+    ))
 }
 
 /// Fills a buffer from the operating system.

@@ -41,7 +41,14 @@ pub enum Table {
 
 impl Table {
     /// All tables, in the order of the head record.
-    pub const ALL: [Self; 6] = [Self::Ceremonies, Self::Freezes, Self::Intents, Self::Ledger, Self::Policies, Self::Replay];
+    pub const ALL: [Self; 6] = [
+        Self::Ceremonies,
+        Self::Freezes,
+        Self::Intents,
+        Self::Ledger,
+        Self::Policies,
+        Self::Replay,
+    ];
 
     /// The table's name in the database.
     #[must_use]
@@ -94,7 +101,9 @@ pub enum Change {
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Append { table, key, .. } => write!(f, "Append({}, {})", table.name(), hex::encode(key)),
+            Self::Append { table, key, .. } => {
+                write!(f, "Append({}, {})", table.name(), hex::encode(key))
+            }
             Self::Seal { label, .. } => write!(f, "Seal({label})"),
             Self::Erase { label } => write!(f, "Erase({label})"),
             Self::Prune { table, through } => write!(f, "Prune({}, {through})", table.name()),
@@ -116,7 +125,9 @@ pub enum StoreError {
         table: &'static str,
     },
     /// What is stored is not what was written.
-    #[error("store damaged in {table}, row {row}: {what}; restore this node's own backup or rebuild the node, do not edit the file")]
+    #[error(
+        "store damaged in {table}, row {row}: {what}; restore this node's own backup or rebuild the node, do not edit the file"
+    )]
     Damaged {
         /// The table.
         table: &'static str,
@@ -140,7 +151,9 @@ pub enum StoreError {
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The disk is full or failing; nothing of the change was written.
-    #[error("the store cannot be written ({reason}); free space or repair the disk, then ask again")]
+    #[error(
+        "the store cannot be written ({reason}); free space or repair the disk, then ask again"
+    )]
     Unavailable {
         /// What the system said.
         reason: String,
@@ -158,7 +171,9 @@ impl Receipt {
     /// Whether this commit wrote that row.
     #[must_use]
     pub fn wrote(&self, table: Table, key: &[u8]) -> bool {
-        self.appended.iter().any(|(written, row)| *written == table && row == key)
+        self.appended
+            .iter()
+            .any(|(written, row)| *written == table && row == key)
     }
 
     /// Whether this commit wrote that sealed record.
@@ -168,7 +183,10 @@ impl Receipt {
     }
 
     fn of(changes: &[Change]) -> Self {
-        let mut receipt = Self { appended: Vec::new(), sealed: Vec::new() };
+        let mut receipt = Self {
+            appended: Vec::new(),
+            sealed: Vec::new(),
+        };
         for change in changes {
             match change {
                 Change::Append { table, key, .. } => receipt.appended.push((*table, key.clone())),
@@ -189,7 +207,9 @@ pub struct Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,18 +217,22 @@ impl Store {
     /// Queues changes that become durable together or not at all; the answer comes after the fsync.
     ///
     /// `mark` is the time of the change; the stored clock never goes back.
-    #[must_use]
     pub fn commit(&self, changes: Vec<Change>, mark: Mark) -> Pending {
         let (reply, answer) = oneshot::channel();
         // A failed send drops the reply, and the answer says that the writer is gone.
-        let _ = self.jobs.send(writer::Job { changes, mark, reply });
+        let _ = self.jobs.send(writer::Job {
+            changes,
+            mark,
+            reply,
+        });
         Pending(answer)
     }
 
     /// Free bytes on the store's file system for this user; 0 if the system does not say.
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
-        rustix::fs::statvfs(&self.directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+        rustix::fs::statvfs(&self.directory)
+            .map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
@@ -236,7 +260,9 @@ impl Pending {
 }
 
 fn gone() -> StoreError {
-    StoreError::Unavailable { reason: "the writer has stopped".to_owned() }
+    StoreError::Unavailable {
+        reason: "the writer has stopped".to_owned(),
+    }
 }
 
 fn parent(path: &Path) -> PathBuf {

@@ -1,4 +1,5 @@
 //! `node.toml`: the shipped example, defaults, all problems at once, modes of secret files.
+#![cfg(test)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,7 +32,10 @@ fn the_shipped_example_equals_the_defaults() {
     let (minimal, problems) = Config::parse(MINIMAL, Path::new("/etc/q"));
     assert_eq!(problems, vec![]);
     let minimal = minimal.unwrap();
-    assert_eq!((minimal.limits, minimal.clock, minimal.link), (config.limits, config.clock, config.link));
+    assert_eq!(
+        (minimal.limits, minimal.clock, minimal.link),
+        (config.limits, config.clock, config.link)
+    );
     assert_eq!((minimal.store, minimal.log), (config.store, config.log));
     assert_eq!(minimal.tls.key, Path::new("/abs/tls.key"));
     assert_eq!(minimal.unlock.path(), Path::new("/etc/q/pass"));
@@ -42,13 +46,16 @@ fn all_problems_are_reported_at_once_with_their_lines() {
     let text = "schema = 2\nindex = 0\nclutser = \"x\"\n[unlock]\nkind = \"magic\"\n[limits]\nfree_space = \"64\"\nkeys = -1\n[tls]\nca = 5\n[extra]\nx = 1\n";
     let (config, problems) = Config::parse(text, Path::new("."));
     assert!(config.is_none());
-    let seen: Vec<(usize, &str)> = problems.iter().map(|p| (p.line, p.message.as_str())).collect();
+    let seen: Vec<(usize, &str)> = problems
+        .iter()
+        .map(|p| (p.line, p.message.as_str()))
+        .collect();
     for expected in [
         (1, "schema must be a whole number from 1 to 1"),
         (2, "index must be a whole number from 1 to 32"),
         (3, "unknown key clutser"),
         (5, "unlock.kind must be one of: key-file, passphrase"),
-        (8, "limits.keys must be a whole number from 1 to 1000"),
+        (8, "limits.keys must be a whole number from 1 to 250"),
         (10, "tls.ca must be a non-empty string"),
         (11, "unknown table [extra]"),
         (0, "cluster is missing"),
@@ -57,9 +64,17 @@ fn all_problems_are_reported_at_once_with_their_lines() {
         (9, "tls.cert is missing"),
         (9, "tls.key is missing"),
     ] {
-        assert!(seen.iter().any(|(line, message)| *line == expected.0 && message.starts_with(expected.1)), "{expected:?} not in {seen:?}");
+        assert!(
+            seen.iter()
+                .any(|(line, message)| *line == expected.0 && message.starts_with(expected.1)),
+            "{expected:?} not in {seen:?}"
+        );
     }
-    assert!(seen.iter().any(|(line, message)| *line == 7 && message.contains("a size with a unit")), "{seen:?}");
+    assert!(
+        seen.iter()
+            .any(|(line, message)| *line == 7 && message.contains("a size with a unit")),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -73,7 +88,14 @@ fn broken_toml_names_its_line() {
 fn secret_files_must_be_private() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    for name in ["cluster.toml", "ca.pem", "crl.pem", "tls.pem", "tls.key", "store.key"] {
+    for name in [
+        "cluster.toml",
+        "ca.pem",
+        "crl.pem",
+        "tls.pem",
+        "tls.key",
+        "store.key",
+    ] {
         fs::write(at(name), "x").unwrap();
         fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).unwrap();
     }

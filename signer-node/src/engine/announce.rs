@@ -36,10 +36,16 @@ impl Engine {
             self.state().intents.forget(&seen.intent);
             return Err(error.into());
         }
-        Ok(ReceiptFrame { signed_receipt: self.receipt(&seen).encode().into() })
+        Ok(ReceiptFrame {
+            signed_receipt: self.receipt(&seen).encode().into(),
+        })
     }
 
-    fn admit(&self, state: &mut State, signed: &SignedIntent) -> Result<(Seen, crate::store::Pending), Refusal> {
+    fn admit(
+        &self,
+        state: &mut State,
+        signed: &SignedIntent,
+    ) -> Result<(Seen, crate::store::Pending), Refusal> {
         let (intent, digest) = (signed.intent(), signed.digest());
         let now = self.now(state)?;
         if intent.cluster_id != self.0.who.cluster.cluster_id.as_str() {
@@ -52,11 +58,21 @@ impl Engine {
         let keys = active.document().initiator_keys(&intent.initiator);
         if !keys.iter().any(|key| signed.verify(key).is_ok()) {
             let message = "the intent is not signed by an initiator of the active policy";
-            return Err(Refusal::new(FailureCode::NotAuthorised, message, "sign it with a key that the policy names"));
+            return Err(Refusal::new(
+                FailureCode::NotAuthorised,
+                message,
+                "sign it with a key that the policy names",
+            ));
         }
-        let named = active.document().wallets().values().any(|wallet| wallet.id.as_str() == intent.wallet && wallet.key_id == intent.key_id);
+        let named = active.document().wallets().values().any(|wallet| {
+            wallet.id.as_str() == intent.wallet
+                && wallet.key_id == intent.key_id
+                && wallet.chain.to_string() == intent.chain
+        });
         if !named {
-            return Err(Refusal::unknown("a wallet of that name with that key"));
+            return Err(Refusal::unknown(
+                "a wallet of that name with that key on that chain",
+            ));
         }
         state.intents.expire(now.wall_ms);
         if let Some(seen) = state.intents.get(&digest) {
@@ -65,10 +81,17 @@ impl Engine {
         let name = request_name(signed);
         if state.intents.conflict(&name, &digest).is_some() {
             let message = "this idempotency key was used for another intent";
-            return Err(Refusal::new(FailureCode::Conflict, message, "use a fresh idempotency key for a new request"));
+            return Err(Refusal::new(
+                FailureCode::Conflict,
+                message,
+                "use a fresh idempotency key for a new request",
+            ));
         }
         if u64::try_from(state.intents.len()).unwrap_or(u64::MAX) >= self.0.limits.live_intents {
-            return Err(Refusal::unavailable("too many live intents", "wait until some expire, or raise limits.live_intents"));
+            return Err(Refusal::unavailable(
+                "too many live intents",
+                "wait until some expire, or raise limits.live_intents",
+            ));
         }
         self.check_space()?;
         let seen = Seen {
@@ -90,7 +113,11 @@ impl Engine {
             let mut state = self.state();
             if state.ledger.reserved_at(&digest).is_some() {
                 let message = "a share for this request may have left; it cannot be withdrawn";
-                return Err(Refusal::new(FailureCode::Conflict, message, "wait for the request to expire"));
+                return Err(Refusal::new(
+                    FailureCode::Conflict,
+                    message,
+                    "wait for the request to expire",
+                ));
             }
             if state.intents.get(&digest).is_none() || state.intents.withdrawn(&digest) {
                 return Ok(());
@@ -107,7 +134,12 @@ impl Engine {
     fn receipt(&self, seen: &Seen) -> Receipt {
         let who = &self.0.who;
         let node_id = *who.node.as_bytes();
-        let digest = Receipt::digest(who.cluster.cluster_id.as_str(), &seen.intent, &node_id, seen.first_seen_ms);
+        let digest = Receipt::digest(
+            who.cluster.cluster_id.as_str(),
+            &seen.intent,
+            &node_id,
+            seen.first_seen_ms,
+        );
         Receipt {
             intent: seen.intent,
             node_id,
@@ -121,10 +153,17 @@ impl Engine {
         if self.0.store.free_bytes() >= self.0.limits.free_bytes {
             return Ok(());
         }
-        Err(Refusal::unavailable("the store's file system is nearly full", "free space on this node"))
+        Err(Refusal::unavailable(
+            "the store's file system is nearly full",
+            "free space on this node",
+        ))
     }
 }
 
 fn append(record: &Record) -> Change {
-    Change::Append { table: Table::Intents, key: record.key(), body: record.encode() }
+    Change::Append {
+        table: Table::Intents,
+        key: record.key(),
+        body: record.encode(),
+    }
 }

@@ -77,7 +77,8 @@ pub(crate) struct Ceremonies {
 
 impl Ceremonies {
     pub(super) fn restore(&mut self, uncertified: Uncertified) {
-        self.uncertified.insert(uncertified.order.request, uncertified);
+        self.uncertified
+            .insert(uncertified.order.request, uncertified);
     }
 
     pub(super) fn forget(&mut self, request: &[u8; 32]) {
@@ -106,16 +107,24 @@ impl Ceremonies {
 
     fn take_early(&mut self, request: &[u8; 32], attempt: u32) -> Vec<Early> {
         let all = core::mem::take(&mut self.early);
-        let (mine, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|early| early.request == *request);
+        let (mine, rest): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|early| early.request == *request);
         self.early_bytes = rest.iter().map(|early| early.envelope.len()).sum();
         self.early = rest.into();
-        mine.into_iter().filter(|early| early.attempt == attempt).collect()
+        mine.into_iter()
+            .filter(|early| early.attempt == attempt)
+            .collect()
     }
 }
 
 /// A message inside a tunnel: which key generation it belongs to, and the envelope.
 fn encode_message(request: &[u8; 32], attempt: u32, envelope: &[u8]) -> Vec<u8> {
-    Writer::new().u8(1).fixed(request).u32(attempt).bytes(envelope).finish()
+    Writer::new()
+        .u8(1)
+        .fixed(request)
+        .u32(attempt)
+        .bytes(envelope)
+        .finish()
 }
 
 fn decode_message(from: NodeId, bytes: &[u8]) -> Result<Early, Malformed> {
@@ -126,15 +135,25 @@ fn decode_message(from: NodeId, bytes: &[u8]) -> Result<Early, Malformed> {
     let (request, attempt) = (reader.array()?, reader.u32()?);
     let envelope = reader.bytes()?.to_vec();
     reader.finish()?;
-    Ok(Early { from, request, attempt, envelope })
+    Ok(Early {
+        from,
+        request,
+        attempt,
+        envelope,
+    })
 }
 
 fn progress(order: &Order, stage: &str) -> DkgProgress {
-    DkgProgress { request_id: order.request.to_vec().into(), stage: stage.to_owned(), ..DkgProgress::default() }
+    DkgProgress {
+        request_id: order.request.to_vec().into(),
+        stage: stage.to_owned(),
+        ..DkgProgress::default()
+    }
 }
 
 fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
@@ -144,7 +163,10 @@ impl Engine {
         if let Some(answer) = self.known(&order) {
             return Ok(answer);
         }
-        let timeout = call.deadline_ms.min(self.0.limits.dkg_deadline_ms).max(1_000);
+        let timeout = call
+            .deadline_ms
+            .min(self.0.limits.dkg_deadline_ms)
+            .max(1_000);
         let who = &self.0.who;
         let parties = u16::try_from(who.roster.len()).unwrap_or(u16::MAX);
         let params = Params::new(order.threshold, parties).map_err(Refusal::malformed)?;
@@ -176,18 +198,31 @@ impl Engine {
 
     fn read_order(&self, call: &StartDkg) -> Result<Order, Refusal> {
         let purpose = Purpose::parse(&call.scheme).filter(|purpose| *purpose != Purpose::Ecdsa);
-        let purpose = purpose.ok_or_else(|| Refusal::malformed("the scheme must be ed25519 or bip340"))?;
+        let purpose =
+            purpose.ok_or_else(|| Refusal::malformed("the scheme must be ed25519 or bip340"))?;
         if !is_name(&call.name) {
-            return Err(Refusal::malformed("a key's name has 1 to 64 of a-z 0-9 . _ : -"));
+            return Err(Refusal::malformed(
+                "a key's name has 1 to 64 of a-z 0-9 . _ : -",
+            ));
         }
         let threshold = u16::try_from(call.threshold).unwrap_or(u16::MAX);
         let least = self.0.who.cluster.threshold;
         if threshold < least {
             let message = format!("threshold {threshold} is below the cluster's {least}");
-            return Err(Refusal::new(FailureCode::NotAuthorised, message, "the cluster file sets the lowest threshold"));
+            return Err(Refusal::new(
+                FailureCode::NotAuthorised,
+                message,
+                "the cluster file sets the lowest threshold",
+            ));
         }
         let request = array("request id", &call.request_id).map_err(Refusal::malformed)?;
-        Ok(Order { name: call.name.clone(), request, attempt: call.attempt, purpose, threshold })
+        Ok(Order {
+            name: call.name.clone(),
+            request,
+            attempt: call.attempt,
+            purpose,
+            threshold,
+        })
     }
 
     /// The answer for an order that is being carried out or has been.
@@ -197,31 +232,53 @@ impl Engine {
             return Some(Self::active_progress(key));
         }
         let running = state.ceremonies.running.get(&order.request);
-        running.filter(|running| running.attempt == order.attempt).map(|_| progress(order, "round1"))
+        running
+            .filter(|running| running.attempt == order.attempt)
+            .map(|_| progress(order, "round1"))
     }
 
     fn open_slot(&self, order: &Order) -> Result<mpsc::Receiver<Inbound>, Refusal> {
         let mut state = self.state();
         let limits = &self.0.limits;
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-        let keys = count(state.keys.len().saturating_add(state.ceremonies.uncertified.len()));
+        let keys = count(
+            state
+                .keys
+                .len()
+                .saturating_add(state.ceremonies.uncertified.len()),
+        );
         if count(state.ceremonies.running.len()) >= limits.dkg_sessions || keys >= limits.keys {
-            return Err(Refusal::unavailable("too many keys or key generations", "wait, or raise limits.keys or limits.dkg_sessions"));
+            return Err(Refusal::unavailable(
+                "too many keys or key generations",
+                "wait, or raise limits.keys or limits.dkg_sessions",
+            ));
         }
         if state.ceremonies.running.contains_key(&order.request) {
-            return Err(Refusal::new(FailureCode::Conflict, "another attempt is running", "wait for it to end"));
+            return Err(Refusal::new(
+                FailureCode::Conflict,
+                "another attempt is running",
+                "wait for it to end",
+            ));
         }
         let (inbox, receiver) = mpsc::channel(INBOX);
         for early in state.ceremonies.take_early(&order.request, order.attempt) {
-            let _ = inbox.try_send(Inbound { from: early.from, bytes: early.envelope });
+            let _ = inbox.try_send(Inbound {
+                from: early.from,
+                bytes: early.envelope,
+            });
         }
-        let running = Running { attempt: order.attempt, inbox, said: Vec::new() };
+        let running = Running {
+            attempt: order.attempt,
+            inbox,
+            said: Vec::new(),
+        };
         state.ceremonies.running.insert(order.request, running);
         Ok(receiver)
     }
 
     pub(super) async fn certify(&self, call: DkgCertificate) -> Result<DkgProgress, Refusal> {
-        let request: [u8; 32] = array("request id", &call.request_id).map_err(Refusal::malformed)?;
+        let request: [u8; 32] =
+            array("request id", &call.request_id).map_err(Refusal::malformed)?;
         let parts: Vec<Vec<u8>> = call.parts.iter().map(|part| part.to_vec()).collect();
         let done = self.finish(&request, &parts).await?;
         // A session that still waits for a part has nothing left to do.
@@ -231,7 +288,11 @@ impl Engine {
 
     pub(super) fn indices(&self, nodes: &[NodeId]) -> Vec<u32> {
         let roster = &self.0.who.roster;
-        nodes.iter().filter_map(|node| roster.index(node)).map(|index| index.get().into()).collect()
+        nodes
+            .iter()
+            .filter_map(|node| roster.index(node))
+            .map(|index| index.get().into())
+            .collect()
     }
 
     /// Milliseconds that no one can set: what the deadlines of key generations run on.
@@ -258,7 +319,10 @@ impl Engine {
     }
 
     fn tunnels(&self) -> MutexGuard<'_, Tunnels> {
-        self.0.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .tunnels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues frames while the tunnels are locked: their numbers must leave in order.
@@ -312,11 +376,18 @@ impl Engine {
     fn repeat(&self, node: NodeId) {
         let messages: Vec<Vec<u8>> = {
             let state = self.state();
-            let to_node = |said: &&Outbound| said.to == Recipient::Everyone || said.to == Recipient::One(node);
-            let all = state.ceremonies.running.iter().flat_map(|(request, running)| {
-                let said = running.said.iter().filter(to_node);
-                said.map(|said| encode_message(request, running.attempt, &said.bytes)).collect::<Vec<_>>()
-            });
+            let to_node = |said: &&Outbound| {
+                said.to == Recipient::Everyone || said.to == Recipient::One(node)
+            };
+            let all = state
+                .ceremonies
+                .running
+                .iter()
+                .flat_map(|(request, running)| {
+                    let said = running.said.iter().filter(to_node);
+                    said.map(|said| encode_message(request, running.attempt, &said.bytes))
+                        .collect::<Vec<_>>()
+                });
             all.collect()
         };
         let mut tunnels = self.tunnels();
@@ -334,7 +405,14 @@ impl Engine {
         let mut state = self.state();
         match state.ceremonies.running.get(&early.request) {
             Some(running) if running.attempt == early.attempt => {
-                if running.inbox.try_send(Inbound { from, bytes: early.envelope }).is_err() {
+                if running
+                    .inbox
+                    .try_send(Inbound {
+                        from,
+                        bytes: early.envelope,
+                    })
+                    .is_err()
+                {
                     tracing::warn!(peer = %from, "too many messages wait for a key generation");
                 }
             }

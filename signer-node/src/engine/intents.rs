@@ -101,7 +101,10 @@ impl Intents {
 
     /// Another intent of the same initiator under the same idempotency key.
     pub(crate) fn conflict(&self, name: &[u8; 32], intent: &[u8; 32]) -> Option<[u8; 32]> {
-        self.names.get(name).copied().filter(|other| other != intent)
+        self.names
+            .get(name)
+            .copied()
+            .filter(|other| other != intent)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -120,7 +123,12 @@ impl Intents {
 
     /// Forgets what has expired: it can be neither announced nor signed any more.
     pub(crate) fn expire(&mut self, wall_ms: u64) {
-        while let Some((expires_ms, intent)) = self.by_expiry.first().copied().filter(|(at, _)| *at <= wall_ms) {
+        while let Some((expires_ms, intent)) = self
+            .by_expiry
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= wall_ms)
+        {
             self.by_expiry.remove(&(expires_ms, intent));
             self.withdrawn.remove(&intent);
             self.forget(&intent);
@@ -133,7 +141,13 @@ mod tests {
     use super::*;
 
     fn seen(intent: u8, name: u8, expires_ms: u64) -> Seen {
-        Seen { intent: [intent; 32], first_seen_ms: 5, witnessed_ms: 4, expires_ms, name: [name; 32] }
+        Seen {
+            intent: [intent; 32],
+            first_seen_ms: 5,
+            witnessed_ms: 4,
+            expires_ms,
+            name: [name; 32],
+        }
     }
 
     #[test]
@@ -150,7 +164,10 @@ mod tests {
     fn the_first_announcement_counts_and_expiry_forgets() {
         let mut intents = Intents::default();
         intents.record(Record::Announced(seen(1, 7, 100)));
-        intents.record(Record::Announced(Seen { first_seen_ms: 50, ..seen(1, 7, 100) }));
+        intents.record(Record::Announced(Seen {
+            first_seen_ms: 50,
+            ..seen(1, 7, 100)
+        }));
         intents.record(Record::Withdrawn([1; 32]));
         assert_eq!(intents.get(&[1; 32]).unwrap().first_seen_ms, 5);
         assert_eq!(intents.conflict(&[7; 32], &[2; 32]), Some([1; 32]));
@@ -158,6 +175,10 @@ mod tests {
         intents.expire(99);
         assert!(intents.len() == 1 && intents.withdrawn(&[1; 32]));
         intents.expire(100);
-        assert!(intents.len() == 0 && !intents.withdrawn(&[1; 32]) && intents.conflict(&[7; 32], &[2; 32]).is_none());
+        assert!(
+            intents.len() == 0
+                && !intents.withdrawn(&[1; 32])
+                && intents.conflict(&[7; 32], &[2; 32]).is_none()
+        );
     }
 }

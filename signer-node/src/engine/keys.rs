@@ -23,26 +23,51 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(crate) const fn new(name: String, request: [u8; 32], part: Vec<u8>, share: KeyShare) -> Self {
-        Self { name, request, part, share, pool: Mutex::new(Pool::new()) }
+    pub(crate) const fn new(
+        name: String,
+        request: [u8; 32],
+        part: Vec<u8>,
+        share: KeyShare,
+    ) -> Self {
+        Self {
+            name,
+            request,
+            part,
+            share,
+            pool: Mutex::new(Pool::new()),
+        }
     }
 
     /// Makes nonces and returns their signed commitments. A pool that would grow beyond `limit` is emptied first: whoever
     /// had those commitments has not used them.
-    pub(crate) fn commitments(&self, identity: &IdentityKey, boot: &[u8; 16], count: usize, limit: usize) -> Result<Vec<Vec<u8>>, Refusal> {
+    pub(crate) fn commitments(
+        &self,
+        identity: &IdentityKey,
+        boot: &[u8; 16],
+        count: usize,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
         let public = self.share.public();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if pool.len().saturating_add(count) > limit {
             pool.clear();
         }
-        let made = pool.generate(&self.share, count.min(limit), &mut UnwrapErr(getrandom::SysRng));
-        let made = made.map_err(|error| Refusal::unavailable(error.to_string(), "see the node's log"))?;
+        let made = pool.generate(
+            &self.share,
+            count.min(limit),
+            &mut UnwrapErr(getrandom::SysRng),
+        );
+        let made =
+            made.map_err(|error| Refusal::unavailable(error.to_string(), "see the node's log"))?;
         let seal = |commitment| wire::seal_commitment(identity, public, boot, commitment);
         Ok(made.iter().map(seal).collect())
     }
 
     /// Takes the nonces behind a commitment; they are gone from here whatever follows.
     pub(crate) fn take(&self, commitment: &Commitment) -> Option<Nonces> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).take(commitment)
+        self.pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(commitment)
     }
 }

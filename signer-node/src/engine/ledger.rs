@@ -61,7 +61,11 @@ impl Entry {
             at_ms: reader.u64()?,
             expires_ms: reader.u64()?,
             raw: reader.array()?,
-            debits: reader.list()?.into_iter().map(decode_debit).collect::<Result<_, _>>()?,
+            debits: reader
+                .list()?
+                .into_iter()
+                .map(decode_debit)
+                .collect::<Result<_, _>>()?,
         };
         reader.finish()?;
         Ok(entry)
@@ -74,7 +78,10 @@ pub(crate) fn row_key(intent: &[u8; 32], package: &[u8; 32]) -> Vec<u8> {
 }
 
 fn encode_debit(debit: &Debit) -> Vec<u8> {
-    let to = debit.destination.map(|to| to.to_string()).unwrap_or_default();
+    let to = debit
+        .destination
+        .map(|to| to.to_string())
+        .unwrap_or_default();
     Writer::new()
         .bytes(debit.wallet.as_str().as_bytes())
         .bytes(debit.chain.to_string().as_bytes())
@@ -90,11 +97,21 @@ fn decode_debit(bytes: &[u8]) -> Result<Debit, Malformed> {
     let wallet = WalletId::parse(&reader.text()?).map_err(|_| BAD)?;
     let chain = Chain::parse(&reader.text()?).map_err(|_| BAD)?;
     let to = reader.text()?;
-    let destination = if to.is_empty() { None } else { Some(Address::parse(&to).map_err(|_| BAD)?) };
+    let destination = if to.is_empty() {
+        None
+    } else {
+        Some(Address::parse(&to).map_err(|_| BAD)?)
+    };
     let asset = Asset::parse(&reader.text()?).map_err(|_| BAD)?;
     let amount = Amount::from_be_bytes(reader.array()?);
     reader.finish()?;
-    Ok(Debit { wallet, chain, destination, asset, amount })
+    Ok(Debit {
+        wallet,
+        chain,
+        destination,
+        asset,
+        amount,
+    })
 }
 
 /// Everything debited up to a moment in one scope.
@@ -117,8 +134,14 @@ struct Series {
 impl Series {
     fn add(&mut self, at_ms: u64, amount: Amount) {
         // Rows are written in the order of time; the later time is the careful one should they ever not be.
-        let at_ms = self.points.last().map_or(at_ms, |last| last.at_ms.max(at_ms));
-        let (sum, count) = self.points.last().map_or((Amount::ZERO, 0), |last| (last.sum, last.count));
+        let at_ms = self
+            .points
+            .last()
+            .map_or(at_ms, |last| last.at_ms.max(at_ms));
+        let (sum, count) = self
+            .points
+            .last()
+            .map_or((Amount::ZERO, 0), |last| (last.sum, last.count));
         let Some(sum) = sum.checked_add(amount) else {
             self.overflowed = true;
             return;
@@ -129,7 +152,12 @@ impl Series {
                 last.at_ms = last.at_ms.max(at_ms);
                 (last.sum, last.count) = (sum, count);
             }
-            _ => self.points.push(Point { first_ms: at_ms, at_ms, sum, count }),
+            _ => self.points.push(Point {
+                first_ms: at_ms,
+                at_ms,
+                sum,
+                count,
+            }),
         }
     }
 
@@ -137,7 +165,10 @@ impl Series {
         if self.overflowed {
             return (Amount::from_be_bytes([0xff; 32]), u64::MAX);
         }
-        let (end, count) = self.points.last().map_or((Amount::ZERO, 0), |last| (last.sum, last.count));
+        let (end, count) = self
+            .points
+            .last()
+            .map_or((Amount::ZERO, 0), |last| (last.sum, last.count));
         let first = self.points.partition_point(|point| point.at_ms < since_ms);
         let before = first.checked_sub(1).and_then(|at| self.points.get(at));
         let (start, counted) = before.map_or((Amount::ZERO, 0), |point| (point.sum, point.count));
@@ -149,7 +180,6 @@ impl Series {
 #[derive(Clone, Debug)]
 struct Own {
     at_ms: u64,
-    expires_ms: u64,
     raw: [u8; 32],
     debits: Vec<Debit>,
     packages: BTreeSet<[u8; 32]>,
@@ -160,6 +190,7 @@ struct Own {
 pub(crate) struct Ledger {
     own: BTreeMap<[u8; 32], Own>,
     by_raw: BTreeMap<[u8; 32], [u8; 32]>,
+    by_expiry: BTreeSet<(u64, [u8; 32])>,
     scopes: BTreeMap<ScopeKey, Series>,
     rows: u64,
 }
@@ -183,9 +214,9 @@ impl Ledger {
             self.scopes.entry(scope).or_default().add(entry.at_ms, sum);
         }
         self.by_raw.entry(entry.raw).or_insert(entry.intent);
+        self.by_expiry.insert((entry.expires_ms, entry.intent));
         let own = Own {
             at_ms: entry.at_ms,
-            expires_ms: entry.expires_ms,
             raw: entry.raw,
             debits: entry.debits.clone(),
             packages: BTreeSet::from([entry.package]),
@@ -200,19 +231,23 @@ impl Ledger {
 
     /// Whether a share for exactly this package may have left.
     pub(crate) fn released(&self, intent: &[u8; 32], package: &[u8; 32]) -> bool {
-        self.own.get(intent).is_some_and(|own| own.packages.contains(package))
+        self.own
+            .get(intent)
+            .is_some_and(|own| own.packages.contains(package))
     }
 
     /// Forgets the own records of intents that expired long ago; their debits stay in the windows.
     pub(crate) fn compact(&mut self, wall_ms: u64) {
-        let by_raw = &mut self.by_raw;
-        self.own.retain(|intent, own| {
-            let keep = own.expires_ms.saturating_add(KEEP_MS) > wall_ms;
-            if !keep && by_raw.get(&own.raw) == Some(intent) {
-                by_raw.remove(&own.raw);
+        let old = |expires_ms: u64| expires_ms.saturating_add(KEEP_MS) <= wall_ms;
+        while let Some((expires_ms, intent)) =
+            self.by_expiry.first().copied().filter(|(at, _)| old(*at))
+        {
+            self.by_expiry.remove(&(expires_ms, intent));
+            let own = self.own.remove(&intent);
+            if let Some(own) = own.filter(|own| self.by_raw.get(&own.raw) == Some(&intent)) {
+                self.by_raw.remove(&own.raw);
             }
-            keep
-        });
+        }
     }
 
     /// Shares released in all.
@@ -222,7 +257,11 @@ impl Ledger {
 
     /// The ledger as one intent sees it at one moment.
     pub(crate) const fn view(&self, intent: [u8; 32], now: Now) -> View<'_> {
-        View { ledger: self, intent, now }
+        View {
+            ledger: self,
+            intent,
+            now,
+        }
     }
 }
 
@@ -241,15 +280,24 @@ impl View<'_> {
             return (Amount::ZERO, 0);
         };
         let (sum, count) = series.since(since);
-        let own = self.ledger.own.get(&self.intent).filter(|own| own.at_ms >= since && !series.overflowed);
+        let own = self
+            .ledger
+            .own
+            .get(&self.intent)
+            .filter(|own| own.at_ms >= since && !series.overflowed);
         let mine: Vec<Amount> = own
             .into_iter()
             .flat_map(|own| &own.debits)
             .filter(|debit| debit.is_in(scope))
             .map(|debit| debit.amount)
             .collect();
-        let amount = mine.iter().fold(Amount::ZERO, |sum, amount| sum.saturating_add(*amount));
-        (sum.saturating_sub(amount), count.saturating_sub(u64::from(!mine.is_empty())))
+        let amount = mine
+            .iter()
+            .fold(Amount::ZERO, |sum, amount| sum.saturating_add(*amount));
+        (
+            sum.saturating_sub(amount),
+            count.saturating_sub(u64::from(!mine.is_empty())),
+        )
     }
 }
 
@@ -263,11 +311,16 @@ impl LedgerView for View<'_> {
     }
 
     fn conflict(&self, raw_digest: &[u8; 32]) -> Option<[u8; 32]> {
-        self.ledger.by_raw.get(raw_digest).copied().filter(|other| *other != self.intent)
+        self.ledger
+            .by_raw
+            .get(raw_digest)
+            .copied()
+            .filter(|other| *other != self.intent)
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests {
     use proptest::prelude::*;
 
@@ -284,16 +337,31 @@ mod tests {
     }
 
     fn entry(intent: u8, package: u8, at_ms: u64, debits: Vec<Debit>) -> Entry {
-        Entry { intent: [intent; 32], package: [package; 32], at_ms, expires_ms: at_ms + 10, raw: [intent; 32], debits }
+        Entry {
+            intent: [intent; 32],
+            package: [package; 32],
+            at_ms,
+            expires_ms: at_ms + 10,
+            raw: [intent; 32],
+            debits,
+        }
     }
 
     fn now(wall_ms: u64, witnessed_ms: u64) -> Now {
-        Now { wall_ms, witnessed_ms }
+        Now {
+            wall_ms,
+            witnessed_ms,
+        }
     }
 
     #[test]
     fn an_entry_has_one_encoding() {
-        let entry = entry(1, 2, 3, vec![debit("hot", Some(9), 5), debit("hot", None, 1)]);
+        let entry = entry(
+            1,
+            2,
+            3,
+            vec![debit("hot", Some(9), 5), debit("hot", None, 1)],
+        );
         let bytes = entry.encode();
         assert_eq!(Entry::decode(&bytes), Ok(entry));
         for end in 0..bytes.len() {
@@ -308,11 +376,20 @@ mod tests {
         ledger.record(&entry(1, 2, 9_000, vec![debit("hot", Some(9), 5)]));
         let scope = debit("hot", None, 0).scopes().remove(1);
         let other = ledger.view([2; 32], now(10_000, 10_000));
-        assert_eq!((other.sum(&scope, 0), other.count(&scope, 0)), (Amount::from_u64(5), 1));
-        assert_eq!(ledger.view([1; 32], now(10_000, 10_000)).sum(&scope, 0), Amount::ZERO);
+        assert_eq!(
+            (other.sum(&scope, 0), other.count(&scope, 0)),
+            (Amount::from_u64(5), 1)
+        );
+        assert_eq!(
+            ledger.view([1; 32], now(10_000, 10_000)).sum(&scope, 0),
+            Amount::ZERO
+        );
         assert!(ledger.released(&[1; 32], &[2; 32]) && !ledger.released(&[1; 32], &[3; 32]));
         ledger.compact(u64::MAX);
-        assert_eq!(ledger.view([2; 32], now(10_000, 10_000)).sum(&scope, 0), Amount::from_u64(5));
+        assert_eq!(
+            ledger.view([2; 32], now(10_000, 10_000)).sum(&scope, 0),
+            Amount::from_u64(5)
+        );
     }
 
     #[test]
@@ -322,19 +399,31 @@ mod tests {
         let scope = debit("hot", None, 0).scopes().remove(1);
         // The wall says that two days passed, the boot clock says one second.
         let view = ledger.view([2; 32], now(100_000 + 172_800_000, 101_000));
-        assert_eq!(view.sum(&scope, 100_000 + 172_800_000 - 86_400_000), Amount::from_u64(5));
+        assert_eq!(
+            view.sum(&scope, 100_000 + 172_800_000 - 86_400_000),
+            Amount::from_u64(5)
+        );
         let later = ledger.view([2; 32], now(100_000 + 172_800_000, 100_000 + 172_800_000));
-        assert_eq!(later.sum(&scope, 100_000 + 172_800_000 - 86_400_000), Amount::ZERO);
+        assert_eq!(
+            later.sum(&scope, 100_000 + 172_800_000 - 86_400_000),
+            Amount::ZERO
+        );
     }
 
     #[test]
     fn a_total_that_does_not_fit_counts_as_spent_for_ever() {
         let mut ledger = Ledger::default();
-        let huge = Debit { amount: Amount::from_be_bytes([0xff; 32]), ..debit("hot", None, 0) };
+        let huge = Debit {
+            amount: Amount::from_be_bytes([0xff; 32]),
+            ..debit("hot", None, 0)
+        };
         ledger.record(&entry(1, 1, 1, vec![huge.clone()]));
         ledger.record(&entry(2, 1, 5_000, vec![huge.clone()]));
         let scope = huge.scopes().remove(0);
-        assert_eq!(ledger.view([3; 32], now(9_000, 9_000)).sum(&scope, 8_000), huge.amount);
+        assert_eq!(
+            ledger.view([3; 32], now(9_000, 9_000)).sum(&scope, 8_000),
+            huge.amount
+        );
     }
 
     proptest! {

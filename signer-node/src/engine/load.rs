@@ -20,7 +20,7 @@ use crate::codec::Malformed;
 use crate::config::Config;
 use crate::init::open_identity;
 use crate::seal::{Kind, Label, Owner, SealError, Secret, Vault, random};
-use crate::store::{Contents, Row, Store, StoreError, Table};
+use crate::store::{Change, Contents, Row, Store, StoreError, Table};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +55,14 @@ impl Engine {
     /// [`OpenError`].
     pub fn open(config: &Config, time: TimeSource) -> Result<Self, OpenError> {
         let (cluster, roster) = read_cluster(&config.cluster)?;
-        let refuse = |reason: String| OpenError::Cluster { path: config.cluster.display().to_string(), reason };
+        let refuse = |reason: String| OpenError::Cluster {
+            path: config.cluster.display().to_string(),
+            reason,
+        };
         let index = PartyIndex::new(config.index).map_err(|error| refuse(error.to_string()))?;
-        let node = roster.node_id(index).ok_or_else(|| refuse(format!("there is no node {index}")))?;
+        let node = roster
+            .node_id(index)
+            .ok_or_else(|| refuse(format!("there is no node {index}")))?;
         let secret = Secret::read(&config.unlock)?;
         let owner = Owner::new(cluster.cluster_id.as_str(), *node.as_bytes());
         let (store, contents, vault) = Store::open(&config.store, &secret, owner)?;
@@ -65,11 +70,21 @@ impl Engine {
         let tunnel = TunnelIdentity::from_seed(&seed).map_err(|error| refuse(error.to_string()))?;
         let identity = IdentityKey::from_seed(seed);
         if identity.public().node_id() != node {
-            return Err(refuse(format!("node {index} has another identity than this store")));
+            return Err(refuse(format!(
+                "node {index} has another identity than this store"
+            )));
         }
         let mut boot = [0; 16];
         random(&mut boot)?;
-        let who = Who { cluster, roster, node, index, identity: Arc::new(identity), tunnel, boot };
+        let who = Who {
+            cluster,
+            roster,
+            node,
+            index,
+            identity: Arc::new(identity),
+            tunnel,
+            boot,
+        };
         let clock = Clock::resume(config.clock, contents.mark, time()?);
         let state = State {
             clock,
@@ -79,6 +94,7 @@ impl Engine {
             ledger: super::ledger::Ledger::default(),
             keys: BTreeMap::new(),
             ceremonies: Ceremonies::default(),
+            outdated: outdated(&contents),
         };
         let state = fill(state, &who, &contents, &vault)?;
         let tunnels = Mutex::new(Tunnels::new(who.node, who.tunnel.clone(), &who.roster));
@@ -90,19 +106,65 @@ impl Engine {
             time,
             state: Mutex::new(state),
             tunnels,
+            governance: tokio::sync::Mutex::new(()),
             outbox: Mutex::new(None),
         })))
     }
 }
 
+/// Longer than any window of a policy (366 days), in milliseconds.
+const LEDGER_KEPT_MS: u64 = 367 * 86_400_000;
+/// Longer than any intent lives (30 days), in milliseconds.
+const INTENTS_KEPT_MS: u64 = 31 * 86_400_000;
+
+/// Rows that no decision can need any more. Measured in the witnessed time that was stored, which nobody can set: a clock
+/// set ahead must not make a node forget what it spent.
+fn outdated(contents: &Contents) -> Vec<Change> {
+    let now_ms = contents.mark.map_or(0, |mark| mark.witnessed_ms);
+    let is_old = |at_ms: u64, kept_ms: u64| at_ms.saturating_add(kept_ms) < now_ms;
+    let ledger = contents.rows(Table::Ledger).iter().take_while(|row| {
+        Entry::decode(&row.body).is_ok_and(|entry| is_old(entry.at_ms, LEDGER_KEPT_MS))
+    });
+    // A withdrawal carries no time; it is as old as the announcements around it.
+    let intents =
+        contents.rows(Table::Intents).iter().take_while(
+            |row| match super::intents::Record::decode(&row.body) {
+                Ok(super::intents::Record::Announced(seen)) => {
+                    is_old(seen.witnessed_ms, INTENTS_KEPT_MS)
+                }
+                Ok(super::intents::Record::Withdrawn(_)) => true,
+                Err(_) => false,
+            },
+        );
+    let last = [
+        (Table::Ledger, ledger.last()),
+        (Table::Intents, intents.last()),
+    ];
+    let prune = last.into_iter().filter_map(|(table, row)| {
+        Some(Change::Prune {
+            table,
+            through: row?.number,
+        })
+    });
+    prune.collect()
+}
+
 fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
-    let refuse = |reason: String| OpenError::Cluster { path: path.display().to_string(), reason };
+    let refuse = |reason: String| OpenError::Cluster {
+        path: path.display().to_string(),
+        reason,
+    };
     let text = proto::settings::read_text(path).map_err(|problem| refuse(problem.message))?;
     let cluster = ClusterFile::parse(text.as_bytes()).map_err(|error| refuse(error.to_string()))?;
     let members = cluster.nodes.iter().map(|entry| {
         let index = PartyIndex::new(entry.index).map_err(|error| refuse(error.to_string()))?;
-        let identity = IdentityPublic::from_bytes(&entry.identity).map_err(|error| refuse(error.to_string()))?;
-        Ok(Member { index, identity, exchange: entry.exchange })
+        let identity = IdentityPublic::from_bytes(&entry.identity)
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Member {
+            index,
+            identity,
+            exchange: entry.exchange,
+        })
     });
     let members = members.collect::<Result<Vec<_>, OpenError>>()?;
     let roster = Roster::new(members).map_err(|error| refuse(error.to_string()))?;
@@ -112,26 +174,44 @@ fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
 /// A row whose bytes are authentic and still do not decode was written by other software.
 fn bad(table: Table, row: &Row) -> impl Fn(Malformed) -> StoreError {
     let number = row.number;
-    move |error| StoreError::Damaged { table: table.name(), row: number, what: error.to_string() }
+    move |error| StoreError::Damaged {
+        table: table.name(),
+        row: number,
+        what: error.to_string(),
+    }
 }
 
-fn fill(mut state: State, who: &Who, contents: &Contents, vault: &Vault) -> Result<State, StoreError> {
+fn fill(
+    mut state: State,
+    who: &Who,
+    contents: &Contents,
+    vault: &Vault,
+) -> Result<State, StoreError> {
     for row in contents.rows(Table::Policies) {
         let record = super::policy::Record::decode(&row.body).map_err(bad(Table::Policies, row))?;
-        state.policies.install(who, &record).map_err(|refusal| StoreError::Damaged {
-            table: Table::Policies.name(),
-            row: row.number,
-            what: format!("the policy no longer verifies: {refusal}"),
-        })?;
+        state
+            .policies
+            .install(who, &record)
+            .map_err(|refusal| StoreError::Damaged {
+                table: Table::Policies.name(),
+                row: row.number,
+                what: format!("the policy no longer verifies: {refusal}"),
+            })?;
     }
     for row in contents.rows(Table::Freezes) {
-        state.freeze.record(super::freeze::Record::decode(&row.body).map_err(bad(Table::Freezes, row))?);
+        state
+            .freeze
+            .record(super::freeze::Record::decode(&row.body).map_err(bad(Table::Freezes, row))?);
     }
     for row in contents.rows(Table::Intents) {
-        state.intents.record(super::intents::Record::decode(&row.body).map_err(bad(Table::Intents, row))?);
+        state
+            .intents
+            .record(super::intents::Record::decode(&row.body).map_err(bad(Table::Intents, row))?);
     }
     for row in contents.rows(Table::Ledger) {
-        state.ledger.record(&Entry::decode(&row.body).map_err(bad(Table::Ledger, row))?);
+        state
+            .ledger
+            .record(&Entry::decode(&row.body).map_err(bad(Table::Ledger, row))?);
     }
     let mut active = Vec::new();
     for row in contents.rows(Table::Ceremonies) {
@@ -156,12 +236,17 @@ fn fill(mut state: State, who: &Who, contents: &Contents, vault: &Vault) -> Resu
             }
         }
     }
-    let lost = active.iter().find(|(request, done)| done.is_none() && !active.contains(&(*request, Some(()))));
+    let lost = active
+        .iter()
+        .find(|(request, done)| done.is_none() && !active.contains(&(*request, Some(()))));
     match lost {
         Some((request, _)) => Err(StoreError::Damaged {
             table: "sealed",
             row: 0,
-            what: format!("the pending share of request {} is missing or was replaced", hex::encode(request)),
+            what: format!(
+                "the pending share of request {} is missing or was replaced",
+                hex::encode(request)
+            ),
         }),
         None => Ok(state),
     }
@@ -169,10 +254,18 @@ fn fill(mut state: State, who: &Who, contents: &Contents, vault: &Vault) -> Resu
 
 /// The sealed record of a label, if it is the one that a row was written with.
 fn sealed_as<'a>(contents: &'a Contents, label: &Label, digest: &[u8; 32]) -> Option<&'a [u8]> {
-    contents.sealed(label).filter(|sealed| super::dkg::sealed_digest(sealed) == *digest)
+    contents
+        .sealed(label)
+        .filter(|sealed| super::dkg::sealed_digest(sealed) == *digest)
 }
 
-fn open_key(contents: &Contents, vault: &Vault, certified: &Certified, digest: &[u8; 32], row: &Row) -> Result<Key, StoreError> {
+fn open_key(
+    contents: &Contents,
+    vault: &Vault,
+    certified: &Certified,
+    digest: &[u8; 32],
+    row: &Row,
+) -> Result<Key, StoreError> {
     let label = Label::new(Kind::Share, certified.key_id, certified.epoch, 0);
     let missing = || StoreError::Damaged {
         table: "sealed",
@@ -185,5 +278,10 @@ fn open_key(contents: &Contents, vault: &Vault, certified: &Certified, digest: &
         return Err(missing());
     }
     let order = &certified.order;
-    Ok(Key::new(order.name.clone(), order.request, certified.part.clone(), share))
+    Ok(Key::new(
+        order.name.clone(),
+        order.request,
+        certified.part.clone(),
+        share,
+    ))
 }

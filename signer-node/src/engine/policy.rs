@@ -1,7 +1,7 @@
 //! The policy documents this node has verified and keeps itself.
 
-use policy::governance::{self, Installed, SignedDocument};
 use policy::document::PolicyHash;
+use policy::governance::{self, Installed, SignedDocument};
 use policy::statement::SignedStatement;
 use proto::v1::{FailureCode, InstallPolicy, PolicyState};
 
@@ -25,7 +25,10 @@ pub(super) struct Anchor {
 
 impl Anchor {
     pub(super) const fn new(now: Now) -> Self {
-        Self { wall_ms: now.wall_ms, witnessed_ms: now.witnessed_ms }
+        Self {
+            wall_ms: now.wall_ms,
+            witnessed_ms: now.witnessed_ms,
+        }
     }
 
     /// The wall time that has come for sure since the anchor.
@@ -48,7 +51,12 @@ impl Record {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let signatures: Vec<Vec<u8>> = self.signed.signatures.iter().map(SignedStatement::encode).collect();
+        let signatures: Vec<Vec<u8>> = self
+            .signed
+            .signatures
+            .iter()
+            .map(SignedStatement::encode)
+            .collect();
         Writer::new()
             .u64(self.anchor.wall_ms)
             .u64(self.anchor.witnessed_ms)
@@ -59,12 +67,24 @@ impl Record {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new("policy", bytes);
-        let anchor = Anchor { wall_ms: reader.u64()?, witnessed_ms: reader.u64()? };
+        let anchor = Anchor {
+            wall_ms: reader.u64()?,
+            witnessed_ms: reader.u64()?,
+        };
         let document = reader.bytes()?.to_vec();
-        let signatures = reader.list()?.into_iter().map(|bytes| SignedStatement::decode(bytes).map_err(|_| Malformed("policy")));
+        let signatures = reader
+            .list()?
+            .into_iter()
+            .map(|bytes| SignedStatement::decode(bytes).map_err(|_| Malformed("policy")));
         let signatures = signatures.collect::<Result<_, _>>()?;
         reader.finish()?;
-        Ok(Self { anchor, signed: SignedDocument { document, signatures } })
+        Ok(Self {
+            anchor,
+            signed: SignedDocument {
+                document,
+                signatures,
+            },
+        })
     }
 }
 
@@ -83,7 +103,11 @@ impl Policies {
     pub(super) fn active(&self, now: &Now) -> Result<&Installed, Refusal> {
         match (&self.chain, &self.anchor) {
             (Some(chain), Some(anchor)) => Ok(chain.in_force(anchor.reached(*now))),
-            _ => Err(Refusal::new(FailureCode::Denied, "this node has no policy", "install a signed policy first")),
+            _ => Err(Refusal::new(
+                FailureCode::Denied,
+                "this node has no policy",
+                "install a signed policy first",
+            )),
         }
     }
 
@@ -93,7 +117,10 @@ impl Policies {
 
     fn holds(&self, hash: &PolicyHash, now: &Now) -> bool {
         let active = self.active(now).is_ok_and(|active| active.hash() == hash);
-        active || self.pending(now).is_some_and(|pending| pending.hash() == hash)
+        active
+            || self
+                .pending(now)
+                .is_some_and(|pending| pending.hash() == hash)
     }
 
     /// Verifies and takes a document, as of the moment it arrived.
@@ -105,22 +132,31 @@ impl Policies {
         let (now, signed) = (record.anchor.wall_ms, &record.signed);
         match &mut self.chain {
             Some(chain) => {
-                chain.install(&engine.cluster, signed, now).map_err(refused)?;
+                chain
+                    .install(&engine.cluster, signed, now)
+                    .map_err(refused)?;
             }
-            None => self.chain = Some(governance::Policies::start(&engine.cluster, signed, now).map_err(refused)?),
+            None => {
+                let chain = governance::Policies::start(&engine.cluster, signed, now);
+                self.chain = Some(chain.map_err(refused)?);
+            }
         }
         self.anchor = Some(record.anchor);
         Ok(())
     }
 
     pub(super) fn state(&self, now: &Now) -> PolicyState {
-        let Ok(active) = self.active(now) else { return PolicyState::default() };
+        let Ok(active) = self.active(now) else {
+            return PolicyState::default();
+        };
         PolicyState {
             version: active.document().version(),
             hash: active.hash().as_bytes().to_vec().into(),
             effective_ms: active.effective_ms(),
             active: true,
-            pending_version: self.pending(now).map_or(0, |pending| pending.document().version()),
+            pending_version: self
+                .pending(now)
+                .map_or(0, |pending| pending.document().version()),
         }
     }
 }
@@ -130,28 +166,41 @@ impl Engine {
         if call.signatures.len() > MAX_SIGNATURES {
             return Err(Refusal::malformed("too many signatures"));
         }
-        let signatures = call.signatures.iter().map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
+        let signatures = call
+            .signatures
+            .iter()
+            .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
         let signatures = signatures.collect::<Result<_, _>>()?;
-        let signed = SignedDocument { document: call.document.into(), signatures };
+        let signed = SignedDocument {
+            document: call.document.into(),
+            signatures,
+        };
         let hash = PolicyHash::of(&signed.document);
-        let (answer, before, pending) = {
+        // Orders and policies follow one another: each is on disk before the next is judged.
+        let _turn = self.0.governance.lock().await;
+        let (after, now, pending) = {
             let mut state = self.state();
             let now = self.now(&mut state)?;
             if state.policies.holds(&hash, &now) {
                 return Ok(state.policies.state(&now));
             }
-            let record = Record { anchor: Anchor::new(now), signed };
+            let record = Record {
+                anchor: Anchor::new(now),
+                signed,
+            };
             let mut after = state.policies.clone();
             after.install(&self.0.who, &record)?;
-            let row = Change::Append { table: Table::Policies, key: record.key(), body: record.encode() };
+            let row = Change::Append {
+                table: Table::Policies,
+                key: record.key(),
+                body: record.encode(),
+            };
             let pending = self.commit(&state, vec![row]);
-            let before = core::mem::replace(&mut state.policies, after);
-            (state.policies.state(&now), before, pending)
+            (after, now, pending)
         };
-        if let Err(error) = pending.durable().await {
-            self.state().policies = before;
-            return Err(error.into());
-        }
+        pending.durable().await?;
+        let answer = after.state(&now);
+        self.state().policies = after;
         tracing::info!(version = answer.version, hash = %hash, pending = answer.pending_version, "policy installed");
         Ok(answer)
     }

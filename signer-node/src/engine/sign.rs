@@ -41,8 +41,15 @@ impl Engine {
         let receipt = ready.pending.durable().await?;
         let who = &self.0.who;
         let (key, package) = (&ready.key, &ready.package);
-        let envelope =
-            release_share(&who.identity, &ready.approved, ready.nonces, &key.share, package, ready.attempt, &receipt)?;
+        let envelope = release_share(
+            &who.identity,
+            &ready.approved,
+            ready.nonces,
+            &key.share,
+            package,
+            ready.attempt,
+            &receipt,
+        )?;
         tracing::info!(
             request = %hex::encode(ready.approved.digest()),
             policy = %ready.approved.policy(),
@@ -52,7 +59,10 @@ impl Engine {
         );
         let limit = usize::try_from(self.0.limits.nonces_per_key).unwrap_or(usize::MAX);
         let next_commitments = key.commitments(&who.identity, &who.boot, 1, limit)?;
-        Ok(Share { envelope: envelope.into(), next_commitments: next_commitments.into_iter().map(Into::into).collect() })
+        Ok(Share {
+            envelope: envelope.into(),
+            next_commitments: next_commitments.into_iter().map(Into::into).collect(),
+        })
     }
 
     fn decide(&self, call: &Sign) -> Result<Ready, Refusal> {
@@ -73,12 +83,20 @@ impl Engine {
         let digest = package_digest(&package);
         if state.ledger.released(approved.digest(), &digest) {
             let message = "a share for exactly these commitments was released before";
-            return Err(Refusal::new(FailureCode::Replayed, message, "start another attempt with fresh commitments"));
+            return Err(Refusal::new(
+                FailureCode::Replayed,
+                message,
+                "start another attempt with fresh commitments",
+            ));
         }
         self.check_space()?;
         // From here on these nonces are spent, whatever happens.
-        let own = package.commitment(self.0.who.index).and_then(|commitment| key.take(&commitment));
-        let nonces = own.ok_or_else(|| Refusal::stale("this node no longer has the nonces of its commitment"))?;
+        let own = package
+            .commitment(self.0.who.index)
+            .and_then(|commitment| key.take(&commitment));
+        let nonces = own.ok_or_else(|| {
+            Refusal::stale("this node no longer has the nonces of its commitment")
+        })?;
         let entry = Entry {
             intent: *approved.digest(),
             package: digest,
@@ -87,23 +105,44 @@ impl Engine {
             raw: *approved.raw_digest(),
             debits: approved.debits().to_vec(),
         };
-        let row = Change::Append { table: Table::Ledger, key: entry.key(), body: entry.encode() };
+        let row = Change::Append {
+            table: Table::Ledger,
+            key: entry.key(),
+            body: entry.encode(),
+        };
         state.ledger.record(&entry);
         let pending = self.commit(&state, vec![row]);
-        Ok(Ready { approved, nonces, key, package, attempt: Attempt(call.attempt), pending })
+        Ok(Ready {
+            approved,
+            nonces,
+            key,
+            package,
+            attempt: Attempt(call.attempt),
+            pending,
+        })
     }
 
     /// The active key of the intent, at the epoch the call is for and of the purpose that the chain demands.
     fn key_for(state: &State, signed: &SignedIntent, epoch: u32) -> Result<Arc<Key>, Refusal> {
         let intent = signed.intent();
-        let key = state.keys.get(&intent.key_id).cloned().ok_or_else(|| Refusal::unknown("the key"))?;
+        let key = state
+            .keys
+            .get(&intent.key_id)
+            .cloned()
+            .ok_or_else(|| Refusal::unknown("the key"))?;
         let public = key.share.public();
         let chain = Chain::parse(&intent.chain).map_err(Refusal::malformed)?;
         if public.purpose() != purpose_of(chain) {
-            return Err(Refusal::denied(format!("the key is for {}, which {chain} does not use", public.purpose())));
+            return Err(Refusal::denied(format!(
+                "the key is for {}, which {chain} does not use",
+                public.purpose()
+            )));
         }
         if public.epoch().0 != epoch {
-            return Err(Refusal::stale(format!("the key is at epoch {}", public.epoch())));
+            return Err(Refusal::stale(format!(
+                "the key is at epoch {}",
+                public.epoch()
+            )));
         }
         Ok(key)
     }
@@ -133,7 +172,13 @@ impl Engine {
             ledger: &view,
             share_of_limit,
         };
-        match evaluate(active, &key.share.public().public_key(), signed, approvals, &facts) {
+        match evaluate(
+            active,
+            &key.share.public().public_key(),
+            signed,
+            approvals,
+            &facts,
+        ) {
             Verdict::Approved(approved) => Ok(approved),
             Verdict::Denied(denied) => {
                 let (code, hint) = refusal_code(&denied.reasons);
@@ -142,7 +187,8 @@ impl Engine {
             }
             Verdict::Needs(needs) => {
                 let hint = "gather the missing approvals or wait, then ask again";
-                let refusal = Refusal::new(FailureCode::NotYet, "approvals or time are missing", hint);
+                let refusal =
+                    Refusal::new(FailureCode::NotYet, "approvals or time are missing", hint);
                 Err(refusal.with_reasons(sentences(&needs.reasons)))
             }
         }
@@ -150,17 +196,33 @@ impl Engine {
 
     /// When the request was first seen: by this node, else the latest of `threshold` receipts of distinct nodes. At most
     /// `threshold - 1` nodes lie, so the latest is not earlier than an honest one.
-    fn first_seen(&self, state: &State, now: Now, digest: &[u8; 32], receipts: &[Bytes], threshold: u16) -> Option<u64> {
+    fn first_seen(
+        &self,
+        state: &State,
+        now: Now,
+        digest: &[u8; 32],
+        receipts: &[Bytes],
+        threshold: u16,
+    ) -> Option<u64> {
         if let Some(seen) = state.intents.get(digest) {
             return Some(now.on_wall(seen.witnessed_ms));
         }
         let who = &self.0.who;
         let mut times: BTreeMap<[u8; 32], u64> = BTreeMap::new();
         for receipt in receipts.iter().filter_map(|bytes| FirstSeen::decode(bytes)) {
-            let Some(member) = who.roster.get(&NodeId::from_bytes(receipt.node_id)) else { continue };
-            let signed = FirstSeen::digest(who.cluster.cluster_id.as_str(), &receipt.intent, &receipt.node_id, receipt.first_seen_ms);
+            let Some(member) = who.roster.get(&NodeId::from_bytes(receipt.node_id)) else {
+                continue;
+            };
+            let signed = FirstSeen::digest(
+                who.cluster.cluster_id.as_str(),
+                &receipt.intent,
+                &receipt.node_id,
+                receipt.first_seen_ms,
+            );
             if receipt.intent == *digest && member.identity.verify(&signed, &receipt.signature) {
-                let time = times.entry(receipt.node_id).or_insert(receipt.first_seen_ms);
+                let time = times
+                    .entry(receipt.node_id)
+                    .or_insert(receipt.first_seen_ms);
                 *time = (*time).max(receipt.first_seen_ms);
             }
         }
@@ -170,32 +232,54 @@ impl Engine {
         // More receipts than needed: the threshold earliest are the ones that any honest caller could have shown.
         let mut earliest: Vec<u64> = times.into_values().collect();
         earliest.sort_unstable();
-        earliest.get(usize::from(threshold).saturating_sub(1)).copied()
+        earliest
+            .get(usize::from(threshold).saturating_sub(1))
+            .copied()
     }
 
-    fn package(&self, key: &Key, approved: &Approved, envelopes: &[Bytes]) -> Result<Package, Refusal> {
+    fn package(
+        &self,
+        key: &Key,
+        approved: &Approved,
+        envelopes: &[Bytes],
+    ) -> Result<Package, Refusal> {
         let (who, public) = (&self.0.who, key.share.public());
         let mut commitments = BTreeMap::new();
         for bytes in envelopes {
-            let opened = wire::open_commitment(&who.roster, public, bytes).map_err(|error| match error {
-                Error::Rejected(Rejection::WrongSession) => Refusal::stale("a commitment is for another key or epoch"),
-                other => {
-                    let culprits = self.indices(&other.culprits());
-                    Refusal::malformed(other).with_culprits(culprits)
-                }
-            })?;
+            let opened =
+                wire::open_commitment(&who.roster, public, bytes).map_err(|error| match error {
+                    Error::Rejected(Rejection::WrongSession) => {
+                        Refusal::stale("a commitment is for another key or epoch")
+                    }
+                    other => {
+                        let culprits = self.indices(&other.culprits());
+                        Refusal::malformed(other).with_culprits(culprits)
+                    }
+                })?;
             if opened.node == who.node && opened.boot_id != who.boot {
-                return Err(Refusal::stale("this node's commitment is from before its last start"));
+                return Err(Refusal::stale(
+                    "this node's commitment is from before its last start",
+                ));
             }
-            if commitments.last_key_value().is_some_and(|(last, _)| *last >= opened.index) {
-                return Err(Refusal::malformed("commitments are not in ascending order of their signers"));
+            if commitments
+                .last_key_value()
+                .is_some_and(|(last, _)| *last >= opened.index)
+            {
+                return Err(Refusal::malformed(
+                    "commitments are not in ascending order of their signers",
+                ));
             }
             commitments.insert(opened.index, opened.commitment);
         }
-        let request = SigningRequest::new(public.purpose(), approved.message().to_vec(), Tweak::None);
+        let request =
+            SigningRequest::new(public.purpose(), approved.message().to_vec(), Tweak::None);
         let request = request.map_err(Refusal::malformed)?;
         Package::new(public, commitments, &request).map_err(|error| {
-            Refusal::new(FailureCode::Malformed, error.to_string(), "fetch fresh commitments of enough signers")
+            Refusal::new(
+                FailureCode::Malformed,
+                error.to_string(),
+                "fetch fresh commitments of enough signers",
+            )
         })
     }
 }
@@ -213,10 +297,19 @@ fn sentences(reasons: &[Reason]) -> Vec<String> {
 
 fn refusal_code(reasons: &[Reason]) -> (FailureCode, &'static str) {
     if reasons.iter().any(|reason| reason.code == Code::Frozen) {
-        (FailureCode::Frozen, "signing is stopped; it takes a signed unfreeze")
+        (
+            FailureCode::Frozen,
+            "signing is stopped; it takes a signed unfreeze",
+        )
     } else if reasons.iter().all(|reason| reason.code == Code::Limit) {
-        (FailureCode::Limit, "this node's share of a limit is spent; another quorum may have room")
+        (
+            FailureCode::Limit,
+            "this node's share of a limit is spent; another quorum may have room",
+        )
     } else {
-        (FailureCode::Denied, "this request will not be signed as it is")
+        (
+            FailureCode::Denied,
+            "this request will not be signed as it is",
+        )
     }
 }

@@ -52,9 +52,20 @@ impl Tunnels {
         let others = roster.nodes().filter(|node| *node != me);
         let peers = others.filter_map(|node| {
             let key = *roster.get(&node)?.identity.as_bytes();
-            Some((node, Peer { key, dials: me < node, live: None }))
+            Some((
+                node,
+                Peer {
+                    key,
+                    dials: me < node,
+                    live: None,
+                },
+            ))
         });
-        Self { me, identity, peers: peers.collect() }
+        Self {
+            me,
+            identity,
+            peers: peers.collect(),
+        }
     }
 
     /// The other nodes.
@@ -67,18 +78,28 @@ impl Tunnels {
         let me = self.me;
         self.peers.values_mut().for_each(|peer| peer.live = None);
         let accepting = self.peers.iter().filter(|(_, peer)| !peer.dials);
-        accepting.map(|(node, _)| reset_frame(me, *node, [0; 16])).collect()
+        accepting
+            .map(|(node, _)| reset_frame(me, *node, [0; 16]))
+            .collect()
     }
 
     /// Dials every peer that this node dials and has no session with.
     pub(super) fn dial(&mut self) -> Vec<(NodeId, Vec<v1::Tunnel>)> {
         let (me, identity) = (self.me, &self.identity);
-        let idle = self.peers.iter_mut().filter(|(_, peer)| peer.dials && peer.live.is_none());
+        let idle = self
+            .peers
+            .iter_mut()
+            .filter(|(_, peer)| peer.dials && peer.live.is_none());
         idle.filter_map(|(node, peer)| {
             let mut connection = [0; 16];
             random(&mut connection).ok()?;
             let (tunnel, first) = Tunnel::dial(identity, &peer.key).ok()?;
-            let live = peer.live.insert(Live { connection, tunnel, sent: 0, received: 0 });
+            let live = peer.live.insert(Live {
+                connection,
+                tunnel,
+                sent: 0,
+                received: 0,
+            });
             Some((*node, live.frames(me, *node, &first)))
         })
         .collect()
@@ -87,8 +108,12 @@ impl Tunnels {
     /// Sends a message, if there is a session; without one it will be said again when one begins.
     pub(super) fn send(&mut self, to: &NodeId, message: &[u8]) -> Vec<v1::Tunnel> {
         let me = self.me;
-        let Some(peer) = self.peers.get_mut(to) else { return Vec::new() };
-        let Some(live) = peer.live.as_mut() else { return Vec::new() };
+        let Some(peer) = self.peers.get_mut(to) else {
+            return Vec::new();
+        };
+        let Some(live) = peer.live.as_mut() else {
+            return Vec::new();
+        };
         match live.tunnel.send(message) {
             Ok(bytes) => live.frames(me, *to, &bytes),
             Err(error) => {
@@ -108,7 +133,10 @@ impl Tunnels {
         }
         let (me, identity) = (self.me, &self.identity);
         let peer = self.peers.get_mut(&from)?;
-        let known = peer.live.as_ref().is_some_and(|live| live.connection == connection);
+        let known = peer
+            .live
+            .as_ref()
+            .is_some_and(|live| live.connection == connection);
         if frame.reset {
             if known || peer.dials && connection == [0; 16] {
                 peer.live = None;
@@ -118,10 +146,21 @@ impl Tunnels {
         let mut began = false;
         if !known {
             if peer.dials || frame.seq != 0 {
-                return Some((from, Outcome { frames: vec![reset_frame(me, from, connection)], ..Outcome::default() }));
+                return Some((
+                    from,
+                    Outcome {
+                        frames: vec![reset_frame(me, from, connection)],
+                        ..Outcome::default()
+                    },
+                ));
             }
             let tunnel = Tunnel::accept(identity, &peer.key).ok()?;
-            peer.live = Some(Live { connection, tunnel, sent: 0, received: 0 });
+            peer.live = Some(Live {
+                connection,
+                tunnel,
+                sent: 0,
+                received: 0,
+            });
             began = true;
         }
         let live = peer.live.as_mut()?;
@@ -132,14 +171,27 @@ impl Tunnels {
                 if fed.closed {
                     peer.live = None;
                 }
-                Some((from, Outcome { frames, messages: fed.messages, began }))
+                Some((
+                    from,
+                    Outcome {
+                        frames,
+                        messages: fed.messages,
+                        began,
+                    },
+                ))
             }
             Err((error, last)) => {
                 tracing::warn!(peer = %from, %error, "the session with a peer broke");
                 let mut frames = live.frames(me, from, &last);
                 frames.push(reset_frame(me, from, connection));
                 peer.live = None;
-                Some((from, Outcome { frames, ..Outcome::default() }))
+                Some((
+                    from,
+                    Outcome {
+                        frames,
+                        ..Outcome::default()
+                    },
+                ))
             }
         }
     }
@@ -151,7 +203,9 @@ impl Live {
             return Err((TunnelError::Truncated, Vec::new()));
         }
         self.received = self.received.saturating_add(1);
-        self.tunnel.feed(&frame.data).map_err(|failed| (failed.error, failed.send))
+        self.tunnel
+            .feed(&frame.data)
+            .map_err(|failed| (failed.error, failed.send))
     }
 
     fn frames(&mut self, me: NodeId, to: NodeId, bytes: &[u8]) -> Vec<v1::Tunnel> {

@@ -39,20 +39,25 @@ impl Secret {
     pub fn read(unlock: &Unlock) -> Result<Self, SealError> {
         let path = unlock.path();
         check_secret_file(path).map_err(SealError::File)?;
-        let read = std::fs::read(path).map_err(|error| SealError::File(format!("{}: {error}", path.display())))?;
+        let read = std::fs::read(path)
+            .map_err(|error| SealError::File(format!("{}: {error}", path.display())))?;
         let text = Zeroizing::new(read);
         let trimmed = text.trim_ascii_end();
         match unlock {
             Unlock::KeyFile(_) => {
                 let mut key = Zeroizing::new([0; 32]);
                 hex::decode_to_slice(trimmed, key.as_mut_slice()).map_err(|_| {
-                    SealError::File(format!("{} must hold 64 hexadecimal digits", path.display()))
+                    SealError::File(format!(
+                        "{} must hold 64 hexadecimal digits",
+                        path.display()
+                    ))
                 })?;
                 Ok(Self::KeyFile(key))
             }
-            Unlock::Passphrase(_) if trimmed.is_empty() => {
-                Err(SealError::File(format!("{} holds no passphrase", path.display())))
-            }
+            Unlock::Passphrase(_) if trimmed.is_empty() => Err(SealError::File(format!(
+                "{} holds no passphrase",
+                path.display()
+            ))),
             Unlock::Passphrase(_) => Ok(Self::Passphrase(Zeroizing::new(trimmed.to_vec()))),
         }
     }
@@ -108,7 +113,8 @@ fn wrapping(secret: &Secret, salt: &[u8; 32], effort: Effort) -> Result<Wrapping
     match secret {
         Secret::KeyFile(key) => root.copy_from_slice(key.as_slice()),
         Secret::Passphrase(text) => {
-            let params = Params::new(effort.memory_kib, effort.passes, 1, Some(32)).map_err(|_| malformed())?;
+            let params = Params::new(effort.memory_kib, effort.passes, 1, Some(32))
+                .map_err(|_| malformed())?;
             Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
                 .hash_password_into(text, salt, root.as_mut_slice())
                 .map_err(|_| malformed())?;
@@ -116,14 +122,22 @@ fn wrapping(secret: &Secret, salt: &[u8; 32], effort: Effort) -> Result<Wrapping
     }
     let hkdf = Hkdf::<Sha256>::new(Some(salt), root.as_slice());
     let mut check = [0; 16];
-    hkdf.expand(b"quorate/wrap/v1/check", &mut check).map_err(|_| malformed())?;
+    hkdf.expand(b"quorate/wrap/v1/check", &mut check)
+        .map_err(|_| malformed())?;
     let mut key = Zeroizing::new([0; 32]);
-    hkdf.expand(b"quorate/wrap/v1/key", key.as_mut_slice()).map_err(|_| malformed())?;
+    hkdf.expand(b"quorate/wrap/v1/key", key.as_mut_slice())
+        .map_err(|_| malformed())?;
     let cipher = XChaCha20Poly1305::new_from_slice(key.as_slice()).map_err(|_| malformed())?;
     Ok(Wrapping { check, cipher })
 }
 
-fn header(secret: &Secret, owner: &Owner, effort: Effort, salt: &[u8; 32], check: &[u8; 16]) -> Vec<u8> {
+fn header(
+    secret: &Secret,
+    owner: &Owner,
+    effort: Effort,
+    salt: &[u8; 32],
+    check: &[u8; 16],
+) -> Vec<u8> {
     Writer::new()
         .fixed(MAGIC)
         .bytes(owner.cluster.as_bytes())
@@ -136,7 +150,12 @@ fn header(secret: &Secret, owner: &Owner, effort: Effort, salt: &[u8; 32], check
         .finish()
 }
 
-pub(super) fn wrap(secret: &Secret, owner: &Owner, effort: Effort, data_key: &[u8; 32]) -> Result<Vec<u8>, SealError> {
+pub(super) fn wrap(
+    secret: &Secret,
+    owner: &Owner,
+    effort: Effort,
+    data_key: &[u8; 32],
+) -> Result<Vec<u8>, SealError> {
     let (mut salt, mut nonce) = ([0; 32], [0; 24]);
     random(&mut salt)?;
     random(&mut nonce)?;
@@ -148,7 +167,11 @@ pub(super) fn wrap(secret: &Secret, owner: &Owner, effort: Effort, data_key: &[u
     };
     let sealed = wrapping.cipher.encrypt(&XNonce::from(nonce), payload);
     let sealed = sealed.map_err(|_| SealError::Malformed("data key".to_owned()))?;
-    Ok(Writer::new().bytes(&header).fixed(&nonce).bytes(&sealed).finish())
+    Ok(Writer::new()
+        .bytes(&header)
+        .fixed(&nonce)
+        .bytes(&sealed)
+        .finish())
 }
 
 struct Wrapped<'a> {
@@ -192,10 +215,20 @@ fn parse(bytes: &[u8]) -> Result<Wrapped<'_>, Malformed> {
     })
 }
 
-pub(super) fn unwrap(secret: &Secret, owner: &Owner, bytes: &[u8]) -> Result<Box<Zeroizing<[u8; 32]>>, SealError> {
+pub(super) fn unwrap(
+    secret: &Secret,
+    owner: &Owner,
+    bytes: &[u8],
+) -> Result<Box<Zeroizing<[u8; 32]>>, SealError> {
     let wrapped = parse(bytes).map_err(|_| SealError::Malformed("data key".to_owned()))?;
     if wrapped.owner != *owner {
-        let name = |owner: &Owner| format!("cluster {:?} node {}", owner.cluster, hex::encode(owner.node));
+        let name = |owner: &Owner| {
+            format!(
+                "cluster {:?} node {}",
+                owner.cluster,
+                hex::encode(owner.node)
+            )
+        };
         return Err(SealError::Swapped {
             expected: name(owner),
             found: name(&wrapped.owner),
@@ -213,7 +246,9 @@ pub(super) fn unwrap(secret: &Secret, owner: &Owner, bytes: &[u8]) -> Result<Box
         aad: wrapped.header,
     };
     let damaged = || SealError::Damaged("data key".to_owned());
-    let opened = wrapping.cipher.decrypt(&XNonce::from(wrapped.nonce), payload);
+    let opened = wrapping
+        .cipher
+        .decrypt(&XNonce::from(wrapped.nonce), payload);
     let opened = Zeroizing::new(opened.map_err(|_| damaged())?);
     let mut key = Box::new(Zeroizing::new([0; 32]));
     if opened.len() != key.len() {

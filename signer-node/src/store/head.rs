@@ -27,17 +27,32 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) const fn empty() -> Self {
-        const NEW: Extent = Extent { base: 0, base_tag: [0; 32], last: 0, last_tag: [0; 32] };
-        Self { extents: [NEW; Table::ALL.len()], mark: None }
+        const NEW: Extent = Extent {
+            base: 0,
+            base_tag: [0; 32],
+            last: 0,
+            last_tag: [0; 32],
+        };
+        Self {
+            extents: [NEW; Table::ALL.len()],
+            mark: None,
+        }
     }
 
     pub(super) fn extent(&self, table: Table) -> Extent {
-        let position = Table::ALL.iter().position(|other| *other == table).unwrap_or(0);
+        let position = Table::ALL
+            .iter()
+            .position(|other| *other == table)
+            .unwrap_or(0);
         self.extents.get(position).copied().unwrap_or_default()
     }
 
     pub(super) fn set(&mut self, table: Table, extent: Extent) {
-        if let Some((_, slot)) = Table::ALL.iter().zip(&mut self.extents).find(|(other, _)| **other == table) {
+        if let Some((_, slot)) = Table::ALL
+            .iter()
+            .zip(&mut self.extents)
+            .find(|(other, _)| **other == table)
+        {
             *slot = extent;
         }
     }
@@ -46,7 +61,11 @@ impl Head {
     pub(super) fn encode(&self, vault: &Vault) -> Result<Vec<u8>, StoreError> {
         let mut writer = Writer::new();
         for extent in &self.extents {
-            writer = writer.u64(extent.base).fixed(&extent.base_tag).u64(extent.last).fixed(&extent.last_tag);
+            writer = writer
+                .u64(extent.base)
+                .fixed(&extent.base_tag)
+                .u64(extent.last)
+                .fixed(&extent.last_tag);
         }
         let mark = self.mark.as_ref().map(Mark::encode).unwrap_or_default();
         let body = writer.bytes(&mark).finish();
@@ -55,7 +74,11 @@ impl Head {
     }
 
     pub(super) fn decode(bytes: &[u8], vault: &Vault) -> Result<Self, StoreError> {
-        let damaged = |what: &str| StoreError::Damaged { table: "meta", row: 0, what: format!("head record {what}") };
+        let damaged = |what: &str| StoreError::Damaged {
+            table: "meta",
+            row: 0,
+            what: format!("head record {what}"),
+        };
         let malformed = |_: Malformed| damaged("is malformed");
         let mut outer = Reader::new("head", bytes);
         let body = outer.bytes().map_err(malformed)?;
@@ -86,6 +109,20 @@ impl Head {
 }
 
 /// The tag of a row: chained to the row before it.
-pub(super) fn row_tag(vault: &Vault, table: Table, number: u64, before: &[u8; 32], key: &[u8], body: &[u8]) -> Result<[u8; 32], StoreError> {
-    Ok(vault.row_tag(&[b"row", table.name().as_bytes(), &number.to_be_bytes(), before, key, body])?)
+pub(super) fn row_tag(
+    vault: &Vault,
+    table: Table,
+    number: u64,
+    before: &[u8; 32],
+    key: &[u8],
+    body: &[u8],
+) -> Result<[u8; 32], StoreError> {
+    Ok(vault.row_tag(&[
+        b"row",
+        table.name().as_bytes(),
+        &number.to_be_bytes(),
+        before,
+        key,
+        body,
+    ])?)
 }

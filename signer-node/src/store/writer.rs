@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -32,9 +32,20 @@ struct Writer {
     _lock: File,
 }
 
-pub(super) fn start(connection: Connection, lock: File, vault: Arc<Vault>, head: Head, directory: PathBuf) -> Result<Store, StoreError> {
+pub(super) fn start(
+    connection: Connection,
+    lock: File,
+    vault: Arc<Vault>,
+    head: Head,
+    directory: PathBuf,
+) -> Result<Store, StoreError> {
     let (sender, receiver): (Sender<Job>, Receiver<Job>) = channel();
-    let mut writer = Writer { connection, vault, head, _lock: lock };
+    let mut writer = Writer {
+        connection,
+        vault,
+        head,
+        _lock: lock,
+    };
     std::thread::Builder::new()
         .name("store".to_owned())
         .spawn(move || {
@@ -44,8 +55,13 @@ pub(super) fn start(connection: Connection, lock: File, vault: Arc<Vault>, head:
                 writer.serve(group);
             }
         })
-        .map_err(|error| StoreError::Unavailable { reason: error.to_string() })?;
-    Ok(Store { jobs: sender, directory })
+        .map_err(|error| StoreError::Unavailable {
+            reason: error.to_string(),
+        })?;
+    Ok(Store {
+        jobs: sender,
+        directory,
+    })
 }
 
 impl Writer {
@@ -74,7 +90,10 @@ impl Writer {
             for change in &job.changes {
                 apply(&transaction, &mut head, &self.vault, change)?;
             }
-            if head.mark.is_none_or(|mark| mark.wall_ms <= job.mark.wall_ms) {
+            if head
+                .mark
+                .is_none_or(|mark| mark.wall_ms <= job.mark.wall_ms)
+            {
                 head.mark = Some(job.mark);
             }
         }

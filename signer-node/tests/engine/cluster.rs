@@ -12,7 +12,7 @@ use mpc_core::frost::{self, Package, SigningRequest, Tweak, wire};
 use mpc_core::id::{Attempt, RequestId};
 use mpc_core::keys::PublicKeyPackage;
 use mpc_core::roster::{Member, Roster};
-use mpc_core::{identity::IdentityPublic, id::PartyIndex};
+use mpc_core::{id::PartyIndex, identity::IdentityPublic};
 use policy::approval::{Approval, Decision, summary_lines};
 use policy::chain::Address;
 use policy::cluster::{ClusterFile, CoordinatorEntry, GenesisEntry, Governor, NodeEntry};
@@ -23,13 +23,16 @@ use policy::intent::{Intent, SignedIntent};
 use policy::solana::build::{self, Instruction};
 use policy::solana::{self, Version};
 use policy::statement::{Common, Freeze, PolicyConsent, SignedStatement, Statement, Unfreeze};
-use proto::v1::{self, CoordinatorFrame, Failure, FailureCode, coordinator_frame::Body as Call, node_frame::Body as Answer};
+use proto::v1::{
+    self, CoordinatorFrame, Failure, FailureCode, coordinator_frame::Body as Call,
+    node_frame::Body as Answer,
+};
 use signer_node::clock::Reading;
 use signer_node::config::{Config, Unlock};
 use signer_node::engine::{Engine, FRAME_VERSION, OpenError};
 use signer_node::init::create_store;
 use signer_node::store::StoreError;
-use tokio::task::JoinHandle;
+use tokio::runtime::{Handle, Runtime};
 
 /// 2026-12-01T00:00:00Z.
 pub(crate) const NOW: u64 = 1_796_083_200_000;
@@ -47,13 +50,19 @@ pub(crate) struct TestClock {
 /// The nodes, and everything the tests need to talk to them.
 pub(crate) struct Cluster {
     pub(crate) dir: tempfile::TempDir,
-    pub(crate) engines: Vec<Engine>,
     pub(crate) clocks: Vec<Arc<TestClock>>,
     pub(crate) roster: Roster,
     pub(crate) keys: BTreeMap<String, PublicKeyPackage>,
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
-    switch: Arc<Mutex<Vec<Engine>>>,
-    relays: Vec<JoinHandle<()>>,
+    switch: Arc<Mutex<Vec<Option<Node>>>>,
+}
+
+/// A running node: its own runtime, so that a crash takes all its tasks along.
+#[derive(Clone)]
+struct Node {
+    engine: Engine,
+    runtime: Handle,
+    stop: Arc<Mutex<Option<Runtime>>>,
 }
 
 pub(crate) fn key(name: &str) -> SigningKey {
@@ -78,16 +87,26 @@ fn write(path: &Path, text: &str) {
 impl Cluster {
     /// Three nodes, two of which must sign, without keys or policy.
     pub(crate) async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::new_in(tempfile::tempdir().unwrap()).await
+    }
+
+    pub(crate) async fn new_in(dir: tempfile::TempDir) -> Self {
         let cluster_id = ClusterId::parse("c-01").unwrap();
         let mut nodes = Vec::new();
         for index in 1..=3_u16 {
             let home = dir.path().join(format!("node-{index}"));
             std::fs::create_dir(&home).unwrap();
-            write(&home.join("store.key"), &format!("{}\n", format!("{index:02x}").repeat(32)));
+            write(
+                &home.join("store.key"),
+                &format!("{}\n", format!("{index:02x}").repeat(32)),
+            );
             let unlock = Unlock::KeyFile(home.join("store.key"));
             let made = create_store(&home.join("node.db"), &unlock, &cluster_id).unwrap();
-            nodes.push(NodeEntry { index, identity: made.identity, exchange: made.exchange });
+            nodes.push(NodeEntry {
+                index,
+                identity: made.identity,
+                exchange: made.exchange,
+            });
         }
         let governor = |name: &str| Governor {
             person: PersonId::parse(name).unwrap(),
@@ -97,9 +116,16 @@ impl Cluster {
         let file = ClusterFile {
             cluster_id,
             threshold: 2,
-            coordinator: CoordinatorEntry { addr: "127.0.0.1:1".to_owned(), server_name: "coordinator".to_owned(), pins: vec![[0; 32]] },
+            coordinator: CoordinatorEntry {
+                addr: "127.0.0.1:1".to_owned(),
+                server_name: "coordinator".to_owned(),
+                pins: vec![[0; 32]],
+            },
             nodes,
-            genesis: GenesisEntry { min: 2, governors: vec![governor("erin"), governor("frank")] },
+            genesis: GenesisEntry {
+                min: 2,
+                governors: vec![governor("erin"), governor("frank")],
+            },
         };
         std::fs::write(dir.path().join("cluster.toml"), file.render()).unwrap();
         let members = file.nodes.iter().map(|node| Member {
@@ -108,33 +134,33 @@ impl Cluster {
             exchange: node.exchange,
         });
         let roster = Roster::new(members).unwrap();
-        let clock = || TestClock { wall: NOW.into(), boot: 1_000_000.into(), machine: 1.into() };
+        let clock = || TestClock {
+            wall: NOW.into(),
+            boot: 1_000_000.into(),
+            machine: 1.into(),
+        };
         let clocks = (0..3).map(|_| Arc::new(clock())).collect();
-        let mut cluster = Self {
+        let cluster = Self {
             dir,
-            engines: Vec::new(),
             clocks,
             roster,
             keys: BTreeMap::new(),
             progress: Arc::default(),
-            switch: Arc::default(),
-            relays: Vec::new(),
+            switch: Arc::new(Mutex::new(vec![None, None, None])),
         };
         for node in 0..3 {
-            let engine = cluster.open(node).unwrap();
-            cluster.engines.push(engine.clone());
-            cluster.switch.lock().unwrap().push(engine);
-        }
-        for node in 0..3 {
-            let relay = cluster.relay(node);
-            cluster.relays.push(relay);
+            cluster.run(node, cluster.open(node).unwrap());
         }
         cluster
     }
 
-    /// With an Ed25519 key `hot`, a BIP 340 key `tap`, and the usual policy.
+    /// With an Ed25519 key `hot` and the usual policy.
     pub(crate) async fn ready() -> Self {
-        let mut cluster = Self::new().await;
+        Self::ready_in(tempfile::tempdir().unwrap()).await
+    }
+
+    pub(crate) async fn ready_in(dir: tempfile::TempDir) -> Self {
+        let mut cluster = Self::new_in(dir).await;
         cluster.generate("hot", "ed25519").await;
         let text = cluster.document(&[WALLET_RULES]);
         cluster.install(&text, &["erin", "frank"]).await;
@@ -161,31 +187,65 @@ impl Cluster {
             let machine = clock.machine.load(Ordering::SeqCst).to_be_bytes();
             let mut boot = [1; 16];
             boot[..8].copy_from_slice(&machine);
-            Ok(Reading::new(clock.wall.load(Ordering::SeqCst), clock.boot.load(Ordering::SeqCst), boot))
+            Ok(Reading::new(
+                clock.wall.load(Ordering::SeqCst),
+                clock.boot.load(Ordering::SeqCst),
+                boot,
+            ))
         });
         Engine::open(&self.config(node), time)
     }
 
-    /// What a coordinator does with what nodes say unasked: passes tunnel frames on.
-    fn relay(&self, node: usize) -> JoinHandle<()> {
-        let (mut receiver, switch, progress) = (self.engines[node].attach(), Arc::clone(&self.switch), Arc::clone(&self.progress));
-        let ids: Vec<Vec<u8>> = self.engines.iter().map(|engine| engine.node().as_bytes().to_vec()).collect();
-        tokio::spawn(async move {
+    /// Takes a node into service, with what a coordinator does for it: passes tunnel frames on.
+    fn run(&self, node: usize, engine: Engine) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (mut receiver, switch, progress) = (
+            engine.attach(),
+            Arc::clone(&self.switch),
+            Arc::clone(&self.progress),
+        );
+        let ids: Vec<Vec<u8>> = self
+            .roster
+            .by_index()
+            .map(|(_, node)| node.as_bytes().to_vec())
+            .collect();
+        runtime.spawn(async move {
             while let Some(frame) = receiver.recv().await {
                 match frame.body {
                     Some(Answer::Tunnel(tunnel)) => {
-                        let Some(to) = ids.iter().position(|id| tunnel.to == *id) else { continue };
-                        let engine = switch.lock().unwrap().get(to).cloned();
-                        let frame = CoordinatorFrame { version: FRAME_VERSION, call_id: 0, body: Some(Call::Tunnel(tunnel)) };
-                        if let Some(engine) = engine {
-                            engine.call(frame).await;
+                        let Some(to) = ids.iter().position(|id| tunnel.to == *id) else {
+                            continue;
+                        };
+                        let target = switch.lock().unwrap()[to].clone();
+                        let frame = CoordinatorFrame {
+                            version: FRAME_VERSION,
+                            call_id: 0,
+                            body: Some(Call::Tunnel(tunnel)),
+                        };
+                        if let Some(target) = target {
+                            let _ = target
+                                .runtime
+                                .spawn(async move { target.engine.call(frame).await })
+                                .await;
                         }
                     }
-                    Some(Answer::DkgProgress(update)) => progress.lock().unwrap().push((node, update)),
+                    Some(Answer::DkgProgress(update)) => {
+                        progress.lock().unwrap().push((node, update));
+                    }
                     _ => {}
                 }
             }
-        })
+        });
+        let running = Node {
+            engine,
+            runtime: runtime.handle().clone(),
+            stop: Arc::new(Mutex::new(Some(runtime))),
+        };
+        self.switch.lock().unwrap()[node] = Some(running);
     }
 
     /// Stops a node as a crash would: nothing of its memory survives.
@@ -195,24 +255,36 @@ impl Cluster {
     }
 
     pub(crate) async fn stop(&mut self, node: usize) {
-        self.relays[node].abort();
-        let _ = (&mut self.relays[node]).await;
-        // Stand-ins keep the places; they are replaced at once by `start`.
-        let other = self.engines[(node + 1) % 3].clone();
-        self.switch.lock().unwrap()[node] = other.clone();
-        self.engines[node] = other;
+        let Some(running) = self.switch.lock().unwrap()[node].take() else {
+            return;
+        };
+        running
+            .stop
+            .lock()
+            .unwrap()
+            .take()
+            .unwrap()
+            .shutdown_background();
+    }
+
+    /// Ends every node; what remains is what is on disk.
+    pub(crate) async fn shut_down(mut self) -> tempfile::TempDir {
+        for node in 0..3 {
+            self.stop(node).await;
+        }
+        core::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
 
     pub(crate) async fn start(&mut self, node: usize) -> Result<(), OpenError> {
         let engine = loop {
             match self.open(node) {
-                Err(OpenError::Store(StoreError::Busy(_))) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(OpenError::Store(StoreError::Busy(_))) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
                 other => break other?,
             }
         };
-        self.engines[node] = engine.clone();
-        self.switch.lock().unwrap()[node] = engine;
-        self.relays[node] = self.relay(node);
+        self.run(node, engine);
         Ok(())
     }
 
@@ -227,9 +299,36 @@ impl Cluster {
         self.clocks[0].wall.load(Ordering::SeqCst)
     }
 
+    /// A running node.
+    pub(crate) fn engine(&self, node: usize) -> Engine {
+        self.switch.lock().unwrap()[node]
+            .clone()
+            .expect("the node runs")
+            .engine
+    }
+
+    /// Hands a frame to a node; there may be no answer.
+    pub(crate) async fn send(&self, node: usize, frame: CoordinatorFrame) -> Option<v1::NodeFrame> {
+        let running = self.switch.lock().unwrap()[node]
+            .clone()
+            .expect("the node runs");
+        running
+            .runtime
+            .spawn(async move { running.engine.call(frame).await })
+            .await
+            .unwrap()
+    }
+
     pub(crate) async fn call(&self, node: usize, body: Call) -> Result<Answer, Failure> {
-        let frame = CoordinatorFrame { version: FRAME_VERSION, call_id: 7, body: Some(body) };
-        let answer = self.engines[node].call(frame).await.expect("a call with a number is answered");
+        let frame = CoordinatorFrame {
+            version: FRAME_VERSION,
+            call_id: 7,
+            body: Some(body),
+        };
+        let answer = self
+            .send(node, frame)
+            .await
+            .expect("a call with a number is answered");
         assert_eq!((answer.version, answer.call_id), (FRAME_VERSION, 7));
         match answer.body.unwrap() {
             Answer::Failure(failure) => Err(failure),
@@ -254,7 +353,11 @@ impl Cluster {
     pub(crate) async fn generate(&mut self, name: &str, scheme: &str) -> PublicKeyPackage {
         let order = Self::order(name, scheme);
         for node in 0..3 {
-            let Ok(Answer::DkgProgress(started)) = self.call(node, Call::StartDkg(order.clone())).await else { panic!("not started") };
+            let Ok(Answer::DkgProgress(started)) =
+                self.call(node, Call::StartDkg(order.clone())).await
+            else {
+                panic!("not started")
+            };
             assert_eq!(started.stage, "round1");
         }
         self.finish(&order).await
@@ -262,11 +365,19 @@ impl Cluster {
 
     pub(crate) async fn finish(&mut self, order: &v1::StartDkg) -> PublicKeyPackage {
         for _ in 0..2_000 {
-            let ready = self.engines.iter().filter(|engine| {
-                engine.status().keys.iter().any(|key| key.state == "active" && key.request_id == order.request_id)
+            let ready = (0..3).filter(|node| {
+                self.engine(*node)
+                    .status()
+                    .keys
+                    .iter()
+                    .any(|key| key.state == "active" && key.request_id == order.request_id)
             });
             if ready.count() == 3 {
-                let Ok(Answer::DkgProgress(active)) = self.call(0, Call::StartDkg(order.clone())).await else { panic!("no answer") };
+                let Ok(Answer::DkgProgress(active)) =
+                    self.call(0, Call::StartDkg(order.clone())).await
+                else {
+                    panic!("no answer")
+                };
                 assert_eq!(active.stage, "active");
                 let package = PublicKeyPackage::decode(&active.public_package).unwrap();
                 self.keys.insert(order.name.clone(), package.clone());
@@ -286,18 +397,39 @@ impl Cluster {
         self.document_version(1, None, parts)
     }
 
-    pub(crate) fn document_version(&self, version: u64, prev: Option<&str>, parts: &[&str]) -> String {
+    pub(crate) fn document_version(
+        &self,
+        version: u64,
+        prev: Option<&str>,
+        parts: &[&str],
+    ) -> String {
         let person = |name: &str, group: &str| {
             let key = hex::encode(public(name));
-            format!("[[person]]\nid = \"{name}\"\ngroups = [\"{group}\"]\n[[person.credential]]\nid = \"laptop\"\nkind = \"ed25519\"\nkey = \"{key}\"\n")
+            format!(
+                "[[person]]\nid = \"{name}\"\ngroups = [\"{group}\"]\n[[person.credential]]\nid = \"laptop\"\nkind = \"ed25519\"\nkey = \"{key}\"\n"
+            )
         };
-        let people: String =
-            [("alice", "treasury"), ("bob", "treasury"), ("erin", "security"), ("frank", "security")].map(|(name, group)| person(name, group)).concat();
+        let people: String = [
+            ("alice", "treasury"),
+            ("bob", "treasury"),
+            ("erin", "security"),
+            ("frank", "security"),
+        ]
+        .map(|(name, group)| person(name, group))
+        .concat();
         self.document_with(version, prev, &people, parts)
     }
 
-    pub(crate) fn document_with(&self, version: u64, prev: Option<&str>, people: &str, parts: &[&str]) -> String {
-        let prev = prev.map_or_else(String::new, |text| format!("prev_hash = \"{}\"\n", PolicyHash::of(text.as_bytes())));
+    pub(crate) fn document_with(
+        &self,
+        version: u64,
+        prev: Option<&str>,
+        people: &str,
+        parts: &[&str],
+    ) -> String {
+        let prev = prev.map_or_else(String::new, |text| {
+            format!("prev_hash = \"{}\"\n", PolicyHash::of(text.as_bytes()))
+        });
         let wallets: String = self
             .keys
             .iter()
@@ -306,7 +438,14 @@ impl Cluster {
                 format!("[[wallet]]\nid = \"{name}\"\nkey_id = \"{key}\"\nchain = \"solana:devnet\"\nkinds = [\"transfer\"]\nmax_fee = \"100000\"\n")
             })
             .collect();
-        let machines = ["svc:payout", "svc:other"].map(|name| format!("[[machine]]\nid = \"{name}\"\ngroups = []\nkey = \"{}\"\n", hex::encode(public(name)))).concat();
+        let machines = ["svc:payout", "svc:other"]
+            .map(|name| {
+                format!(
+                    "[[machine]]\nid = \"{name}\"\ngroups = []\nkey = \"{}\"\n",
+                    hex::encode(public(name))
+                )
+            })
+            .concat();
         let address = format!(
             "[[address]]\nlabel = \"friend\"\nchain = \"solana:devnet\"\nto = \"{}\"\nassets = [\"native\"]\nadded = \"2026-11-01T00:00:00Z\"\nusable_after = \"2026-11-02T00:00:00Z\"\n",
             place(9)
@@ -329,7 +468,12 @@ impl Cluster {
     }
 
     pub(crate) fn signed_policy(&self, text: &str, names: &[&str]) -> v1::InstallPolicy {
-        let version = text.lines().find_map(|line| line.strip_prefix("version = ")).unwrap().parse().unwrap();
+        let version = text
+            .lines()
+            .find_map(|line| line.strip_prefix("version = "))
+            .unwrap()
+            .parse()
+            .unwrap();
         let sign = |name: &&str| {
             let statement = Statement::Policy(PolicyConsent {
                 common: self.common(name, 1),
@@ -337,9 +481,15 @@ impl Cluster {
                 version,
                 policy: *PolicyHash::of(text.as_bytes()).as_bytes(),
             });
-            SignedStatement::sign(&statement, &key(name)).unwrap().encode().into()
+            SignedStatement::sign(&statement, &key(name))
+                .unwrap()
+                .encode()
+                .into()
         };
-        v1::InstallPolicy { document: text.as_bytes().to_vec().into(), signatures: names.iter().map(sign).collect() }
+        v1::InstallPolicy {
+            document: text.as_bytes().to_vec().into(),
+            signatures: names.iter().map(sign).collect(),
+        }
     }
 
     pub(crate) async fn install(&self, text: &str, names: &[&str]) -> v1::PolicyState {
@@ -355,22 +505,44 @@ impl Cluster {
     }
 
     pub(crate) fn freeze(&self, name: &str, nonce: u8) -> v1::Order {
-        let statement = Statement::Freeze(Freeze { common: self.common(name, nonce) });
-        v1::Order { statements: vec![SignedStatement::sign(&statement, &key(name)).unwrap().encode().into()] }
+        let statement = Statement::Freeze(Freeze {
+            common: self.common(name, nonce),
+        });
+        v1::Order {
+            statements: vec![
+                SignedStatement::sign(&statement, &key(name))
+                    .unwrap()
+                    .encode()
+                    .into(),
+            ],
+        }
     }
 
     pub(crate) fn unfreeze(&self, names: &[&str], nonce: u8) -> v1::Order {
         let sign = |name: &&str| {
-            let statement = Statement::Unfreeze(Unfreeze { common: self.common(name, nonce) });
-            SignedStatement::sign(&statement, &key(name)).unwrap().encode().into()
+            let statement = Statement::Unfreeze(Unfreeze {
+                common: self.common(name, nonce),
+            });
+            SignedStatement::sign(&statement, &key(name))
+                .unwrap()
+                .encode()
+                .into()
         };
-        v1::Order { statements: names.iter().map(sign).collect() }
+        v1::Order {
+            statements: names.iter().map(sign).collect(),
+        }
     }
 
     /// A transfer from the wallet `wallet`, as the payout service asks for it.
     pub(crate) fn intent(&self, wallet: &str, to: Address, lamports: u64, salt: u8) -> Intent {
         let from = self.wallet_address(wallet);
-        let message = build::message(from, &[Instruction::transfer(from, to, lamports)], [salt; 32], Version::V0).unwrap();
+        let message = build::message(
+            from,
+            &[Instruction::transfer(from, to, lamports)],
+            [salt; 32],
+            Version::V0,
+        )
+        .unwrap();
         Intent {
             cluster_id: "c-01".to_owned(),
             key_id: self.key_id(wallet),
@@ -391,14 +563,30 @@ impl Cluster {
     }
 
     pub(crate) fn pay(&self, lamports: u64, salt: u8) -> SignedIntent {
-        SignedIntent::sign(self.intent("hot", place(9), lamports, salt), &key("svc:payout")).unwrap()
+        SignedIntent::sign(
+            self.intent("hot", place(9), lamports, salt),
+            &key("svc:payout"),
+        )
+        .unwrap()
     }
 
-    pub(crate) fn approve(&self, signed: &SignedIntent, policy: &str, name: &str) -> SignedStatement {
+    pub(crate) fn approve(
+        &self,
+        signed: &SignedIntent,
+        policy: &str,
+        name: &str,
+    ) -> SignedStatement {
         self.vote(signed, policy, name, name, Decision::Approve)
     }
 
-    pub(crate) fn vote(&self, signed: &SignedIntent, policy: &str, name: &str, signer: &str, decision: Decision) -> SignedStatement {
+    pub(crate) fn vote(
+        &self,
+        signed: &SignedIntent,
+        policy: &str,
+        name: &str,
+        signer: &str,
+        decision: Decision,
+    ) -> SignedStatement {
         let intent = signed.intent();
         let wallet = self.wallet_address(&intent.wallet);
         let transaction = solana::decode(&intent.raw_tx, wallet.as_bytes()).unwrap();
@@ -408,31 +596,62 @@ impl Cluster {
         SignedStatement::sign(&Statement::Approval(approval), &key(signer)).unwrap()
     }
 
-    pub(crate) async fn announce(&self, node: usize, signed: &SignedIntent) -> Result<Vec<u8>, Failure> {
-        let call = Call::Announce(v1::Announce { signed_intent: signed.encode().into() });
+    pub(crate) async fn announce(
+        &self,
+        node: usize,
+        signed: &SignedIntent,
+    ) -> Result<Vec<u8>, Failure> {
+        let call = Call::Announce(v1::Announce {
+            signed_intent: signed.encode().into(),
+        });
         match self.call(node, call).await? {
             Answer::Receipt(receipt) => Ok(receipt.signed_receipt.to_vec()),
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) async fn prepare(&self, node: usize, key: &str, count: u32) -> Result<Vec<Vec<u8>>, Failure> {
-        let call = Call::Prepare(v1::Prepare { key_id: self.key_id(key).to_vec().into(), epoch: 0, count });
+    pub(crate) async fn prepare(
+        &self,
+        node: usize,
+        key: &str,
+        count: u32,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let call = Call::Prepare(v1::Prepare {
+            key_id: self.key_id(key).to_vec().into(),
+            epoch: 0,
+            count,
+        });
         match self.call(node, call).await? {
-            Answer::Commitments(answer) => Ok(answer.envelopes.iter().map(|bytes| bytes.to_vec()).collect()),
+            Answer::Commitments(answer) => Ok(answer
+                .envelopes
+                .iter()
+                .map(|bytes| bytes.to_vec())
+                .collect()),
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) async fn request(&self, quorum: &[usize], signed: &SignedIntent, approvals: &[SignedStatement]) -> v1::Sign {
-        let name = self.keys.iter().find(|(_, key)| *key.key_id().as_bytes() == signed.intent().key_id).map_or("hot", |(name, _)| name);
+    pub(crate) async fn request(
+        &self,
+        quorum: &[usize],
+        signed: &SignedIntent,
+        approvals: &[SignedStatement],
+    ) -> v1::Sign {
+        let name = self
+            .keys
+            .iter()
+            .find(|(_, key)| *key.key_id().as_bytes() == signed.intent().key_id)
+            .map_or("hot", |(name, _)| name);
         let mut commitments = Vec::new();
         for node in quorum {
             commitments.push(self.prepare(*node, name, 1).await.unwrap().remove(0).into());
         }
         v1::Sign {
             signed_intent: signed.encode().into(),
-            approvals: approvals.iter().map(|approval| approval.encode().into()).collect(),
+            approvals: approvals
+                .iter()
+                .map(|approval| approval.encode().into())
+                .collect(),
             receipts: Vec::new(),
             epoch: 0,
             attempt: 0,
@@ -440,7 +659,11 @@ impl Cluster {
         }
     }
 
-    pub(crate) async fn share(&self, node: usize, request: &v1::Sign) -> Result<v1::Share, Failure> {
+    pub(crate) async fn share(
+        &self,
+        node: usize,
+        request: &v1::Sign,
+    ) -> Result<v1::Share, Failure> {
         match self.call(node, Call::Sign(request.clone())).await? {
             Answer::Share(share) => Ok(share),
             other => panic!("{other:?}"),
@@ -448,27 +671,69 @@ impl Cluster {
     }
 
     /// Everything a coordinator does for one signature; the signature is verified.
-    pub(crate) async fn sign(&self, quorum: &[usize], signed: &SignedIntent, approvals: &[SignedStatement]) -> Result<[u8; 64], Failure> {
+    pub(crate) async fn sign(
+        &self,
+        quorum: &[usize],
+        signed: &SignedIntent,
+        approvals: &[SignedStatement],
+    ) -> Result<[u8; 64], Failure> {
         let request = self.request(quorum, signed, approvals).await;
-        let key = self.keys.values().find(|key| *key.key_id().as_bytes() == signed.intent().key_id).unwrap();
+        let key = self
+            .keys
+            .values()
+            .find(|key| *key.key_id().as_bytes() == signed.intent().key_id)
+            .unwrap();
         let commitments = request.commitments.iter().map(|bytes| {
             let opened = wire::open_commitment(&self.roster, key, bytes).unwrap();
             (opened.index, opened.commitment)
         });
-        let message = SigningRequest::new(key.purpose(), signed.intent().raw_tx.clone(), Tweak::None).unwrap();
+        let message =
+            SigningRequest::new(key.purpose(), signed.intent().raw_tx.clone(), Tweak::None)
+                .unwrap();
         let package = Package::new(key, commitments.collect(), &message).unwrap();
         let mut shares = BTreeMap::new();
         for node in quorum {
             let share = self.share(*node, &request).await?;
             let request_id = RequestId::from_bytes(signed.digest());
-            let (index, share) = wire::open_share(&self.roster, &package, request_id, Attempt(0), &share.envelope).unwrap();
+            let (index, share) = wire::open_share(
+                &self.roster,
+                &package,
+                request_id,
+                Attempt(0),
+                &share.envelope,
+            )
+            .unwrap();
             shares.insert(index, share);
         }
         let signature = frost::aggregate(&package, &shares).unwrap();
         let bytes: [u8; 64] = signature.as_bytes().to_owned();
-        let verifying = ed25519_dalek::VerifyingKey::from_bytes(self.wallet_address(&signed.intent().wallet).as_bytes()).unwrap();
-        verifying.verify_strict(&signed.intent().raw_tx, &ed25519_dalek::Signature::from_bytes(&bytes)).unwrap();
+        let verifying = ed25519_dalek::VerifyingKey::from_bytes(
+            self.wallet_address(&signed.intent().wallet).as_bytes(),
+        )
+        .unwrap();
+        verifying
+            .verify_strict(
+                &signed.intent().raw_tx,
+                &ed25519_dalek::Signature::from_bytes(&bytes),
+            )
+            .unwrap();
         Ok(bytes)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for running in self
+            .switch
+            .lock()
+            .unwrap()
+            .iter_mut()
+            .filter_map(Option::take)
+        {
+            if let Some(runtime) = running.stop.lock().unwrap().take() {
+                runtime.shutdown_background();
+            }
+        }
     }
 }
 

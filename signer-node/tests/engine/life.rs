@@ -17,8 +17,37 @@ async fn a_payment_is_signed_by_any_two_nodes() {
         let approval = cluster.approve(&signed, &policy, "alice");
         cluster.sign(&quorum, &signed, &[approval]).await.unwrap();
     }
-    let status = cluster.engines[0].status();
-    assert_eq!((status.ledger_entries, status.index, status.keys.len()), (2, 1, 1));
+    let status = cluster.engine(0).status();
+    assert_eq!(
+        (status.ledger_entries, status.index, status.keys.len()),
+        (2, 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn many_payments_side_by_side_are_each_signed_once() {
+    let cluster = Cluster::ready().await;
+    let policy = cluster.document(&[WALLET_RULES]);
+    let payments: Vec<_> = (1..=100)
+        .map(|salt| {
+            let signed = cluster.pay(SOL / 1_000, salt);
+            let approval = [cluster.approve(&signed, &policy, "alice")];
+            (signed, approval)
+        })
+        .collect();
+    let begun = std::time::Instant::now();
+    let all = payments
+        .iter()
+        .map(|(signed, approval)| cluster.sign(&[0, 1], signed, approval));
+    for outcome in futures_util::future::join_all(all).await {
+        outcome.unwrap();
+    }
+    println!(
+        "100 signatures by two nodes, side by side: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(cluster.engine(0).status().ledger_entries, 100);
+    assert_eq!(cluster.engine(1).status().ledger_entries, 100);
 }
 
 #[tokio::test]
@@ -27,12 +56,15 @@ async fn a_restarted_node_keeps_keys_policy_and_ledger() {
     let policy = cluster.document(&[WALLET_RULES]);
     let signed = cluster.pay(SOL / 10, 1);
     let approval = cluster.approve(&signed, &policy, "alice");
-    cluster.sign(&[0, 1], &signed, core::slice::from_ref(&approval)).await.unwrap();
-    let before = cluster.engines[0].status();
+    cluster
+        .sign(&[0, 1], &signed, core::slice::from_ref(&approval))
+        .await
+        .unwrap();
+    let before = cluster.engine(0).status();
     for node in 0..3 {
         cluster.restart(node).await;
     }
-    assert_eq!(cluster.engines[0].status(), before);
+    assert_eq!(cluster.engine(0).status(), before);
     // The same request again, by another quorum, costs nothing.
     cluster.sign(&[0, 2], &signed, &[approval]).await.unwrap();
     let other = cluster.pay(SOL / 10, 2);
@@ -45,7 +77,10 @@ async fn a_large_payment_waits_for_people_and_time() {
     let cluster = Cluster::ready().await;
     let policy = cluster.document(&[WALLET_RULES]);
     let signed = cluster.pay(3 * SOL / 2, 1);
-    let both = [cluster.approve(&signed, &policy, "alice"), cluster.approve(&signed, &policy, "bob")];
+    let both = [
+        cluster.approve(&signed, &policy, "alice"),
+        cluster.approve(&signed, &policy, "bob"),
+    ];
     let mut receipts = Vec::new();
     for node in 0..2 {
         receipts.push(cluster.announce(node, &signed).await.unwrap());
@@ -55,7 +90,10 @@ async fn a_large_payment_waits_for_people_and_time() {
     let single = cluster.sign(&[0, 1], &signed, &both[..1]).await;
     assert_eq!(code(single), FailureCode::NotYet);
     cluster.advance(29 * MINUTE);
-    assert_eq!(code(cluster.sign(&[0, 1], &signed, &both).await), FailureCode::NotYet);
+    assert_eq!(
+        code(cluster.sign(&[0, 1], &signed, &both).await),
+        FailureCode::NotYet
+    );
     cluster.advance(2 * MINUTE);
     cluster.sign(&[0, 1], &signed, &both).await.unwrap();
     // Node 3 was away: the receipts of two nodes stand in for its own, one does not.
@@ -63,7 +101,10 @@ async fn a_large_payment_waits_for_people_and_time() {
     assert_eq!(code(cluster.share(2, &request).await), FailureCode::NotYet);
     request.receipts = vec![receipts[0].clone().into(), receipts[0].clone().into()];
     assert_eq!(code(cluster.share(2, &request).await), FailureCode::NotYet);
-    request.receipts = receipts.iter().map(|receipt| receipt.clone().into()).collect();
+    request.receipts = receipts
+        .iter()
+        .map(|receipt| receipt.clone().into())
+        .collect();
     cluster.share(2, &request).await.unwrap();
 }
 
@@ -81,17 +122,36 @@ async fn announcing_again_gives_the_same_receipt_and_withdrawing_ends_it() {
     let mut other = signed.intent().clone();
     other.note = "other".to_owned();
     let other = policy::intent::SignedIntent::sign(other, &key("svc:payout")).unwrap();
-    assert_eq!(code(cluster.announce(0, &other).await), FailureCode::Conflict);
-    let withdraw = v1::Withdraw { intent_digest: signed.digest().to_vec().into(), reason: String::new() };
-    cluster.call(0, Call::Withdraw(withdraw.clone())).await.unwrap();
+    assert_eq!(
+        code(cluster.announce(0, &other).await),
+        FailureCode::Conflict
+    );
+    let withdraw = v1::Withdraw {
+        intent_digest: signed.digest().to_vec().into(),
+        reason: String::new(),
+    };
+    cluster
+        .call(0, Call::Withdraw(withdraw.clone()))
+        .await
+        .unwrap();
     cluster.restart(0).await;
     let approval = cluster.approve(&signed, &policy, "alice");
-    assert_eq!(code(cluster.sign(&[0, 1], &signed, core::slice::from_ref(&approval)).await), FailureCode::Denied);
+    assert_eq!(
+        code(
+            cluster
+                .sign(&[0, 1], &signed, core::slice::from_ref(&approval))
+                .await
+        ),
+        FailureCode::Denied
+    );
     // After a share may have left, nothing can be withdrawn.
     cluster.announce(1, &signed).await.unwrap();
     let request = cluster.request(&[1, 2], &signed, &[approval]).await;
     cluster.share(1, &request).await.unwrap();
-    assert_eq!(code(cluster.call(1, Call::Withdraw(withdraw)).await), FailureCode::Conflict);
+    assert_eq!(
+        code(cluster.call(1, Call::Withdraw(withdraw)).await),
+        FailureCode::Conflict
+    );
 }
 
 #[tokio::test]
@@ -101,19 +161,53 @@ async fn one_person_stops_everything_and_a_quorum_resumes_it() {
     let signed = cluster.pay(SOL / 10, 1);
     let approval = cluster.approve(&signed, &policy, "alice");
     let freeze = cluster.freeze("alice", 1);
-    let Ok(Answer::FreezeState(state)) = cluster.call(0, Call::Order(freeze.clone())).await else { panic!("not frozen") };
+    let Ok(Answer::FreezeState(state)) = cluster.call(0, Call::Order(freeze.clone())).await else {
+        panic!("not frozen")
+    };
     assert!(state.frozen && state.by == "alice");
-    assert_eq!(code(cluster.sign(&[0, 1], &signed, core::slice::from_ref(&approval)).await), FailureCode::Frozen);
+    assert_eq!(
+        code(
+            cluster
+                .sign(&[0, 1], &signed, core::slice::from_ref(&approval))
+                .await
+        ),
+        FailureCode::Frozen
+    );
     cluster.restart(0).await;
-    assert_eq!(code(cluster.sign(&[0, 1], &signed, core::slice::from_ref(&approval)).await), FailureCode::Frozen);
+    assert_eq!(
+        code(
+            cluster
+                .sign(&[0, 1], &signed, core::slice::from_ref(&approval))
+                .await
+        ),
+        FailureCode::Frozen
+    );
     cluster.advance(1_000);
-    assert_eq!(code(cluster.call(0, Call::Order(cluster.unfreeze(&["erin"], 2))).await), FailureCode::NotAuthorised);
-    assert_eq!(code(cluster.call(0, Call::Order(cluster.unfreeze(&["alice", "bob"], 2))).await), FailureCode::NotAuthorised);
+    assert_eq!(
+        code(
+            cluster
+                .call(0, Call::Order(cluster.unfreeze(&["erin"], 2)))
+                .await
+        ),
+        FailureCode::NotAuthorised
+    );
+    assert_eq!(
+        code(
+            cluster
+                .call(0, Call::Order(cluster.unfreeze(&["alice", "bob"], 2)))
+                .await
+        ),
+        FailureCode::NotAuthorised
+    );
     let resume = cluster.unfreeze(&["erin", "frank"], 2);
-    let Ok(Answer::FreezeState(state)) = cluster.call(0, Call::Order(resume)).await else { panic!("not resumed") };
+    let Ok(Answer::FreezeState(state)) = cluster.call(0, Call::Order(resume)).await else {
+        panic!("not resumed")
+    };
     assert!(!state.frozen);
     // The old order, sent again, stops nothing.
-    let Ok(Answer::FreezeState(state)) = cluster.call(0, Call::Order(freeze)).await else { panic!("no answer") };
+    let Ok(Answer::FreezeState(state)) = cluster.call(0, Call::Order(freeze)).await else {
+        panic!("no answer")
+    };
     assert!(!state.frozen);
     cluster.sign(&[0, 1], &signed, &[approval]).await.unwrap();
 }
@@ -123,8 +217,14 @@ async fn a_rejection_denies() {
     let cluster = Cluster::ready().await;
     let policy = cluster.document(&[WALLET_RULES]);
     let signed = cluster.pay(SOL / 10, 1);
-    let votes = [cluster.approve(&signed, &policy, "alice"), cluster.vote(&signed, &policy, "bob", "bob", Decision::Reject)];
-    assert_eq!(code(cluster.sign(&[0, 1], &signed, &votes).await), FailureCode::Denied);
+    let votes = [
+        cluster.approve(&signed, &policy, "alice"),
+        cluster.vote(&signed, &policy, "bob", "bob", Decision::Reject),
+    ];
+    assert_eq!(
+        code(cluster.sign(&[0, 1], &signed, &votes).await),
+        FailureCode::Denied
+    );
 }
 
 #[tokio::test]
@@ -132,11 +232,19 @@ async fn a_node_that_missed_the_certificate_finishes_later() {
     let mut cluster = Cluster::new().await;
     let order = Cluster::order("hot", "ed25519");
     for node in 0..3 {
-        cluster.call(node, Call::StartDkg(order.clone())).await.unwrap();
+        cluster
+            .call(node, Call::StartDkg(order.clone()))
+            .await
+            .unwrap();
     }
     // As soon as node 3 has stored its share, it loses its memory; the others may or may not have its signature.
     for _ in 0..2_000 {
-        let pending = cluster.engines[2].status().keys.iter().any(|key| key.request_id == order.request_id);
+        let pending = cluster
+            .engine(2)
+            .status()
+            .keys
+            .iter()
+            .any(|key| key.request_id == order.request_id);
         if pending {
             break;
         }
@@ -144,8 +252,10 @@ async fn a_node_that_missed_the_certificate_finishes_later() {
     }
     cluster.restart(2).await;
     let own = |node: usize, cluster: &Cluster| {
-        let keys = cluster.engines[node].status().keys;
-        keys.into_iter().find(|key| key.request_id == order.request_id).map(|key| key.certificate_part)
+        let keys = cluster.engine(node).status().keys;
+        keys.into_iter()
+            .find(|key| key.request_id == order.request_id)
+            .map(|key| key.certificate_part)
     };
     for _ in 0..2_000 {
         if (0..3).all(|node| own(node, &cluster).is_some_and(|part| !part.is_empty())) {
@@ -155,13 +265,27 @@ async fn a_node_that_missed_the_certificate_finishes_later() {
     }
     let parts: Vec<_> = (0..3).map(|node| own(node, &cluster).unwrap()).collect();
     // A certificate with a part missing, or with one changed, makes nothing active.
-    let incomplete = v1::DkgCertificate { request_id: order.request_id.clone(), parts: parts[..1].to_vec() };
-    if cluster.engines[2].status().keys[0].state == "pending" {
-        assert_eq!(code(cluster.call(2, Call::DkgCertificate(incomplete)).await), FailureCode::Malformed);
+    let incomplete = v1::DkgCertificate {
+        request_id: order.request_id.clone(),
+        parts: parts[..1].to_vec(),
+    };
+    if cluster.engine(2).status().keys[0].state == "pending" {
+        assert_eq!(
+            code(cluster.call(2, Call::DkgCertificate(incomplete)).await),
+            FailureCode::Malformed
+        );
     }
-    let certificate = v1::DkgCertificate { request_id: order.request_id.clone(), parts };
+    let certificate = v1::DkgCertificate {
+        request_id: order.request_id.clone(),
+        parts,
+    };
     for node in 0..3 {
-        let Ok(Answer::DkgProgress(done)) = cluster.call(node, Call::DkgCertificate(certificate.clone())).await else { panic!("not done") };
+        let Ok(Answer::DkgProgress(done)) = cluster
+            .call(node, Call::DkgCertificate(certificate.clone()))
+            .await
+        else {
+            panic!("not done")
+        };
         assert_eq!(done.stage, "active");
     }
     cluster.finish(&order).await;
@@ -180,13 +304,22 @@ async fn a_silent_node_ends_a_key_generation_without_blame() {
     let cluster = Cluster::new().await;
     let order = Cluster::order("hot", "ed25519");
     for node in 0..2 {
-        cluster.call(node, Call::StartDkg(order.clone())).await.unwrap();
+        cluster
+            .call(node, Call::StartDkg(order.clone()))
+            .await
+            .unwrap();
     }
     // Let the two who are there say what they have to say.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     cluster.advance(61_000);
     let aborted = loop {
-        let found = cluster.progress.lock().unwrap().iter().find(|(node, update)| *node == 0 && update.stage == "aborted").cloned();
+        let found = cluster
+            .progress
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|(node, update)| *node == 0 && update.stage == "aborted")
+            .cloned();
         if let Some((_, update)) = found {
             break update;
         }
@@ -194,7 +327,10 @@ async fn a_silent_node_ends_a_key_generation_without_blame() {
     };
     let failure = aborted.failure.unwrap();
     assert_eq!(failure.code(), FailureCode::TimedOut);
-    assert!(failure.culprits.is_empty() && failure.reasons == ["node 3 stayed silent"], "{failure:?}");
+    assert!(
+        failure.culprits.is_empty() && failure.reasons == ["node 3 stayed silent"],
+        "{failure:?}"
+    );
 }
 
 #[tokio::test]
@@ -212,22 +348,55 @@ async fn calls_that_make_no_sense_are_refused() {
         order(|order| order.threshold = 4),
         order(|order| order.request_id = vec![1; 31].into()),
         Call::Challenge(v1::Challenge::default()),
-        Call::Prepare(v1::Prepare { key_id: cluster.key_id("hot").to_vec().into(), epoch: 0, count: 0 }),
-        Call::Prepare(v1::Prepare { key_id: cluster.key_id("hot").to_vec().into(), epoch: 0, count: u32::MAX }),
-        Call::Announce(v1::Announce { signed_intent: vec![1, 2, 3].into() }),
+        Call::Prepare(v1::Prepare {
+            key_id: cluster.key_id("hot").to_vec().into(),
+            epoch: 0,
+            count: 0,
+        }),
+        Call::Prepare(v1::Prepare {
+            key_id: cluster.key_id("hot").to_vec().into(),
+            epoch: 0,
+            count: u32::MAX,
+        }),
+        Call::Announce(v1::Announce {
+            signed_intent: vec![1, 2, 3].into(),
+        }),
         Call::Sign(v1::Sign::default()),
         Call::Order(v1::Order::default()),
-        Call::InstallPolicy(v1::InstallPolicy { document: b"x".to_vec().into(), signatures: vec![vec![0].into()] }),
+        Call::InstallPolicy(v1::InstallPolicy {
+            document: b"x".to_vec().into(),
+            signatures: vec![vec![0].into()],
+        }),
         Call::Withdraw(v1::Withdraw::default()),
     ] {
-        assert_eq!(code(cluster.call(0, call.clone()).await), FailureCode::Malformed, "{call:?}");
+        assert_eq!(
+            code(cluster.call(0, call.clone()).await),
+            FailureCode::Malformed,
+            "{call:?}"
+        );
     }
-    assert_eq!(code(cluster.call(0, order(|order| order.threshold = 1)).await), FailureCode::NotAuthorised);
-    let unknown = Call::Prepare(v1::Prepare { key_id: vec![1; 32].into(), epoch: 0, count: 1 });
+    assert_eq!(
+        code(cluster.call(0, order(|order| order.threshold = 1)).await),
+        FailureCode::NotAuthorised
+    );
+    let unknown = Call::Prepare(v1::Prepare {
+        key_id: vec![1; 32].into(),
+        epoch: 0,
+        count: 1,
+    });
     assert_eq!(code(cluster.call(0, unknown).await), FailureCode::Unknown);
-    let unknown = Call::DkgCertificate(v1::DkgCertificate { request_id: vec![1; 32].into(), parts: Vec::new() });
+    let unknown = Call::DkgCertificate(v1::DkgCertificate {
+        request_id: vec![1; 32].into(),
+        parts: Vec::new(),
+    });
     assert_eq!(code(cluster.call(0, unknown).await), FailureCode::Unknown);
-    let other = v1::CoordinatorFrame { version: 2, call_id: 1, body: Some(Call::StatusQuery(v1::StatusQuery {})) };
-    let Some(Answer::Failure(failure)) = cluster.engines[0].call(other).await.unwrap().body else { panic!("answered") };
+    let other = v1::CoordinatorFrame {
+        version: 2,
+        call_id: 1,
+        body: Some(Call::StatusQuery(v1::StatusQuery {})),
+    };
+    let Some(Answer::Failure(failure)) = cluster.send(0, other).await.unwrap().body else {
+        panic!("answered")
+    };
     assert_eq!(failure.code(), FailureCode::Version);
 }

@@ -1,7 +1,10 @@
 //! Three nodes driven by frames, as a coordinator would, and as a hostile coordinator would.
+#![cfg(test)]
+#![expect(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 
 mod attacks;
 mod clock;
 mod cluster;
+mod disk;
 mod life;
 mod secrets;

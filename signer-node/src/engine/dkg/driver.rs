@@ -31,14 +31,24 @@ enum End {
 
 impl Engine {
     /// Carries out the step that a session starts with: nothing leaves before its id is in the replay log.
-    pub(super) async fn write_first(&self, order: &Order, step: Step<DkgOutput>) -> Result<Output, Refusal> {
+    pub(super) async fn write_first(
+        &self,
+        order: &Order,
+        step: Step<DkgOutput>,
+    ) -> Result<Output, Refusal> {
         self.carry_out(order, step).await.map_err(|end| match end {
             End::Protocol(error) => Refusal::internal(error),
             End::Refused(refusal) => refusal,
         })
     }
 
-    pub(super) async fn drive(self, mut session: DkgSession, order: Order, mut inbox: mpsc::Receiver<Inbound>, first: Output) {
+    pub(super) async fn drive(
+        self,
+        mut session: DkgSession,
+        order: Order,
+        mut inbox: mpsc::Receiver<Inbound>,
+        first: Output,
+    ) {
         self.redial();
         let end = match self.take_effects(&order, first).await {
             Ok(true) => None,
@@ -51,7 +61,12 @@ impl Engine {
         }
     }
 
-    async fn run(&self, session: &mut DkgSession, order: &Order, inbox: &mut mpsc::Receiver<Inbound>) -> Result<(), End> {
+    async fn run(
+        &self,
+        session: &mut DkgSession,
+        order: &Order,
+        inbox: &mut mpsc::Receiver<Inbound>,
+    ) -> Result<(), End> {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             let input = tokio::select! {
@@ -73,7 +88,10 @@ impl Engine {
             if self.follow_step(order, step).await? {
                 return Ok(());
             }
-            while session.deadline_ms().is_some_and(|deadline| deadline <= now_ms) {
+            while session
+                .deadline_ms()
+                .is_some_and(|deadline| deadline <= now_ms)
+            {
                 let step = session.tick(now_ms);
                 if self.follow_step(order, step).await? {
                     return Ok(());
@@ -82,7 +100,11 @@ impl Engine {
         }
     }
 
-    async fn follow_step(&self, order: &Order, step: Result<Step<DkgOutput>, Error>) -> Result<bool, End> {
+    async fn follow_step(
+        &self,
+        order: &Order,
+        step: Result<Step<DkgOutput>, Error>,
+    ) -> Result<bool, End> {
         let step = match step {
             Ok(step) => step,
             Err(Error::Rejected(rejection)) => {
@@ -110,27 +132,57 @@ impl Engine {
         match write.kind() {
             WriteKind::Replay => {
                 let key = write.bytes().to_vec();
-                let append = Change::Append { table: Table::Replay, key, body: order.request.to_vec() };
+                let append = Change::Append {
+                    table: Table::Replay,
+                    key,
+                    body: order.request.to_vec(),
+                };
                 self.commit_now(vec![append]).await
             }
             WriteKind::Share => {
                 let label = order.pending_label();
-                let sealed = self.0.vault.seal(&label, write.bytes()).map_err(StoreError::from)?;
-                let pending = self.0.vault.open_pending(&label, &sealed).map_err(StoreError::from)?;
+                let sealed = self
+                    .0
+                    .vault
+                    .seal(&label, write.bytes())
+                    .map_err(StoreError::from)?;
+                let pending = self
+                    .0
+                    .vault
+                    .open_pending(&label, &sealed)
+                    .map_err(StoreError::from)?;
                 let part = pending.own_part().to_vec();
-                let uncertified = Uncertified { order: order.clone(), part, sealed: sealed.clone() };
+                let uncertified = Uncertified {
+                    order: order.clone(),
+                    part,
+                    sealed: sealed.clone(),
+                };
                 let row = Record::Stored(uncertified.clone());
-                let append = Change::Append { table: Table::Ceremonies, key: row.key(), body: row.encode() };
-                self.commit_now(vec![Change::Seal { label, record: sealed }, append]).await?;
+                let append = Change::Append {
+                    table: Table::Ceremonies,
+                    key: row.key(),
+                    body: row.encode(),
+                };
+                self.commit_now(vec![
+                    Change::Seal {
+                        label,
+                        record: sealed,
+                    },
+                    append,
+                ])
+                .await?;
                 self.state().ceremonies.restore(uncertified);
                 Ok(())
             }
             WriteKind::Certificate => {
-                let certificate = DkgCertificate::decode(&self.0.who.roster, write.bytes()).map_err(Refusal::internal)?;
+                let certificate = DkgCertificate::decode(&self.0.who.roster, write.bytes())
+                    .map_err(Refusal::internal)?;
                 let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
                 self.finish(&order.request, &parts).await.map(|_| ())
             }
-            _ => Err(Refusal::internal("a key generation asked for a write this node does not know")),
+            _ => Err(Refusal::internal(
+                "a key generation asked for a write this node does not know",
+            )),
         }
     }
 
@@ -161,7 +213,11 @@ impl Engine {
         }
         // The write of the certificate has made the key active.
         let state = self.state();
-        let active = state.keys.values().find(|key| key.request == order.request).map(|key| Self::active_progress(key));
+        let active = state
+            .keys
+            .values()
+            .find(|key| key.request == order.request)
+            .map(|key| Self::active_progress(key));
         drop(state);
         if let Some(active) = active {
             self.send(node_frame::Body::DkgProgress(active));
@@ -170,36 +226,81 @@ impl Engine {
     }
 
     /// Completes a stored share with the parts of its certificate, whoever brought them.
-    pub(super) async fn finish(&self, request: &[u8; 32], parts: &[Vec<u8>]) -> Result<DkgProgress, Refusal> {
+    pub(super) async fn finish(
+        &self,
+        request: &[u8; 32],
+        parts: &[Vec<u8>],
+    ) -> Result<DkgProgress, Refusal> {
         let (order, record) = {
             let state = self.state();
             if let Some(key) = state.keys.values().find(|key| key.request == *request) {
                 return Ok(Self::active_progress(key));
             }
             let pending = state.ceremonies.uncertified.get(request);
-            let pending = pending.ok_or_else(|| Refusal::unknown("a pending share of this request"))?;
+            let pending =
+                pending.ok_or_else(|| Refusal::unknown("a pending share of this request"))?;
             (pending.order.clone(), pending.sealed.clone())
         };
-        let pending = self.0.vault.open_pending(&order.pending_label(), &record).map_err(Refusal::internal)?;
+        let pending = self
+            .0
+            .vault
+            .open_pending(&order.pending_label(), &record)
+            .map_err(Refusal::internal)?;
         let (share, certificate) = pending.finish(parts).map_err(Refusal::malformed)?;
         self.activate(&order, share, &certificate).await
     }
 
     /// Stores a certified share and takes it into use.
-    async fn activate(&self, order: &Order, share: KeyShare, certificate: &DkgCertificate) -> Result<DkgProgress, Refusal> {
-        let (key_id, epoch) = (*share.public().key_id().as_bytes(), share.public().epoch().0);
+    async fn activate(
+        &self,
+        order: &Order,
+        share: KeyShare,
+        certificate: &DkgCertificate,
+    ) -> Result<DkgProgress, Refusal> {
+        let (key_id, epoch) = (
+            *share.public().key_id().as_bytes(),
+            share.public().epoch().0,
+        );
         let label = Label::new(Kind::Share, key_id, epoch, 0);
-        let sealed = self.0.vault.seal_share(&label, &share).map_err(StoreError::from)?;
+        let sealed = self
+            .0
+            .vault
+            .seal_share(&label, &share)
+            .map_err(StoreError::from)?;
         let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
-        let part = certificate.parts().get(&self.0.who.node).cloned().unwrap_or_default();
-        let key = Arc::new(Key::new(order.name.clone(), order.request, part.clone(), share));
+        let part = certificate
+            .parts()
+            .get(&self.0.who.node)
+            .cloned()
+            .unwrap_or_default();
+        let key = Arc::new(Key::new(
+            order.name.clone(),
+            order.request,
+            part.clone(),
+            share,
+        ));
         let answer = Self::active_progress(&key);
-        let certified = Certified { order: order.clone(), key_id, epoch, part, parts };
+        let certified = Certified {
+            order: order.clone(),
+            key_id,
+            epoch,
+            part,
+            parts,
+        };
         let row = Record::Active(certified, sealed_digest(&sealed));
         let changes = vec![
-            Change::Seal { label, record: sealed },
-            Change::Append { table: Table::Ceremonies, key: row.key(), body: row.encode() },
-            Change::Erase { label: order.pending_label() },
+            Change::Seal {
+                label,
+                record: sealed,
+            },
+            Change::Append {
+                table: Table::Ceremonies,
+                key: row.key(),
+                body: row.encode(),
+            },
+            Change::Erase {
+                label: order.pending_label(),
+            },
         ];
         match self.commit_now(changes).await {
             Ok(()) => {
@@ -244,18 +345,38 @@ impl Engine {
         let retry = "start another key generation with a fresh request id";
         match error {
             Error::Aborted(abort) => {
-                let evidence = abort.evidence.as_ref().map(mpc_core::evidence::Evidence::encode).unwrap_or_default();
-                let refusal = Refusal::new(FailureCode::Aborted, error.to_string(), "look at the accused nodes before starting again");
-                (refusal.with_culprits(self.indices(&error.culprits())), evidence)
+                let evidence = abort
+                    .evidence
+                    .as_ref()
+                    .map(mpc_core::evidence::Evidence::encode)
+                    .unwrap_or_default();
+                let refusal = Refusal::new(
+                    FailureCode::Aborted,
+                    error.to_string(),
+                    "look at the accused nodes before starting again",
+                );
+                (
+                    refusal.with_culprits(self.indices(&error.culprits())),
+                    evidence,
+                )
             }
             Error::TimedOut { missing } => {
                 let silent: Vec<_> = missing.iter().copied().collect();
-                let reasons = self.indices(&silent).iter().map(|index| format!("node {index} stayed silent")).collect();
-                (Refusal::new(FailureCode::TimedOut, error.to_string(), retry).with_reasons(reasons), Vec::new())
+                let reasons = self
+                    .indices(&silent)
+                    .iter()
+                    .map(|index| format!("node {index} stayed silent"))
+                    .collect();
+                (
+                    Refusal::new(FailureCode::TimedOut, error.to_string(), retry)
+                        .with_reasons(reasons),
+                    Vec::new(),
+                )
             }
-            Error::Misuse(_) | Error::RandomnessUnavailable | Error::Rejected(_) | Error::Unreachable(_) => {
-                (Refusal::internal(error), Vec::new())
-            }
+            Error::Misuse(_)
+            | Error::RandomnessUnavailable
+            | Error::Rejected(_)
+            | Error::Unreachable(_) => (Refusal::internal(error), Vec::new()),
         }
     }
 }

@@ -45,16 +45,25 @@ pub(crate) fn sealed_digest(sealed: &[u8]) -> [u8; 32] {
 impl Record {
     pub(crate) fn key(&self) -> Vec<u8> {
         match self {
-            Self::Stored(stored) => Writer::new().u8(1).fixed(&stored.order.request).u32(stored.order.attempt).finish(),
-            Self::Active(active, _) => Writer::new().u8(2).fixed(&active.key_id).u32(active.epoch).finish(),
+            Self::Stored(stored) => Writer::new()
+                .u8(1)
+                .fixed(&stored.order.request)
+                .u32(stored.order.attempt)
+                .finish(),
+            Self::Active(active, _) => Writer::new()
+                .u8(2)
+                .fixed(&active.key_id)
+                .u32(active.epoch)
+                .finish(),
         }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Stored(stored) => {
-                write_order(Writer::new().u8(1), &stored.order).bytes(&stored.part).fixed(&sealed_digest(&stored.sealed)).finish()
-            }
+            Self::Stored(stored) => write_order(Writer::new().u8(1), &stored.order)
+                .bytes(&stored.part)
+                .fixed(&sealed_digest(&stored.sealed))
+                .finish(),
             Self::Active(active, sealed) => write_order(Writer::new().u8(2), &active.order)
                 .fixed(&active.key_id)
                 .u32(active.epoch)
@@ -73,14 +82,33 @@ impl Record {
         let (record, digest) = match kind {
             1 => {
                 let part = reader.bytes()?.to_vec();
-                (Self::Stored(Uncertified { order, part, sealed: Vec::new() }), reader.array()?)
+                (
+                    Self::Stored(Uncertified {
+                        order,
+                        part,
+                        sealed: Vec::new(),
+                    }),
+                    reader.array()?,
+                )
             }
             2 => {
                 let (key_id, epoch) = (reader.array()?, reader.u32()?);
                 let part = reader.bytes()?.to_vec();
                 let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
                 let digest = reader.array()?;
-                (Self::Active(Certified { order, key_id, epoch, part, parts }, digest), digest)
+                (
+                    Self::Active(
+                        Certified {
+                            order,
+                            key_id,
+                            epoch,
+                            part,
+                            parts,
+                        },
+                        digest,
+                    ),
+                    digest,
+                )
             }
             _ => return Err(Malformed("ceremony")),
         };
@@ -101,5 +129,11 @@ fn write_order(writer: Writer, order: &Order) -> Writer {
 fn read_order(reader: &mut Reader<'_>) -> Result<Order, Malformed> {
     let (name, request, attempt) = (reader.text()?, reader.array()?, reader.u32()?);
     let purpose = Purpose::parse(&reader.text()?).ok_or(Malformed("ceremony"))?;
-    Ok(Order { name, request, attempt, purpose, threshold: reader.u16()? })
+    Ok(Order {
+        name,
+        request,
+        attempt,
+        purpose,
+        threshold: reader.u16()?,
+    })
 }
