@@ -15,6 +15,8 @@ use crate::id::{GroupId, PrincipalId, RuleId};
 pub enum Lint {
     /// The allow-list has entries and no rule speaks of it.
     AllowlistUnused,
+    /// An asset that an allow rule moves and none of its limits counts.
+    AssetWithoutLimit,
     /// A delay during which nobody is asked.
     DelayWithoutApprovals,
     /// A group that no rule and no governance clause names.
@@ -85,6 +87,7 @@ pub fn lint(document: &Document, nodes: Option<Nodes>) -> Vec<Warning> {
         }
         if rule.effect == Effect::Allow {
             lint_limits(rule, &mut say);
+            lint_assets(document, rule, &mut say);
             lint_approvals(document, rule, &mut say);
             if let Some(nodes) = nodes {
                 lint_share(rule, nodes, &mut say);
@@ -191,6 +194,61 @@ fn lint_limits(rule: &Rule, say: &mut impl FnMut(Lint, String)) {
     }
 }
 
+/// A limit counts one asset: what a rule moves beside it, each of any number of tokens, is moved without end (attack A87).
+fn lint_assets(document: &Document, rule: &Rule, say: &mut impl FnMut(Lint, String)) {
+    if rule.limits.is_empty() {
+        return; // said already
+    }
+    let wallets = wallets_of(document, &rule.matches);
+    let makes = |kind: Kind| {
+        let wanted = rule.matches.kinds.as_ref();
+        wanted.is_none_or(|kinds| kinds.contains(&kind))
+            && wallets.iter().any(|wallet| wallet.kinds.contains(&kind))
+    };
+    let listed = || -> BTreeSet<Asset> {
+        let entries = document
+            .addresses()
+            .iter()
+            .filter(|entry| wallets.iter().any(|wallet| wallet.chain == entry.chain));
+        entries.flat_map(|entry| &entry.assets).copied().collect()
+    };
+    let named = match (&rule.matches.assets, &rule.matches.to) {
+        (Some(assets), _) => Some(assets.clone()),
+        (None, Destinations::Allowlist) => Some(listed()),
+        (None, _) => None,
+    };
+    let any_token = named.is_none() && makes(Kind::SplTransfer);
+    // Rules that apply wherever this one does have their say too.
+    let limits: Vec<&Limit> = document
+        .rules()
+        .iter()
+        .filter(|other| other.effect == Effect::Allow)
+        .filter(|other| {
+            other.id == rule.id || rule_contains(document, &other.matches, &rule.matches)
+        })
+        .flat_map(|other| &other.limits)
+        .filter(|limit| limit.max.is_some())
+        .collect();
+    for asset in named.unwrap_or_else(|| BTreeSet::from([Asset::Native])) {
+        let moved = match asset {
+            Asset::Native => makes(Kind::Transfer),
+            Asset::SplMint(_) => makes(Kind::SplTransfer),
+        };
+        if moved && !limits.iter().any(|limit| limit.asset == Some(asset)) {
+            say(
+                Lint::AssetWithoutLimit,
+                format!("nothing limits how much of {asset} it moves"),
+            );
+        }
+    }
+    if any_token {
+        say(
+            Lint::AssetWithoutLimit,
+            "it moves any token and a limit counts one: name the assets it is about".to_owned(),
+        );
+    }
+}
+
 fn describe(limit: &Limit) -> String {
     let window = limit
         .window
@@ -269,6 +327,14 @@ fn lint_share(rule: &Rule, nodes: Nodes, say: &mut impl FnMut(Lint, String)) {
                 "{} limit {whole}: with {threshold} of {parties} nodes each node lets {part} through on its own, so that all of them together never pass {whole}",
                 describe(limit)
             );
+            let hostile = threshold.saturating_sub(1);
+            let honest = parties.saturating_sub(hostile);
+            let bound = (0..honest).fold(Amount::ZERO, |sum, _| sum.saturating_add(part));
+            if bound > whole {
+                message.push_str(&format!(
+                    " while all are honest, and never pass {bound} with {hostile} hostile among them"
+                ));
+            }
             if part < whole {
                 message.push_str(&format!(
                     "; if the same {threshold} nodes sign all the time, signing stops at {part}"

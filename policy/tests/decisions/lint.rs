@@ -37,6 +37,17 @@ fn each_warning_is_given_for_its_cause_alone() {
             "rule r: it has no limit: one request can empty the wallet",
         ),
         (
+            allow(by_service, &format!("limits = [{{ scope = \"wallet\", window = \"1h\", count = 9 }}]\n{asked}")),
+            Lint::AssetWithoutLimit,
+            "rule r: nothing limits how much of native it moves",
+        ),
+        (
+            document(&GOOD.replace("wallet = \"hot-sol\"", "kind = \"spl_transfer\""))
+                .replace("kinds = [\"transfer\"]", "kinds = [\"spl_transfer\"]"),
+            Lint::AssetWithoutLimit,
+            "rule pay: it moves any token and a limit counts one: name the assets it is about",
+        ),
+        (
             allow(by_service, limits),
             Lint::Unattended,
             "rule r: it lets transfers go to any address without an approval",
@@ -132,7 +143,7 @@ fn the_share_of_each_node_is_printed_in_numbers() {
     assert_eq!(
         print(nodes(2, 3)),
         [
-            "rule pay: 1d wallet limit 1000: with 2 of 3 nodes each node lets 666 through on its own, so that all of them together never pass 1000; if the same 2 nodes sign all the time, signing stops at 666"
+            "rule pay: 1d wallet limit 1000: with 2 of 3 nodes each node lets 666 through on its own, so that all of them together never pass 1000 while all are honest, and never pass 1332 with 1 hostile among them; if the same 2 nodes sign all the time, signing stops at 666"
         ]
     );
     assert_eq!(
