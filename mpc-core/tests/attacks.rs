@@ -448,7 +448,7 @@ fn a75_early_messages_of_one_sender_are_bounded() {
     let mut simulator = Simulator::start(Purpose::Ed25519, 2, 3, 12);
     let committee = simulator.committee.clone();
     let (one, three) = (committee.node(1), committee.node(3));
-    let mut early = |session: u8, body: u8| {
+    let mut early_of = |session: u8, body: &[u8]| {
         let header = Header {
             kind: Kind::DkgRound2,
             session: SessionId::from_bytes([session; 32]),
@@ -456,18 +456,21 @@ fn a75_early_messages_of_one_sender_are_bounded() {
             from: three,
             to: Recipient::Everyone,
         };
-        let bytes = Envelope::seal(committee.identity(3), &header, &[body]);
+        let bytes = Envelope::seal(committee.identity(3), &header, body);
         simulator.deliver(Flight {
             from: three,
             to: one,
             bytes,
         })
     };
+    let full = Err(Error::Rejected(Rejection::BufferFull));
+    assert_eq!(early_of(0, &vec![0; 1 << 18]), full, "one that is too long");
+    let mut early = |session: u8, body: u8| early_of(session, &[body]);
     for session in 0..6 {
         assert_eq!(early(session, 0), Ok(()));
         assert_eq!(early(session, 0), Ok(()), "the same again needs no room");
     }
-    assert_eq!(early(6, 0), Err(Error::Rejected(Rejection::BufferFull)));
+    assert_eq!(early(6, 0), full);
     let Err(Error::Aborted(abort)) = early(0, 1) else {
         panic!("two versions of an early message")
     };

@@ -29,6 +29,9 @@ use crate::{Abort, Error, Fault, Misuse, Rejection};
 /// How many messages of one sender are kept while the session they name is not known yet.
 const MAX_EARLY: usize = 6;
 
+/// How many bytes of such messages of one sender are kept: several times what the largest committee's round takes.
+const MAX_EARLY_BYTES: usize = 1 << 18;
+
 /// A key generation of one node.
 #[derive(Debug)]
 pub struct Session(Curve);
@@ -368,7 +371,7 @@ impl<G: Finish> Machine<G> {
 
     fn keep_early(&mut self, envelope: Envelope) -> Result<(), Error> {
         let header = envelope.header();
-        let mut held = self
+        let held = self
             .early
             .iter()
             .filter(|other| other.header().from == header.from);
@@ -379,7 +382,9 @@ impl<G: Finish> Machine<G> {
                 Err(equivocated(first, &envelope))
             };
         }
-        if held.nth(MAX_EARLY.saturating_sub(1)).is_some() {
+        let bytes = held.clone().map(|other| other.as_bytes().len());
+        let bytes = bytes.fold(envelope.as_bytes().len(), usize::saturating_add);
+        if held.count() >= MAX_EARLY || bytes > MAX_EARLY_BYTES {
             return Err(Rejection::BufferFull.into());
         }
         self.early.push(envelope);

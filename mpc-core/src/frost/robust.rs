@@ -314,10 +314,15 @@ impl Coordinator {
         for (index, signer) in chosen {
             if let Some(commitment) = signer.spare.pop_front() {
                 commitments.insert(*index, commitment);
+            }
+        }
+        // Nobody owes a share to a package that cannot be built.
+        let package = Package::new(&self.public, commitments, &self.request)?;
+        for index in package.signers().keys() {
+            if let Some(signer) = self.signers.get_mut(index) {
                 signer.owes = Some(attempt);
             }
         }
-        let package = Package::new(&self.public, commitments, &self.request)?;
         self.attempts.insert(
             attempt,
             Open {
