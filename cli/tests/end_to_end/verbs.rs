@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::world::{QUORATE, World};
 
-fn quorate(dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn quorate(dir: &Path, args: &[&str]) -> Output {
     Command::new(QUORATE)
         .args(args)
         .current_dir(dir)
@@ -26,7 +26,7 @@ fn json(output: &Output) -> Value {
 }
 
 #[track_caller]
-fn ok(output: &Output) -> Value {
+pub(crate) fn ok(output: &Output) -> Value {
     assert!(
         output.status.success(),
         "{:?}\n{}{}",
