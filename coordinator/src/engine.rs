@@ -156,7 +156,7 @@ impl Engine {
                     self.tasks.spawn(Arc::clone(&self).welcome(link));
                 }
                 Some(Report::Down(link)) => self.on_down(&link),
-                Some(Report::Said(link, body)) => self.on_said(&link, body),
+                Some(Report::Said(link, body)) => self.on_said(&link, *body),
             }
         }
     }

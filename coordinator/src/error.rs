@@ -63,6 +63,7 @@ pub(crate) fn unknown() -> Failure {
 }
 
 /// Logs what a caller is not told.
+#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
 pub(crate) fn from_store(error: StoreError) -> Failure {
     if matches!(error, StoreError::Unavailable(_) | StoreError::Damaged(_)) {
         tracing::error!(%error, "a step of the store failed");

@@ -36,7 +36,7 @@ pub(crate) enum Report {
     /// Its link is gone.
     Down(Arc<Link>),
     /// It said something unasked, or progress of a key generation.
-    Said(Arc<Link>, node_frame::Body),
+    Said(Arc<Link>, Box<node_frame::Body>),
 }
 
 /// Every connected node, at most one link each.

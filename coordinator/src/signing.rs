@@ -37,6 +37,9 @@ const ATTEMPTS_PER_RUN: u32 = 64;
 /// How long a node whose own ledger is full for a wallet is asked last for that wallet, in milliseconds.
 const CROWDED_MS: u64 = 30_000;
 
+/// How long a node that was late is asked last, in milliseconds.
+const LATE_MS: u64 = 2_000;
+
 /// How long a node that stayed silent is asked last, in milliseconds.
 const SILENT_MS: u64 = 10_000;
 

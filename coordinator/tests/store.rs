@@ -1,5 +1,5 @@
 //! One suite for every implementation of the store, and what is particular to SQLite.
-#![allow(missing_docs, clippy::arithmetic_side_effects, reason = "tests")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
 
 use std::{
     collections::BTreeMap,

@@ -31,6 +31,8 @@ mod complaint;
 pub(crate) mod judge;
 mod originals;
 mod pending;
+#[cfg(test)]
+mod rigged;
 mod round1;
 mod round2;
 mod round3;

@@ -31,6 +31,14 @@ use crate::codec::{DecodeError, Problem};
 /// Longest point encoding, in bytes.
 const MAX_POINT_LEN: usize = 33;
 
+/// 32 bytes with a zero behind, at compile time.
+const fn padded(bytes: &[u8; 32]) -> [u8; MAX_POINT_LEN] {
+    let mut out = [0; MAX_POINT_LEN];
+    let (head, _) = out.split_at_mut(32);
+    head.copy_from_slice(bytes);
+    out
+}
+
 mod raw {
     use core::fmt;
     use core::ops::{Add, Mul, Neg, Sub};
@@ -74,6 +82,8 @@ mod raw {
 
         fn point_identity() -> Self::Point;
         fn point_generator() -> Self::Point;
+        /// The encoding of the generator, in the first `POINT_LEN` bytes.
+        const GENERATOR: [u8; super::MAX_POINT_LEN];
         /// Decodes and checks everything except that it is not the identity. `bytes` has `POINT_LEN` bytes.
         fn point_decode(bytes: &[u8]) -> Result<Self::Point, Problem>;
         /// Writes exactly `POINT_LEN` bytes to the front of `out`.
@@ -283,6 +293,15 @@ impl<G: Group> Point<G> {
         Self(G::point_generator())
     }
 
+    /// The encoding of the generator, at no cost.
+    #[must_use]
+    pub const fn generator_bytes() -> PointBytes<G> {
+        PointBytes {
+            bytes: G::GENERATOR,
+            group: core::marker::PhantomData,
+        }
+    }
+
     /// Decodes exactly [`Self::BYTES`] bytes.
     ///
     /// # Errors
@@ -465,5 +484,75 @@ impl<G: Group> fmt::Display for PointBytes<G> {
 impl<G: Group> fmt::Debug for PointBytes<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PointBytes<{}>({self})", G::NAME)
+    }
+}
+
+/// A point with its encoding, for values that are hashed more often than they are computed.
+///
+/// Invariant: the bytes are the encoding of the point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodedPoint<G: Group> {
+    point: Point<G>,
+    bytes: PointBytes<G>,
+}
+
+impl<G: Group> EncodedPoint<G> {
+    /// Encodes a point.
+    #[must_use]
+    pub fn new(point: Point<G>) -> Self {
+        Self {
+            point,
+            bytes: point.encode(),
+        }
+    }
+
+    /// Decodes a point and keeps the bytes: there is only one encoding of it.
+    ///
+    /// # Errors
+    /// Those of [`Point::decode`].
+    pub fn decode(field: &'static str, bytes: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self {
+            point: Point::decode(field, bytes)?,
+            bytes: PointBytes::from_slice(field, bytes)?,
+        })
+    }
+
+    /// The point.
+    #[must_use]
+    pub const fn point(&self) -> &Point<G> {
+        &self.point
+    }
+
+    /// Its encoding.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+}
+
+impl<G: Group> AsRef<[u8]> for EncodedPoint<G> {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_constant_encodings_of_the_generators_are_right() {
+        assert_eq!(
+            Point::<Ed25519>::generator_bytes(),
+            Point::generator().encode()
+        );
+        assert_eq!(
+            Point::<Ristretto255>::generator_bytes(),
+            Point::generator().encode()
+        );
+        assert_eq!(
+            Point::<Secp256k1>::generator_bytes(),
+            Point::generator().encode()
+        );
     }
 }

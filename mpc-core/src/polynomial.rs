@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand_core::CryptoRng;
 
 use crate::Misuse;
-use crate::group::{Group, Point, Scalar};
+use crate::group::{EncodedPoint, Group, Point, Scalar};
 use crate::id::PartyIndex;
 use crate::secret::SecretScalar;
 
@@ -22,6 +22,12 @@ impl<G: Group> SecretPolynomial<G> {
     #[must_use]
     pub fn random(threshold: u16, rng: &mut impl CryptoRng) -> Self {
         Self((0..threshold).map(|_| SecretScalar::random(rng)).collect())
+    }
+
+    /// The polynomial with these coefficients.
+    #[cfg(test)]
+    pub(crate) const fn from_coefficients(coefficients: Vec<SecretScalar<G>>) -> Self {
+        Self(coefficients)
     }
 
     /// `f(index)`, in constant time.
@@ -38,7 +44,12 @@ impl<G: Group> SecretPolynomial<G> {
     /// The coefficients times the generator.
     #[must_use]
     pub fn commit(&self) -> Commitment<G> {
-        Commitment(self.0.iter().map(SecretScalar::mul_base).collect())
+        Commitment(
+            self.0
+                .iter()
+                .map(|coefficient| EncodedPoint::new(coefficient.mul_base()))
+                .collect(),
+        )
     }
 
     /// The coefficients, lowest first.
@@ -48,20 +59,20 @@ impl<G: Group> SecretPolynomial<G> {
     }
 }
 
-/// A polynomial in the exponent: one point for each coefficient, lowest first. Public.
+/// A dealer's polynomial in the exponent: one point for each coefficient, lowest first. Public.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commitment<G: Group>(Vec<Point<G>>);
+pub struct Commitment<G: Group>(Vec<EncodedPoint<G>>);
 
 impl<G: Group> Commitment<G> {
     /// Takes the points as they are; their number is the caller's to check.
     #[must_use]
-    pub const fn new(points: Vec<Point<G>>) -> Self {
+    pub const fn new(points: Vec<EncodedPoint<G>>) -> Self {
         Self(points)
     }
 
     /// The points, lowest coefficient first.
     #[must_use]
-    pub fn points(&self) -> &[Point<G>] {
+    pub fn points(&self) -> &[EncodedPoint<G>] {
         &self.0
     }
 
@@ -70,8 +81,52 @@ impl<G: Group> Commitment<G> {
     pub fn encode(&self) -> Vec<u8> {
         self.0
             .iter()
-            .flat_map(|point| point.encode().as_slice().to_vec())
+            .flat_map(EncodedPoint::as_slice)
+            .copied()
             .collect()
+    }
+
+    /// `f(0)` in the exponent; the identity if there are no points.
+    #[must_use]
+    pub fn constant(&self) -> Point<G> {
+        self.0
+            .first()
+            .map_or_else(Point::identity, |point| *point.point())
+    }
+
+    /// `f(index)` in the exponent. About ten point additions per coefficient.
+    #[must_use]
+    pub fn evaluate_vartime(&self, index: PartyIndex) -> Point<G> {
+        horner_vartime(self.0.iter().map(EncodedPoint::point), index)
+    }
+}
+
+/// The sum of dealers' polynomials in the exponent. Public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicPolynomial<G: Group>(Vec<Point<G>>);
+
+impl<G: Group> PublicPolynomial<G> {
+    /// The sum of commitments of one length, coefficient by coefficient.
+    ///
+    /// # Errors
+    /// [`Misuse::InvalidKey`] when the lengths differ or there is nothing to add.
+    pub fn sum<'a>(
+        commitments: impl IntoIterator<Item = &'a Commitment<G>>,
+    ) -> Result<Self, Misuse> {
+        let mut commitments = commitments.into_iter();
+        let first = commitments
+            .next()
+            .ok_or(Misuse::InvalidKey("no commitments to add"))?;
+        let mut total: Vec<Point<G>> = first.0.iter().map(|point| *point.point()).collect();
+        for commitment in commitments {
+            if commitment.0.len() != total.len() {
+                return Err(Misuse::InvalidKey("commitments of different length"));
+            }
+            for (sum, point) in total.iter_mut().zip(&commitment.0) {
+                *sum = *sum + *point.point();
+            }
+        }
+        Ok(Self(total))
     }
 
     /// `f(0)` in the exponent; the identity if there are no points.
@@ -83,31 +138,17 @@ impl<G: Group> Commitment<G> {
     /// `f(index)` in the exponent. About ten point additions per coefficient.
     #[must_use]
     pub fn evaluate_vartime(&self, index: PartyIndex) -> Point<G> {
-        self.0.iter().rev().fold(Point::identity(), |value, point| {
-            value.mul_small_vartime(index.get()) + *point
-        })
+        horner_vartime(self.0.iter(), index)
     }
+}
 
-    /// The sum of commitments of one length, coefficient by coefficient.
-    ///
-    /// # Errors
-    /// [`Misuse::InvalidKey`] when the lengths differ or there is nothing to add.
-    pub fn sum<'a>(commitments: impl IntoIterator<Item = &'a Self>) -> Result<Self, Misuse> {
-        let mut commitments = commitments.into_iter();
-        let mut total = commitments
-            .next()
-            .ok_or(Misuse::InvalidKey("no commitments to add"))?
-            .clone();
-        for commitment in commitments {
-            if commitment.0.len() != total.0.len() {
-                return Err(Misuse::InvalidKey("commitments of different length"));
-            }
-            for (sum, point) in total.0.iter_mut().zip(&commitment.0) {
-                *sum = *sum + *point;
-            }
-        }
-        Ok(total)
-    }
+fn horner_vartime<'a, G: Group>(
+    points: impl DoubleEndedIterator<Item = &'a Point<G>>,
+    index: PartyIndex,
+) -> Point<G> {
+    points.rev().fold(Point::identity(), |value, point| {
+        value.mul_small_vartime(index.get()) + *point
+    })
 }
 
 /// The Lagrange coefficients at 0 of a set of parties: `f(0) = sum of coefficient * f(index)`.
@@ -202,7 +243,8 @@ mod tests {
         let mut rng = ChaCha20Rng::from_seed([4; 32]);
         let f = SecretPolynomial::<G>::random(3, &mut rng);
         let commitment = f.commit();
-        assert_eq!(commitment.constant(), f.coefficients()[0].mul_base());
+        let total = PublicPolynomial::sum([&commitment]).unwrap();
+        assert_eq!(total.constant(), f.coefficients()[0].mul_base());
         let set: BTreeSet<_> = [2, 5, 32].map(index).into();
         let coefficients = lagrange_at_zero::<G>(&set).unwrap();
         let secret: Scalar<G> = coefficients
@@ -219,11 +261,11 @@ mod tests {
         }
         assert_eq!(
             interpolate_vartime(&public, Scalar::zero()),
-            Ok(commitment.constant())
+            Ok(total.constant())
         );
         assert_eq!(
             interpolate_vartime(&public, Scalar::from_u64(9)),
-            Ok(commitment.evaluate_vartime(index(9)))
+            Ok(total.evaluate_vartime(index(9)))
         );
     }
 
@@ -246,8 +288,8 @@ mod tests {
         let mut rng = ChaCha20Rng::from_seed([5; 32]);
         let short = SecretPolynomial::<Ed25519>::random(2, &mut rng).commit();
         let long = SecretPolynomial::<Ed25519>::random(3, &mut rng).commit();
-        assert!(Commitment::sum([&short, &long]).is_err());
-        assert!(Commitment::<Ed25519>::sum([]).is_err());
+        assert!(PublicPolynomial::sum([&short, &long]).is_err());
+        assert!(PublicPolynomial::<Ed25519>::sum([]).is_err());
     }
 
     #[test]

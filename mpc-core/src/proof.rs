@@ -14,7 +14,7 @@
 )]
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::group::{Group, Point, PointBytes, Scalar};
+use crate::group::{EncodedPoint, Group, Point, PointBytes, Scalar};
 use crate::id::PartyIndex;
 use crate::secret::{SecretBytes, SecretScalar};
 use crate::transcript::{self, Tag};
@@ -78,12 +78,11 @@ impl<G: Group> LogProof<G> {
         context: &Context<'_>,
         hedge: &SecretBytes<32>,
         secret: &SecretScalar<G>,
-        public: &Point<G>,
+        public: &EncodedPoint<G>,
     ) -> Self {
-        let public = public.encode();
         let nonce = context.nonce(hedge, secret, &[public.as_slice()]);
         let commitment = nonce.mul_base().encode();
-        let challenge = Self::challenge(context, &public, &commitment);
+        let challenge = Self::challenge(context, public, &commitment);
         Self {
             commitment,
             response: *nonce.expose_secret() + challenge * *secret.expose_secret(),
@@ -92,19 +91,21 @@ impl<G: Group> LogProof<G> {
 
     fn challenge(
         context: &Context<'_>,
-        public: &PointBytes<G>,
+        public: &EncodedPoint<G>,
         commitment: &PointBytes<G>,
     ) -> Scalar<G> {
-        let base = Point::<G>::generator().encode();
+        let base = Point::<G>::generator_bytes();
         context.challenge(&[base.as_slice(), public.as_slice(), commitment.as_slice()])
     }
 
     /// Whether the proof holds for `public`. Variable time; everything is public. The identity has no proof.
     #[must_use]
-    pub fn verify(&self, context: &Context<'_>, public: &Point<G>) -> bool {
-        let challenge = Self::challenge(context, &public.encode(), &self.commitment);
-        let commitment = Point::double_mul_vartime(&-challenge, public, &self.response);
-        !public.is_identity() && !commitment.is_identity() && commitment.encode() == self.commitment
+    pub fn verify(&self, context: &Context<'_>, public: &EncodedPoint<G>) -> bool {
+        let challenge = Self::challenge(context, public, &self.commitment);
+        let commitment = Point::double_mul_vartime(&-challenge, public.point(), &self.response);
+        !public.point().is_identity()
+            && !commitment.is_identity()
+            && commitment.encode() == self.commitment
     }
 
     /// Appends the encoding.
@@ -244,7 +245,7 @@ mod tests {
             SecretBytes::random(&mut rng),
             SecretScalar::<G>::random(&mut rng),
         );
-        let public = secret.mul_base();
+        let public = EncodedPoint::new(secret.mul_base());
         let fields: [&[u8]; 2] = [b"session", &[0, 1]];
         let proof = LogProof::prove(&context(&fields, 1), &hedge, &secret, &public);
         assert!(proof.verify(&context(&fields, 1), &public));
@@ -268,11 +269,14 @@ mod tests {
             "another statement"
         );
         assert!(
-            !proof.verify(&context(&fields, 1), &(public + public)),
+            !proof.verify(
+                &context(&fields, 1),
+                &EncodedPoint::new(*public.point() + *public.point())
+            ),
             "another point"
         );
         assert!(
-            !proof.verify(&context(&fields, 1), &Point::identity()),
+            !proof.verify(&context(&fields, 1), &EncodedPoint::new(Point::identity())),
             "the identity"
         );
 
@@ -307,11 +311,11 @@ mod tests {
         let fields: [&[u8]; 1] = [b"session"];
         let first = LogProof::challenge(
             &context(&fields, 1),
-            &Point::generator().encode(),
+            &EncodedPoint::new(Point::generator()),
             &commitment,
         );
         let target = Point::mul_base(&response) - commitment.decode("T").unwrap();
-        let public = target * &first.invert().unwrap();
+        let public = EncodedPoint::new(target * &first.invert().unwrap());
         assert!(
             !LogProof {
                 commitment,
@@ -367,7 +371,7 @@ mod tests {
             SecretBytes::random(&mut rng),
             SecretScalar::<Ed25519>::random(&mut rng),
         );
-        let public = secret.mul_base();
+        let public = EncodedPoint::new(secret.mul_base());
         let prove = |fields: &[&[u8]], prover, hedge| {
             LogProof::prove(&context(fields, prover), hedge, &secret, &public)
         };

@@ -88,6 +88,7 @@ fn curve_libraries_end_at_their_modules() {
 #[test]
 fn a5_message_handlers_do_not_zip() {
     // A zip stops at the shorter side. Handlers of peer data may zip only where both lengths come from our own types.
+    let tests = "dkg/rigged.rs";
     let allowed = [
         // The coefficients of our own polynomial with their points, and a decoded message whose vectors have length t.
         ("dkg/round2.rs", 3),
@@ -96,7 +97,7 @@ fn a5_message_handlers_do_not_zip() {
     ];
     for (name, code) in sources()
         .into_iter()
-        .filter(|(name, _)| name.starts_with("dkg/"))
+        .filter(|(name, _)| name.starts_with("dkg/") && name != tests)
     {
         let zips = code.matches(".zip(").count();
         let expected = allowed

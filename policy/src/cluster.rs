@@ -140,6 +140,7 @@ impl ClusterFile {
             ))
         })?;
         let mut problems = Problems::new(text);
+        problems.add_deceptive();
         let (root, errors) = DeTable::parse_recoverable(text);
         let broken = !errors.is_empty();
         for error in errors {
@@ -629,5 +630,8 @@ key = "{THIRD}"
             assert_eq!(problems(&text), [(line, path.to_owned())], "{text}");
         }
         assert!(ClusterFile::parse(&[0xff]).is_err());
+        // Whoever compares the file by hand sees all of it.
+        let hidden = format!("# \u{9b}8m\n{}", good());
+        assert_eq!(problems(&hidden), [(1, String::new())]);
     }
 }

@@ -47,6 +47,11 @@ fn check_ed25519(bytes: &[u8; 32]) -> Result<(), CredentialError> {
     }
 }
 
+/// Whether a SEC 1 point is not in the form `04 || x || y`.
+const fn is_compressed(sec1: &[u8]) -> bool {
+    !matches!(sec1, [0x04, ..])
+}
+
 impl CredentialKey {
     /// Reads a key of the given kind.
     ///
@@ -85,6 +90,13 @@ impl CredentialKey {
         match key.key_data() {
             KeyData::Ed25519(public) => check_ed25519(&public.0)?,
             KeyData::SkEd25519(public) => check_ed25519(&public.public_key().0)?,
+            // OpenSSH neither writes nor reads the compressed form, which would be a second text for the same key.
+            KeyData::Ecdsa(public) if is_compressed(public.as_sec1_bytes()) => {
+                return Err(CredentialError::NotSsh);
+            }
+            KeyData::SkEcdsaSha2NistP256(public) if is_compressed(public.ec_point().as_bytes()) => {
+                return Err(CredentialError::NotSsh);
+            }
             _ => {}
         }
         key.set_comment("");
@@ -102,8 +114,8 @@ impl CredentialKey {
         }
     }
 
-    /// What the key material is, whatever text it was written in: an `ssh-ed25519` line and the hexadecimal form of the
-    /// same point give the same value. Two credentials of one document must differ in it, so that one key cannot vote for
+    /// What the key material is, whatever text it was written in: the curve and the point. An `ssh-ed25519` line, a security
+    /// key's line of any application and the hexadecimal form of the same point give the same value. Two credentials of one document must differ in it, so that one key cannot vote for
     /// two people (attack A92).
     #[must_use]
     pub fn material(&self) -> String {
@@ -112,6 +124,15 @@ impl CredentialKey {
             Self::Ssh(line) => {
                 match ssh_key::PublicKey::from_openssh(line).map(|key| key.key_data().clone()) {
                     Ok(KeyData::Ed25519(public)) => format!("ed25519 {}", hex::encode(public.0)),
+                    Ok(KeyData::SkEd25519(public)) => {
+                        format!("ed25519 {}", hex::encode(public.public_key().0))
+                    }
+                    Ok(KeyData::Ecdsa(public)) => {
+                        format!("p256 {}", hex::encode(public.as_sec1_bytes()))
+                    }
+                    Ok(KeyData::SkEcdsaSha2NistP256(public)) => {
+                        format!("p256 {}", hex::encode(public.ec_point().as_bytes()))
+                    }
                     _ => line.clone(),
                 }
             }
@@ -158,6 +179,55 @@ mod tests {
         assert_eq!(hex.material(), ssh.material());
         assert_eq!(ssh, again);
         assert_eq!(CredentialKey::parse("ssh", &ssh.to_string()), Ok(ssh));
+    }
+
+    /// A line as OpenSSH writes it, from the fields of its binary part.
+    fn line_of(algorithm: &str, fields: &[&[u8]]) -> String {
+        let mut blob = Vec::new();
+        for field in [algorithm.as_bytes()].iter().chain(fields) {
+            blob.extend_from_slice(&u32::try_from(field.len()).unwrap().to_be_bytes());
+            blob.extend_from_slice(field);
+        }
+        let key = ssh_key::PublicKey::from_bytes(&blob).unwrap();
+        key.to_openssh().unwrap()
+    }
+
+    #[test]
+    fn a92_a_point_is_one_key_under_every_algorithm_and_application() {
+        let ed25519 = hex::decode(HEX).unwrap();
+        let sk = "sk-ssh-ed25519@openssh.com";
+        let mut all = vec![CredentialKey::parse("ed25519", HEX).unwrap()];
+        for application in [b"ssh:".as_slice(), b"ssh:other"] {
+            let line = line_of(sk, &[&ed25519, application]);
+            all.push(CredentialKey::parse("ssh", &line).unwrap());
+        }
+        let materials: Vec<String> = all.iter().map(CredentialKey::material).collect();
+        assert!(
+            materials.iter().all(|it| *it == materials[0]),
+            "{materials:?}"
+        );
+
+        // The base point of P-256.
+        let x = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296";
+        let y = "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+        let (plain, sk) = ("ecdsa-sha2-nistp256", "sk-ecdsa-sha2-nistp256@openssh.com");
+        let lines = |point: &[u8]| {
+            [
+                line_of(plain, &[b"nistp256", point]),
+                line_of(sk, &[b"nistp256", point, b"ssh:"]),
+            ]
+        };
+        let whole = hex::decode(format!("04{x}{y}")).unwrap();
+        let [one, other] = lines(&whole).map(|line| CredentialKey::parse("ssh", &line).unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.material(), other.material());
+        // The other text of the same point.
+        for line in lines(&hex::decode(format!("03{x}")).unwrap()) {
+            assert_eq!(
+                CredentialKey::parse("ssh", &line),
+                Err(CredentialError::NotSsh)
+            );
+        }
     }
 
     #[test]

@@ -165,13 +165,7 @@ impl Document {
             ))
         })?;
         let mut problems = Problems::new(text);
-        for (offset, hidden) in text.char_indices().filter(|(_, c)| is_deceptive(*c)) {
-            let message = format!(
-                "invisible or direction-changing character U+{:04X}",
-                u32::from(hidden)
-            );
-            problems.add(offset, "", message);
-        }
+        problems.add_deceptive();
         let (root, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
@@ -337,13 +331,6 @@ impl Document {
             .filter(|person| person.groups.contains(group));
         people.map(|person| person.id.clone()).collect()
     }
-}
-
-/// Characters that let a text look like another one to the person who is asked to sign it.
-const fn is_deceptive(c: char) -> bool {
-    matches!(c,
-        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn read(mut table: Table<'_, '_>, problems: &mut Problems<'_>) -> Option<Document> {

@@ -41,7 +41,9 @@ pub const MAX_SKEW_MS: u64 = 5 * 60 * 1000;
 /// A fraction of at most one: how much of each window's limit this party may let go.
 ///
 /// A node that does not see every spend takes `threshold / parties`: a request needs `threshold` nodes, so that all of them
-/// together never exceed the whole limit, whichever subsets sign. The coordinator sees everything and takes the whole.
+/// together never exceed the whole limit, whichever subsets sign, as long as every node follows its policy. Where
+/// `threshold - 1` nodes do not, one honest node is enough for a request, and the honest ones together let at most
+/// `parties - threshold + 1` times this part through. The coordinator sees everything and takes the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fraction {
     numerator: u64,
@@ -169,7 +171,7 @@ pub struct Outline {
     pub debits: Vec<Debit>,
     /// The allow rules that apply.
     pub rules: Vec<RuleId>,
-    /// Whose approval counts.
+    /// Everybody whose valid approval was handed in, members of the groups asked and others alike.
     pub approvers: BTreeSet<PrincipalId>,
     /// The lines that approvers see and sign.
     pub lines: Vec<String>,

@@ -269,6 +269,14 @@ fn lint_share(rule: &Rule, nodes: Nodes, say: &mut impl FnMut(Lint, String)) {
                 "{} limit {whole}: with {threshold} of {parties} nodes each node lets {part} through on its own, so that all of them together never pass {whole}",
                 describe(limit)
             );
+            let hostile = threshold.saturating_sub(1);
+            let honest = parties.saturating_sub(hostile);
+            let bound = (0..honest).fold(Amount::ZERO, |sum, _| sum.saturating_add(part));
+            if bound > whole {
+                message.push_str(&format!(
+                    " while all are honest, and never pass {bound} with {hostile} hostile among them"
+                ));
+            }
             if part < whole {
                 message.push_str(&format!(
                     "; if the same {threshold} nodes sign all the time, signing stops at {part}"

@@ -102,6 +102,27 @@ fn replace_line(number: usize, with: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// TOML lets the second set of control characters stand in comments, where terminals obey them.
+#[test]
+fn a104_a_comment_cannot_hide_or_add_lines_on_a_screen() {
+    for hidden in ['\u{85}', '\u{9b}', '\u{3164}', '\u{fe0f}', '\u{e0100}'] {
+        let text = format!("# {hidden}\n{FULL}");
+        let error = Document::parse(text.as_bytes()).unwrap_err();
+        let message = format!(
+            "line 1, column 3: invisible or direction-changing character U+{:04X}",
+            u32::from(hidden)
+        );
+        assert_eq!(
+            error
+                .problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            [message]
+        );
+    }
+}
+
 #[test]
 fn bytes_that_are_no_text_or_too_many_are_refused() {
     let error = Document::parse(b"schema = 1\n\xff").unwrap_err();

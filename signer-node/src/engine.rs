@@ -69,6 +69,8 @@ pub(crate) struct State {
     ledger: ledger::Ledger,
     keys: BTreeMap<[u8; 32], Arc<keys::Key>>,
     ceremonies: dkg::Ceremonies,
+    /// Rows too old to matter, to be removed with the next tick.
+    outdated: Vec<Change>,
 }
 
 struct Inner {
@@ -79,6 +81,8 @@ struct Inner {
     time: TimeSource,
     state: Mutex<State>,
     tunnels: Mutex<tunnels::Tunnels>,
+    /// Held while a policy or an order is judged and stored.
+    governance: tokio::sync::Mutex<()>,
     outbox: Mutex<Option<mpsc::Sender<NodeFrame>>>,
 }
 
@@ -202,7 +206,8 @@ impl Engine {
             let now = self.now(&mut state)?;
             state.intents.expire(now.wall_ms);
             state.ledger.compact(now.wall_ms);
-            self.commit(&state, Vec::new())
+            let outdated = core::mem::take(&mut state.outdated);
+            self.commit(&state, outdated)
         };
         pending.durable().await?;
         Ok(())

@@ -5,6 +5,11 @@ use signer_node::config::Unlock;
 use signer_node::seal::{Effort, Kind, Label, Owner, SealError, Secret, Vault};
 use std::os::unix::fs::PermissionsExt as _;
 
+// What holds a secret, or stands for a durable write, exists once.
+static_assertions::assert_not_impl_any!(Vault: Clone);
+static_assertions::assert_not_impl_any!(Secret: Clone);
+static_assertions::assert_not_impl_any!(signer_node::store::Receipt: Clone);
+
 const CHEAP: Effort = Effort::new(64, 1);
 
 fn key_file(byte: u8) -> Secret {

@@ -106,13 +106,10 @@ impl Book {
 
     /// What the chain would be with one more document.
     fn with(&self, cluster: &ClusterFile, signed: &SignedDocument, now_ms: u64) -> Result<(Policies, Installed), Failure> {
-        let mut policies = match self.snapshot().0 {
-            Some(policies) => policies,
-            None => {
-                let first = Policies::start(cluster, signed, now_ms).map_err(|error| refused(&error))?;
-                let installed = first.in_force(now_ms).clone();
-                return Ok((first, installed));
-            }
+        let Some(mut policies) = self.snapshot().0 else {
+            let first = Policies::start(cluster, signed, now_ms).map_err(|error| refused(&error))?;
+            let installed = first.in_force(now_ms).clone();
+            return Ok((first, installed));
         };
         let installed = policies.install(cluster, signed, now_ms).map_err(|error| refused(&error))?.clone();
         Ok((policies, installed))

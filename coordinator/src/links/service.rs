@@ -131,7 +131,7 @@ async fn take(links: &Links, link: &Arc<Link>, frame: NodeFrame) -> Result<(), &
             // Progress of a key generation matters beyond the call that it may answer.
             if let node_frame::Body::DkgProgress(progress) = &body {
                 let said = node_frame::Body::DkgProgress(progress.clone());
-                links.report(Report::Said(Arc::clone(link), said)).await;
+                links.report(Report::Said(Arc::clone(link), Box::new(said))).await;
             }
             if frame.call_id != 0 {
                 if !link.answer(frame.call_id, body) {
@@ -140,7 +140,7 @@ async fn take(links: &Links, link: &Arc<Link>, frame: NodeFrame) -> Result<(), &
             } else if let node_frame::Body::Status(status) = body {
                 link.note_status(status);
             } else if !matches!(body, node_frame::Body::DkgProgress(_)) {
-                links.report(Report::Said(Arc::clone(link), body)).await;
+                links.report(Report::Said(Arc::clone(link), Box::new(body))).await;
             }
         }
     }

@@ -16,16 +16,19 @@ use mpc_core::{
 use prost::bytes::Bytes;
 use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
 
-use super::{Culprit, Job, NoSignature, Outcome, SILENT_MS, Signed, Signing, pools::Ready};
+use super::{Culprit, Job, LATE_MS, NoSignature, Outcome, SILENT_MS, Signed, Signing, pools::Ready};
 use crate::{
     clock,
     links::{CallError, Link},
 };
 
+/// Commitments fetched for one signature when a pool is empty; the background fills the pool up.
+const ON_DEMAND: usize = 2;
+
 /// What a run waits for.
 enum Heard {
     /// A node answered, or did not.
-    Answer { index: u16, attempt: Attempt, result: Result<node_frame::Body, CallError> },
+    Answer { index: u16, attempt: Attempt, result: Box<Result<node_frame::Body, CallError>> },
     /// An attempt has taken longer than it should.
     Late { attempt: Attempt },
     /// A node without a stock was asked for commitments.
@@ -140,7 +143,7 @@ impl<'a> Run<'a> {
             Heard::Late { attempt } => self.late(robust, attempt),
             Heard::Answer { index, attempt, result } => {
                 self.open = self.open.saturating_sub(1);
-                match result {
+                match *result {
                     Ok(node_frame::Body::Share(share)) => self.share(robust, index, attempt, share),
                     Ok(_) => self.lose(robust, index, &CallError::WrongKind),
                     Err(error) => self.lose(robust, index, &error),
@@ -153,15 +156,16 @@ impl<'a> Run<'a> {
     fn offer(&mut self, robust: &mut Coordinator, index: u16) -> Result<(), Error> {
         let Some(link) = self.links.get(&index).cloned() else { return Ok(()) };
         self.standing.insert(index, Standing::Offered);
-        if let Some(ready) = self.signing.pools.take(&self.job.key, &link) {
+        let ready = self.signing.pools.take(&self.job.key, &link);
+        self.signing.refill(&self.job.key, &link);
+        if let Some(ready) = ready {
             return self.give(robust, index, ready);
         }
         let (signing, key) = (Arc::clone(self.signing), Arc::clone(&self.job.key));
-        let count = signing.config.nonces_high.min(super::PREPARE_MAX);
         self.open = self.open.saturating_add(1);
         self.heard.push(
             async move {
-                let result = signing.prepare(&key, &link, count).await;
+                let result = signing.prepare(&key, &link, ON_DEMAND).await;
                 Heard::Stocked { index, result }
             }
             .boxed(),
@@ -233,7 +237,7 @@ impl<'a> Run<'a> {
             self.open = self.open.saturating_add(1);
             self.heard.push(
                 async move {
-                    let result = link.call(frame, deadline).await;
+                    let result = Box::new(link.call(frame, deadline).await);
                     Heard::Answer { index, attempt, result }
                 }
                 .boxed(),
@@ -260,8 +264,11 @@ impl<'a> Run<'a> {
                 self.shares.insert((attempt, index), share.envelope);
                 self.standing.insert(index, Standing::Answered);
                 let before = clock::micros_since(self.start);
-                let actions = robust.on_share(party, attempt, value);
-                self.follow(actions)?;
+                match robust.on_share(party, attempt, value) {
+                    // The last liar that there was room for: the robust coordinator has ended.
+                    Err(Error::Aborted(_)) => self.exclude(index, attempt),
+                    actions => self.follow(actions)?,
+                }
                 if self.done.is_some() {
                     let after = clock::micros_since(self.start);
                     let asked_us = self.timings_us.get("commitments").copied().unwrap_or_default();
@@ -359,6 +366,9 @@ impl<'a> Run<'a> {
             .filter(|index| self.standing.get(index) == Some(&Standing::Owing))
             .collect();
         for index in &owing {
+            if let Some(link) = self.links.get(index) {
+                link.shun(clock::now_ms().saturating_add(LATE_MS));
+            }
             let actions = robust.on_silence(PartyIndex::new(*index)?);
             self.follow(actions)?;
         }

@@ -29,14 +29,14 @@ pub(super) struct Complaint {
 
 impl Complaint {
     /// Accuses a dealer. Constant time in the receiving key.
-    pub(super) fn new(
+    pub(super) fn new<G: Group>(
         accused: NodeId,
         accuser: PartyIndex,
         session: SessionId,
         lane: &Lane<'_>,
-        dealt: &Dealt,
+        dealt: &Dealt<G>,
     ) -> Self {
-        let shared = *lane.sending_key * dealt.receiving.expose_secret();
+        let shared = *lane.sending_key.point() * dealt.receiving.expose_secret();
         let fields: [&[u8]; 2] = [session.as_bytes(), accused.as_bytes()];
         let statement = statement(lane, &shared);
         let proof = EqualityProof::prove(
@@ -125,7 +125,7 @@ const fn context<'a>(fields: &'a [&'a [u8]; 2], prover: PartyIndex) -> Context<'
 
 fn statement(lane: &Lane<'_>, shared: &Point<Ristretto255>) -> EqualityStatement<Ristretto255> {
     EqualityStatement {
-        bases: [Point::generator(), *lane.sending_key],
-        images: [*lane.receiving_key, *shared],
+        bases: [Point::generator(), *lane.sending_key.point()],
+        images: [*lane.receiving_key.point(), *shared],
     }
 }

@@ -6,7 +6,7 @@ use super::collect::Complete;
 use super::{Plan, round2};
 use crate::Error;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::group::{Group, Point, Ristretto255};
+use crate::group::{EncodedPoint, Group, Ristretto255};
 use crate::id::{PartyIndex, SessionId};
 use crate::polynomial::{Commitment, SecretPolynomial};
 use crate::secret::{SecretBytes, SecretScalar};
@@ -18,7 +18,7 @@ pub(super) struct Message {
     /// `n_i`: contribution to the name of the session.
     pub(super) nonce: [u8; 32],
     /// `D_i`: one-time key that shares for this party are encrypted to.
-    pub(super) receiving_key: Point<Ristretto255>,
+    pub(super) receiving_key: EncodedPoint<Ristretto255>,
     /// `com_i`: commitment to round 2.
     pub(super) commitment: [u8; 32],
 }
@@ -27,7 +27,7 @@ impl Message {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(96);
         out.bytes(&self.nonce)
-            .bytes(self.receiving_key.encode().as_slice())
+            .bytes(self.receiving_key.as_slice())
             .bytes(&self.commitment);
         out.finish()
     }
@@ -40,7 +40,7 @@ impl Message {
         reader.finish("body")?;
         Ok(Self {
             nonce,
-            receiving_key: Point::decode("receiving_key", receiving_key)?,
+            receiving_key: EncodedPoint::decode("receiving_key", receiving_key)?,
             commitment,
         })
     }
@@ -65,7 +65,7 @@ pub(super) fn session_id(plan: &Plan, round: &Complete<'_, Message>) -> SessionI
 #[derive(Debug)]
 pub(super) struct Opening<'a, G: Group> {
     pub(super) commitment: &'a Commitment<G>,
-    pub(super) sending_key: &'a Point<Ristretto255>,
+    pub(super) sending_key: &'a EncodedPoint<Ristretto255>,
     pub(super) chain_code: &'a [u8; 32],
     pub(super) blind: &'a [u8; 32],
 }
@@ -77,15 +77,15 @@ impl<G: Group> Opening<'_, G> {
         plan: &Plan,
         index: PartyIndex,
         nonce: &[u8; 32],
-        receiving_key: &Point<Ristretto255>,
+        receiving_key: &EncodedPoint<Ristretto255>,
     ) -> [u8; 32] {
         transcript::hash(Tag::DKG_COM)
             .field(plan.ssid0)
             .u16(index.get())
             .field(nonce)
-            .point(receiving_key)
+            .field(receiving_key)
             .field(self.commitment.encode())
-            .point(self.sending_key)
+            .field(self.sending_key)
             .field(self.chain_code)
             .field(self.blind)
             .digest()
@@ -98,6 +98,7 @@ pub(super) struct Committed<G: Group> {
     polynomial: SecretPolynomial<G>,
     commitment: Commitment<G>,
     sending: SecretScalar<Ristretto255>,
+    sending_key: EncodedPoint<Ristretto255>,
     receiving: SecretScalar<Ristretto255>,
     chain_code: SecretBytes<32>,
     blind: SecretBytes<32>,
@@ -112,10 +113,22 @@ impl<G: Group> Committed<G> {
         rng: &mut impl CryptoRng,
     ) -> (Self, Message) {
         let polynomial = SecretPolynomial::random(plan.params.threshold(), rng);
+        Self::start_with(polynomial, plan, index, rng)
+    }
+
+    /// As [`Self::start`], with a polynomial that exists already.
+    pub(super) fn start_with(
+        polynomial: SecretPolynomial<G>,
+        plan: &Plan,
+        index: PartyIndex,
+        rng: &mut impl CryptoRng,
+    ) -> (Self, Message) {
+        let sending = SecretScalar::random(rng);
         let state = Self {
             commitment: polynomial.commit(),
             polynomial,
-            sending: SecretScalar::random(rng),
+            sending_key: EncodedPoint::new(sending.mul_base()),
+            sending,
             receiving: SecretScalar::random(rng),
             chain_code: SecretBytes::random(rng),
             blind: SecretBytes::random(rng),
@@ -123,10 +136,10 @@ impl<G: Group> Committed<G> {
         };
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
-        let receiving_key = state.receiving.mul_base();
+        let receiving_key = EncodedPoint::new(state.receiving.mul_base());
         let opening = Opening {
             commitment: &state.commitment,
-            sending_key: &state.sending.mul_base(),
+            sending_key: &state.sending_key,
             chain_code: state.chain_code.expose_secret(),
             blind: state.blind.expose_secret(),
         };
@@ -148,7 +161,7 @@ impl<G: Group> Committed<G> {
         index: PartyIndex,
         session: SessionId,
         round: &Complete<'_, Message>,
-    ) -> Result<(round2::Dealt, round2::Message<G>), Error> {
+    ) -> Result<(round2::Dealt<G>, round2::Message<G>), Error> {
         let dealer = round2::Dealer {
             plan,
             session,
@@ -156,6 +169,7 @@ impl<G: Group> Committed<G> {
             hedge: &self.hedge,
             polynomial: &self.polynomial,
             sending: &self.sending,
+            sending_key: self.sending_key,
         };
         let echo = round.echo(session, 1);
         let coins = (
@@ -163,6 +177,14 @@ impl<G: Group> Committed<G> {
             *self.blind.expose_secret(),
         );
         let message = dealer.message(echo, self.commitment, coins, round)?;
-        Ok((round2::Dealt::new(self.receiving, self.hedge), message))
+        let own = self.polynomial.evaluate(index);
+        Ok((
+            round2::Dealt {
+                receiving: self.receiving,
+                hedge: self.hedge,
+                own,
+            },
+            message,
+        ))
     }
 }

@@ -8,7 +8,7 @@ use super::Plan;
 use super::collect::Complete;
 use super::round1::{self, Opening};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::group::{Group, Point, Ristretto255, Scalar};
+use crate::group::{EncodedPoint, Group, Point, Ristretto255, Scalar};
 use crate::id::{PartyIndex, SessionId};
 use crate::polynomial::{Commitment, SecretPolynomial};
 use crate::proof::{Context, LogProof};
@@ -24,7 +24,7 @@ pub(super) struct Message<G: Group> {
     /// `C_i`: exactly `t` points.
     pub(super) commitment: Commitment<G>,
     /// `E_i`: one-time key that the shares are encrypted from.
-    pub(super) sending_key: Point<Ristretto255>,
+    pub(super) sending_key: EncodedPoint<Ristretto255>,
     /// `cc_i`: contribution to the chain code.
     pub(super) chain_code: [u8; 32],
     /// `rho_i`: blinds the commitment of round 1.
@@ -42,7 +42,7 @@ impl<G: Group> Message<G> {
         let mut out = Writer::default();
         out.bytes(&self.echo)
             .bytes(&self.commitment.encode())
-            .bytes(self.sending_key.encode().as_slice());
+            .bytes(self.sending_key.as_slice());
         out.bytes(&self.chain_code).bytes(&self.blind);
         for proof in &self.coefficient_proofs {
             proof.write(&mut out);
@@ -81,7 +81,7 @@ impl<G: Group> Message<G> {
 
         let commitment = commitment
             .into_iter()
-            .map(|bytes| Point::decode("coefficients", bytes))
+            .map(|bytes| EncodedPoint::decode("coefficients", bytes))
             .collect::<Result<_, _>>()?;
         let shares = shares
             .into_iter()
@@ -90,7 +90,7 @@ impl<G: Group> Message<G> {
         Ok(Self {
             echo,
             commitment: Commitment::new(commitment),
-            sending_key: Point::decode("sending_key", sending_key)?,
+            sending_key: EncodedPoint::decode("sending_key", sending_key)?,
             chain_code,
             blind,
             coefficient_proofs,
@@ -181,8 +181,8 @@ pub(super) struct Lane<'a> {
     pub(super) session: SessionId,
     pub(super) dealer: PartyIndex,
     pub(super) receiver: PartyIndex,
-    pub(super) sending_key: &'a Point<Ristretto255>,
-    pub(super) receiving_key: &'a Point<Ristretto255>,
+    pub(super) sending_key: &'a EncodedPoint<Ristretto255>,
+    pub(super) receiving_key: &'a EncodedPoint<Ristretto255>,
 }
 
 impl Lane<'_> {
@@ -192,8 +192,8 @@ impl Lane<'_> {
         let transcript = transcript.u16(self.dealer.get()).u16(self.receiver.get());
         SecretScalar::new(
             transcript
-                .point(self.sending_key)
-                .point(self.receiving_key)
+                .field(self.sending_key)
+                .field(self.receiving_key)
                 .point(shared)
                 .scalar(),
         )
@@ -208,6 +208,7 @@ pub(super) struct Dealer<'a, G: Group> {
     pub(super) hedge: &'a SecretBytes<32>,
     pub(super) polynomial: &'a SecretPolynomial<G>,
     pub(super) sending: &'a SecretScalar<Ristretto255>,
+    pub(super) sending_key: EncodedPoint<Ristretto255>,
 }
 
 impl<G: Group> Dealer<'_, G> {
@@ -218,8 +219,8 @@ impl<G: Group> Dealer<'_, G> {
         (chain_code, blind): ([u8; 32], [u8; 32]),
         round: &Complete<'_, round1::Message>,
     ) -> Result<Message<G>, Error> {
-        let sending_key = self.sending.mul_base();
-        let prove = |((number, secret), public): ((u16, &SecretScalar<G>), &Point<G>)| {
+        let sending_key = self.sending_key;
+        let prove = |((number, secret), public): ((u16, &SecretScalar<G>), &EncodedPoint<G>)| {
             let fields: [&[u8]; 2] = [self.session.as_bytes(), &number.to_be_bytes()];
             LogProof::prove(
                 &coefficient_context(&fields, self.index),
@@ -246,7 +247,7 @@ impl<G: Group> Dealer<'_, G> {
                 sending_key: &sending_key,
                 receiving_key,
             };
-            let shared = *receiving_key * self.sending.expose_secret();
+            let shared = *receiving_key.point() * self.sending.expose_secret();
             let pad = lane.pad::<G>(&shared);
             Ok(*self.polynomial.evaluate(receiver).expose_secret() + *pad.expose_secret())
         };
@@ -271,13 +272,11 @@ impl<G: Group> Dealer<'_, G> {
 
 /// State between rounds 2 and 3. Secret; wiped when dropped. The polynomial is gone already.
 #[derive(Debug)]
-pub(super) struct Dealt {
+pub(super) struct Dealt<G: Group> {
+    /// `d_i`.
     pub(super) receiving: SecretScalar<Ristretto255>,
+    /// Randomness for the proof of a complaint.
     pub(super) hedge: SecretBytes<32>,
-}
-
-impl Dealt {
-    pub(super) const fn new(receiving: SecretScalar<Ristretto255>, hedge: SecretBytes<32>) -> Self {
-        Self { receiving, hedge }
-    }
+    /// `f_i(i)`: what this party dealt to itself.
+    pub(super) own: SecretScalar<G>,
 }

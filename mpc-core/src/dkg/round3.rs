@@ -15,7 +15,7 @@ use crate::group::{Ed25519, Point, Scalar, Secp256k1};
 use crate::id::{Epoch, KeyId, NodeId, PartyIndex, Purpose, SessionId};
 use crate::identity::{IdentityKey, IdentityPublic};
 use crate::keys::{KeyFacts, KeyGroup, KeyShare, PublicKeyPackage, PublicPoints};
-use crate::polynomial::Commitment;
+use crate::polynomial::PublicPolynomial;
 use crate::secret::SecretScalar;
 use crate::transcript::{self, Tag, ciphersuite};
 use crate::{Abort, Error, Fault};
@@ -140,7 +140,7 @@ pub(super) fn agree<G: KeyGroup>(
     first: &Complete<'_, round1::Message>,
     second: &Complete<'_, round2::Message<G>>,
 ) -> Result<Agreed<G>, Error> {
-    let total = Commitment::sum(second.iter().map(|entry| &entry.message().commitment))?;
+    let total = PublicPolynomial::sum(second.iter().map(|entry| &entry.message().commitment))?;
     let indices = plan.roster.by_index().map(|(index, _)| index);
     let points = PublicPoints {
         group_key: total.constant(),
@@ -165,21 +165,13 @@ pub(super) fn agree<G: KeyGroup>(
         .u16(plan.params.threshold())
         .u16(plan.params.parties())
         .field(plan.params_hash)
-        .list(
-            first
-                .iter()
-                .map(|entry| entry.message().receiving_key.encode()),
-        )
+        .list(first.iter().map(|entry| entry.message().receiving_key))
         .list(
             second
                 .iter()
                 .map(|entry| entry.message().commitment.encode()),
         )
-        .list(
-            second
-                .iter()
-                .map(|entry| entry.message().sending_key.encode()),
-        )
+        .list(second.iter().map(|entry| entry.message().sending_key))
         .list(second.iter().map(|entry| entry.message().share_bytes()))
         .point(&points.group_key)
         .field(chain_code)
@@ -212,10 +204,10 @@ pub(super) struct Receiver<'a, G: KeyGroup> {
 
 impl<G: KeyGroup + Finish> Receiver<'_, G> {
     /// Decrypts and checks every share, and adds them up. The echo of round 1 and every dealer's proofs hold already.
-    pub(super) fn receive(&self, dealt: &Dealt) -> Result<Outcome, Error> {
+    pub(super) fn receive(&self, dealt: &Dealt<G>) -> Result<Outcome, Error> {
         let receiving_key = &self.first.of(self.index)?.receiving_key;
-        let mut sum = SecretScalar::new(Scalar::zero());
-        for entry in self.second.iter() {
+        let mut sum = SecretScalar::new(*dealt.own.expose_secret());
+        for entry in self.second.iter().filter(|entry| entry.index != self.index) {
             let sending_key = &entry.message().sending_key;
             let lane = Lane {
                 session: self.session,
@@ -224,7 +216,7 @@ impl<G: KeyGroup + Finish> Receiver<'_, G> {
                 sending_key,
                 receiving_key,
             };
-            let pad = lane.pad::<G>(&(*sending_key * dealt.receiving.expose_secret()));
+            let pad = lane.pad::<G>(&(*sending_key.point() * dealt.receiving.expose_secret()));
             let share =
                 SecretScalar::new(entry.message().share_for(self.index)? - *pad.expose_secret());
             if share.mul_base() != entry.message().commitment.evaluate_vartime(self.index) {

@@ -155,7 +155,7 @@ enum Phase<G: Finish> {
     /// Round 1 is out.
     Committed(Box<round1::Committed<G>>),
     /// Round 2 is out.
-    Dealt(Box<Dealt>),
+    Dealt(Box<Dealt<G>>),
     /// Round 3 is out, the share is stored.
     Certified(Box<KeyShare>, [u8; 32]),
     /// The echoes of a round differ: waiting for the originals of these parties.
@@ -596,7 +596,7 @@ impl<G: Finish> Machine<G> {
         Ok(())
     }
 
-    fn close_round2(&mut self, dealt: &Dealt, now_ms: u64) -> Result<Option<Pulse>, Error> {
+    fn close_round2(&mut self, dealt: &Dealt<G>, now_ms: u64) -> Result<Option<Pulse>, Error> {
         let session = self
             .session
             .ok_or(Error::Unreachable("round 2 before the session has a name"))?;

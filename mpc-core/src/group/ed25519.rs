@@ -32,6 +32,8 @@ impl Curve for Ed25519 {
     type Point = EdwardsPoint;
 
     const POINT_LEN: usize = 32;
+    const GENERATOR: [u8; MAX_POINT_LEN] =
+        super::padded(curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED.as_bytes());
 
     fn scalar_from_u64(value: u64) -> DalekScalar {
         DalekScalar::from(value)

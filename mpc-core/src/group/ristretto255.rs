@@ -21,6 +21,8 @@ impl Curve for Ristretto255 {
     type Point = RistrettoPoint;
 
     const POINT_LEN: usize = 32;
+    const GENERATOR: [u8; MAX_POINT_LEN] =
+        super::padded(curve25519_dalek::constants::RISTRETTO_BASEPOINT_COMPRESSED.as_bytes());
 
     fn scalar_from_u64(value: u64) -> DalekScalar {
         DalekScalar::from(value)

@@ -83,6 +83,17 @@ impl<'s> Problems<'s> {
         });
     }
 
+    /// Notes each character that lets the source look like another text to the person who reads it.
+    pub(crate) fn add_deceptive(&mut self) {
+        for (offset, hidden) in self.source.char_indices().filter(|(_, c)| is_deceptive(*c)) {
+            let message = format!(
+                "invisible or direction-changing character U+{:04X}",
+                u32::from(hidden)
+            );
+            self.add(offset, "", message);
+        }
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -95,4 +106,13 @@ impl<'s> Problems<'s> {
             problems: self.list,
         }
     }
+}
+
+/// Characters that let a text look like another one to the person who is asked to sign it: invisible ones, those that change
+/// the direction, and the second set of control characters, which terminals obey and TOML lets stand in comments.
+const fn is_deceptive(c: char) -> bool {
+    matches!(c,
+        '\u{0080}'..='\u{009f}' | '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }

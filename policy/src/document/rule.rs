@@ -44,7 +44,8 @@ pub struct Match {
     pub wallets: Option<BTreeSet<WalletId>>,
     /// The kinds of transfer.
     pub kinds: Option<BTreeSet<Kind>>,
-    /// The destinations.
+    /// The destinations. That of a token transfer is the token account and not its owner: naming an owner's address, also in
+    /// a deny rule, says nothing about the owner's token accounts.
     pub to: Destinations,
     /// The people and machines that started the request.
     pub initiators: Option<BTreeSet<PrincipalId>>,

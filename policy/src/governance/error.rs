@@ -114,6 +114,12 @@ pub enum FreezeError {
     /// The signature is not the signer's.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// The wait before resumption has begun already.
+    #[error("signing resumes at {}; there is nothing more to order", format_utc(*resumes_ms))]
+    Thawing {
+        /// When it resumes, Unix milliseconds.
+        resumes_ms: u64,
+    },
     /// The statement is not in force.
     #[error(transparent)]
     Timing(#[from] TimingError),

@@ -118,7 +118,8 @@ impl FreezeState {
     /// Begins the wait before signing goes on, once the unfreeze clause of the policy in force is fulfilled.
     ///
     /// Only statements that were issued after the latest freeze, by their signers' clocks, and not in the future, count: a
-    /// consent to lift one freeze does not lift the next.
+    /// consent to lift one freeze does not lift the next. During the wait nothing is accepted, so that nobody without a
+    /// quorum can have the wait recorded anew.
     ///
     /// # Errors
     /// [`FreezeError`]; the state stays.
@@ -130,7 +131,7 @@ impl FreezeState {
     ) -> Result<Self, FreezeError> {
         let since_ms = match self.phase(now_ms) {
             Phase::Running => return Err(FreezeError::NotFrozen),
-            Phase::Thawing { .. } => return Ok(self.clone()),
+            Phase::Thawing { resumes_ms, .. } => return Err(FreezeError::Thawing { resumes_ms }),
             Phase::Frozen { since_ms } => since_ms,
         };
         let consent = Consent::count(document, signatures, now_ms, |statement| match statement {

@@ -370,7 +370,8 @@ impl Policies {
     /// Accepts the next document.
     ///
     /// While one waits, only a tightening of the document in force is accepted, and takes its place; where the one that
-    /// waits is a tightening itself, only one that is tighter still.
+    /// waits is a tightening itself, only one that is tighter still and comes into force no later: nobody can put off a
+    /// tightening by tightening.
     ///
     /// # Errors
     /// [`GovernanceError`]; nothing changes.
@@ -390,8 +391,10 @@ impl Policies {
         }
         let next = install(Some(self.in_force(now_ms)), cluster, signed, now_ms)?;
         if let Some(waiting) = waiting {
-            let tighter_still =
-                || classify(&waiting.document, &next.document).change == Change::Tighten;
+            let tighter_still = || {
+                next.effective_ms <= waiting.effective_ms
+                    && classify(&waiting.document, &next.document).change == Change::Tighten
+            };
             let takes_its_place = next.change == Change::Tighten
                 && (waiting.change == Change::Loosen || tighter_still());
             if !takes_its_place {

@@ -322,26 +322,30 @@ fn a_waiting_tightening_gives_way_only_to_a_tighter_one() {
     let first = signed_document(&document(RULE), &["erin", "frank"], NOW);
     let mut policies = Policies::start(&cluster(), &first, NOW).unwrap();
     let hash = *policies.in_force(NOW).hash();
-    let version = |max: &str| {
+    let version = |max: &str, from: &str| {
         let text = with_rules(2, &hash, &RULE.replace("\"1000\"", max));
-        signed_document(
-            &text.replace("2026-11-01T00:00:00Z", "2026-12-05T00:00:00Z"),
-            &["erin"],
-            NOW,
-        )
+        signed_document(&text.replace("2026-11-01", from), &["erin"], NOW)
     };
     policies
-        .install(&cluster(), &version("\"500\""), NOW)
+        .install(&cluster(), &version("\"500\"", "2026-12-05"), NOW)
         .unwrap();
-    assert!(matches!(
-        policies.install(&cluster(), &version("\"900\""), NOW),
-        Err(GovernanceError::Pending { .. })
-    ));
-    assert!(
-        policies
-            .install(&cluster(), &version("\"400\""), NOW)
-            .is_ok()
-    );
+    // Neither a looser one nor a tighter one that would come later, which would put the tightening off.
+    for other in [
+        version("\"900\"", "2026-12-05"),
+        version("\"400\"", "2026-12-06"),
+    ] {
+        assert!(matches!(
+            policies.install(&cluster(), &other, NOW),
+            Err(GovernanceError::Pending { .. })
+        ));
+    }
+    for from in ["2026-12-05", "2026-12-04"] {
+        assert!(
+            policies
+                .install(&cluster(), &version("\"400\"", from), NOW)
+                .is_ok()
+        );
+    }
 }
 
 #[test]
@@ -825,13 +829,13 @@ fn freezing_takes_one_and_resuming_a_quorum_and_time() {
     );
     assert!(thawing.is_frozen(resumes_ms - 1));
     assert!(!thawing.is_frozen(resumes_ms));
-    // Asking again does not start the wait again.
-    assert_eq!(
-        thawing
-            .unfreeze(document, &quorum(), at + HOUR / 2)
-            .unwrap(),
-        thawing
-    );
+    // Asking again, with a quorum or with nothing, neither starts the wait again nor is recorded as another order.
+    for again in [&quorum()[..], &[unfreeze("mallory", at)], &[]] {
+        assert_eq!(
+            thawing.unfreeze(document, again, at + HOUR / 2),
+            Err(FreezeError::Thawing { resumes_ms })
+        );
+    }
     assert_eq!(
         thawing.unfreeze(document, &quorum(), resumes_ms),
         Err(FreezeError::NotFrozen)

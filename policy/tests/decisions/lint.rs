@@ -132,7 +132,7 @@ fn the_share_of_each_node_is_printed_in_numbers() {
     assert_eq!(
         print(nodes(2, 3)),
         [
-            "rule pay: 1d wallet limit 1000: with 2 of 3 nodes each node lets 666 through on its own, so that all of them together never pass 1000; if the same 2 nodes sign all the time, signing stops at 666"
+            "rule pay: 1d wallet limit 1000: with 2 of 3 nodes each node lets 666 through on its own, so that all of them together never pass 1000 while all are honest, and never pass 1332 with 1 hostile among them; if the same 2 nodes sign all the time, signing stops at 666"
         ]
     );
     assert_eq!(

@@ -80,15 +80,16 @@ pub(crate) struct Switch {
     last: Option<Record>,
     /// Who stopped it.
     by: String,
+    /// An order to stop that is not on disk (yet): it holds until the next order is.
+    unsaved: bool,
     /// Every statement that was ever acted on; none counts twice.
     used: BTreeSet<[u8; 32]>,
 }
 
 impl Switch {
     pub(super) fn frozen(&self, now: Now) -> bool {
-        self.last
-            .as_ref()
-            .is_some_and(|last| last.rule.is_frozen(last.anchor.reached(now)))
+        let stored = |last: &Record| last.rule.is_frozen(last.anchor.reached(now));
+        self.unsaved || self.last.as_ref().is_some_and(stored)
     }
 
     pub(super) fn record(&mut self, record: Record) {
@@ -101,6 +102,7 @@ impl Switch {
             freeze.person().clone_into(&mut self.by);
         }
         self.last = Some(record);
+        self.unsaved = false;
     }
 
     fn rule(&self) -> Rule {
@@ -140,30 +142,23 @@ impl Engine {
             .iter()
             .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
         let statements: Vec<_> = statements.collect::<Result<_, _>>()?;
-        let (answer, before, pending) = {
+        // Orders and policies follow one another: each is on disk before the next is judged.
+        let _turn = self.0.governance.lock().await;
+        let (record, now, pending) = {
             let mut state = self.state();
             let now = self.now(&mut state)?;
-            if statements
-                .iter()
-                .all(|statement| state.freeze.used.contains(&name(statement)))
-            {
+            let used = |statement: &SignedStatement| state.freeze.used.contains(&name(statement));
+            if statements.iter().all(used) {
                 // The answer to a repeated order is the state as it is; nothing is done again.
                 return Ok(state.freeze.state(now));
             }
-            if statements
-                .iter()
-                .any(|statement| state.freeze.used.contains(&name(statement)))
-            {
+            if statements.iter().any(used) {
                 let message = "a statement of this order was used before";
-                return Err(Refusal::new(
-                    FailureCode::Replayed,
-                    message,
-                    "have fresh statements signed",
-                ));
+                let hint = "have fresh statements signed";
+                return Err(Refusal::new(FailureCode::Replayed, message, hint));
             }
             let document = state.policies.active(&now)?.document();
-            let before = state.freeze.clone();
-            let rule = apply(&before.rule(), document, &statements, now)?;
+            let rule = apply(&state.freeze.rule(), document, &statements, now)?;
             let record = Record {
                 anchor: Anchor::new(now),
                 statements,
@@ -175,13 +170,15 @@ impl Engine {
                 body: record.encode(),
             };
             let pending = self.commit(&state, vec![row]);
-            state.freeze.record(record);
-            (state.freeze.state(now), before, pending)
+            // A valid order to stop holds from here on, even if the disk fails.
+            state.freeze.unsaved |= record.rule.is_frozen(now.wall_ms);
+            (record, now, pending)
         };
-        if let Err(error) = pending.durable().await {
-            self.state().freeze = before;
-            return Err(error.into());
-        }
+        pending.durable().await?;
+        let mut state = self.state();
+        state.freeze.record(record);
+        let answer = state.freeze.state(now);
+        drop(state);
         tracing::warn!(frozen = answer.frozen, by = ?answer.by, "an order was carried out");
         Ok(answer)
     }

@@ -180,7 +180,6 @@ impl Series {
 #[derive(Clone, Debug)]
 struct Own {
     at_ms: u64,
-    expires_ms: u64,
     raw: [u8; 32],
     debits: Vec<Debit>,
     packages: BTreeSet<[u8; 32]>,
@@ -191,6 +190,7 @@ struct Own {
 pub(crate) struct Ledger {
     own: BTreeMap<[u8; 32], Own>,
     by_raw: BTreeMap<[u8; 32], [u8; 32]>,
+    by_expiry: BTreeSet<(u64, [u8; 32])>,
     scopes: BTreeMap<ScopeKey, Series>,
     rows: u64,
 }
@@ -214,9 +214,9 @@ impl Ledger {
             self.scopes.entry(scope).or_default().add(entry.at_ms, sum);
         }
         self.by_raw.entry(entry.raw).or_insert(entry.intent);
+        self.by_expiry.insert((entry.expires_ms, entry.intent));
         let own = Own {
             at_ms: entry.at_ms,
-            expires_ms: entry.expires_ms,
             raw: entry.raw,
             debits: entry.debits.clone(),
             packages: BTreeSet::from([entry.package]),
@@ -238,14 +238,16 @@ impl Ledger {
 
     /// Forgets the own records of intents that expired long ago; their debits stay in the windows.
     pub(crate) fn compact(&mut self, wall_ms: u64) {
-        let by_raw = &mut self.by_raw;
-        self.own.retain(|intent, own| {
-            let keep = own.expires_ms.saturating_add(KEEP_MS) > wall_ms;
-            if !keep && by_raw.get(&own.raw) == Some(intent) {
-                by_raw.remove(&own.raw);
+        let old = |expires_ms: u64| expires_ms.saturating_add(KEEP_MS) <= wall_ms;
+        while let Some((expires_ms, intent)) =
+            self.by_expiry.first().copied().filter(|(at, _)| old(*at))
+        {
+            self.by_expiry.remove(&(expires_ms, intent));
+            let own = self.own.remove(&intent);
+            if let Some(own) = own.filter(|own| self.by_raw.get(&own.raw) == Some(&intent)) {
+                self.by_raw.remove(&own.raw);
             }
-            keep
-        });
+        }
     }
 
     /// Shares released in all.

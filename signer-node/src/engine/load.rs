@@ -20,7 +20,7 @@ use crate::codec::Malformed;
 use crate::config::Config;
 use crate::init::open_identity;
 use crate::seal::{Kind, Label, Owner, SealError, Secret, Vault, random};
-use crate::store::{Contents, Row, Store, StoreError, Table};
+use crate::store::{Change, Contents, Row, Store, StoreError, Table};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,7 @@ impl Engine {
             ledger: super::ledger::Ledger::default(),
             keys: BTreeMap::new(),
             ceremonies: Ceremonies::default(),
+            outdated: outdated(&contents),
         };
         let state = fill(state, &who, &contents, &vault)?;
         let tunnels = Mutex::new(Tunnels::new(who.node, who.tunnel.clone(), &who.roster));
@@ -105,9 +106,47 @@ impl Engine {
             time,
             state: Mutex::new(state),
             tunnels,
+            governance: tokio::sync::Mutex::new(()),
             outbox: Mutex::new(None),
         })))
     }
+}
+
+/// Longer than any window of a policy (366 days), in milliseconds.
+const LEDGER_KEPT_MS: u64 = 367 * 86_400_000;
+/// Longer than any intent lives (30 days), in milliseconds.
+const INTENTS_KEPT_MS: u64 = 31 * 86_400_000;
+
+/// Rows that no decision can need any more. Measured in the witnessed time that was stored, which nobody can set: a clock
+/// set ahead must not make a node forget what it spent.
+fn outdated(contents: &Contents) -> Vec<Change> {
+    let now_ms = contents.mark.map_or(0, |mark| mark.witnessed_ms);
+    let is_old = |at_ms: u64, kept_ms: u64| at_ms.saturating_add(kept_ms) < now_ms;
+    let ledger = contents.rows(Table::Ledger).iter().take_while(|row| {
+        Entry::decode(&row.body).is_ok_and(|entry| is_old(entry.at_ms, LEDGER_KEPT_MS))
+    });
+    // A withdrawal carries no time; it is as old as the announcements around it.
+    let intents =
+        contents.rows(Table::Intents).iter().take_while(
+            |row| match super::intents::Record::decode(&row.body) {
+                Ok(super::intents::Record::Announced(seen)) => {
+                    is_old(seen.witnessed_ms, INTENTS_KEPT_MS)
+                }
+                Ok(super::intents::Record::Withdrawn(_)) => true,
+                Err(_) => false,
+            },
+        );
+    let last = [
+        (Table::Ledger, ledger.last()),
+        (Table::Intents, intents.last()),
+    ];
+    let prune = last.into_iter().filter_map(|(table, row)| {
+        Some(Change::Prune {
+            table,
+            through: row?.number,
+        })
+    });
+    prune.collect()
 }
 
 fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {

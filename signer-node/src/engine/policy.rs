@@ -137,9 +137,8 @@ impl Policies {
                     .map_err(refused)?;
             }
             None => {
-                self.chain = Some(
-                    governance::Policies::start(&engine.cluster, signed, now).map_err(refused)?,
-                )
+                let chain = governance::Policies::start(&engine.cluster, signed, now);
+                self.chain = Some(chain.map_err(refused)?);
             }
         }
         self.anchor = Some(record.anchor);
@@ -177,7 +176,9 @@ impl Engine {
             signatures,
         };
         let hash = PolicyHash::of(&signed.document);
-        let (answer, before, pending) = {
+        // Orders and policies follow one another: each is on disk before the next is judged.
+        let _turn = self.0.governance.lock().await;
+        let (after, now, pending) = {
             let mut state = self.state();
             let now = self.now(&mut state)?;
             if state.policies.holds(&hash, &now) {
@@ -195,13 +196,11 @@ impl Engine {
                 body: record.encode(),
             };
             let pending = self.commit(&state, vec![row]);
-            let before = core::mem::replace(&mut state.policies, after);
-            (state.policies.state(&now), before, pending)
+            (after, now, pending)
         };
-        if let Err(error) = pending.durable().await {
-            self.state().policies = before;
-            return Err(error.into());
-        }
+        pending.durable().await?;
+        let answer = after.state(&now);
+        self.state().policies = after;
         tracing::info!(version = answer.version, hash = %hash, pending = answer.pending_version, "policy installed");
         Ok(answer)
     }

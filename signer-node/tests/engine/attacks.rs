@@ -602,12 +602,12 @@ async fn a99_wallets_and_keys_are_not_mixed_up() {
     // The easy wallet's name with the strict wallet's key, and the other way round; a foreign cluster; an unknown key.
     for change in [
         |intent: &mut policy::intent::Intent, cluster: &Cluster| {
-            intent.key_id = cluster.key_id("cold")
+            intent.key_id = cluster.key_id("cold");
         },
         |intent: &mut policy::intent::Intent, _: &Cluster| intent.wallet = "cold".to_owned(),
         |intent: &mut policy::intent::Intent, _: &Cluster| intent.cluster_id = "c-02".to_owned(),
         |intent: &mut policy::intent::Intent, _: &Cluster| {
-            intent.chain = "solana:mainnet".to_owned()
+            intent.chain = "solana:mainnet".to_owned();
         },
         |intent: &mut policy::intent::Intent, _: &Cluster| intent.key_id = [3; 32],
     ] {

@@ -87,7 +87,10 @@ fn write(path: &Path, text: &str) {
 impl Cluster {
     /// Three nodes, two of which must sign, without keys or policy.
     pub(crate) async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::new_in(tempfile::tempdir().unwrap()).await
+    }
+
+    pub(crate) async fn new_in(dir: tempfile::TempDir) -> Self {
         let cluster_id = ClusterId::parse("c-01").unwrap();
         let mut nodes = Vec::new();
         for index in 1..=3_u16 {
@@ -151,9 +154,13 @@ impl Cluster {
         cluster
     }
 
-    /// With an Ed25519 key `hot`, a BIP 340 key `tap`, and the usual policy.
+    /// With an Ed25519 key `hot` and the usual policy.
     pub(crate) async fn ready() -> Self {
-        let mut cluster = Self::new().await;
+        Self::ready_in(tempfile::tempdir().unwrap()).await
+    }
+
+    pub(crate) async fn ready_in(dir: tempfile::TempDir) -> Self {
+        let mut cluster = Self::new_in(dir).await;
         cluster.generate("hot", "ed25519").await;
         let text = cluster.document(&[WALLET_RULES]);
         cluster.install(&text, &["erin", "frank"]).await;
@@ -227,7 +234,7 @@ impl Cluster {
                         }
                     }
                     Some(Answer::DkgProgress(update)) => {
-                        progress.lock().unwrap().push((node, update))
+                        progress.lock().unwrap().push((node, update));
                     }
                     _ => {}
                 }
@@ -272,7 +279,7 @@ impl Cluster {
         let engine = loop {
             match self.open(node) {
                 Err(OpenError::Store(StoreError::Busy(_))) => {
-                    tokio::time::sleep(Duration::from_millis(5)).await
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 other => break other?,
             }

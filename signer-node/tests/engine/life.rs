@@ -25,6 +25,32 @@ async fn a_payment_is_signed_by_any_two_nodes() {
 }
 
 #[tokio::test]
+async fn many_payments_side_by_side_are_each_signed_once() {
+    let cluster = Cluster::ready().await;
+    let policy = cluster.document(&[WALLET_RULES]);
+    let payments: Vec<_> = (1..=100)
+        .map(|salt| {
+            let signed = cluster.pay(SOL / 1_000, salt);
+            let approval = [cluster.approve(&signed, &policy, "alice")];
+            (signed, approval)
+        })
+        .collect();
+    let begun = std::time::Instant::now();
+    let all = payments
+        .iter()
+        .map(|(signed, approval)| cluster.sign(&[0, 1], signed, approval));
+    for outcome in futures_util::future::join_all(all).await {
+        outcome.unwrap();
+    }
+    println!(
+        "100 signatures by two nodes, side by side: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(cluster.engine(0).status().ledger_entries, 100);
+    assert_eq!(cluster.engine(1).status().ledger_entries, 100);
+}
+
+#[tokio::test]
 async fn a_restarted_node_keeps_keys_policy_and_ledger() {
     let mut cluster = Cluster::ready().await;
     let policy = cluster.document(&[WALLET_RULES]);

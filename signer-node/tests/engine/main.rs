@@ -5,5 +5,6 @@
 mod attacks;
 mod clock;
 mod cluster;
+mod disk;
 mod life;
 mod secrets;

@@ -114,7 +114,7 @@ async fn a80_the_most_talkative_log_tells_no_secret() {
         let (_store, contents, vault) = loop {
             match Store::open(&home[node].join("node.db"), &secret, owner.clone()) {
                 Err(StoreError::Busy(_)) => {
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 }
                 other => break other.unwrap(),
             }

@@ -42,7 +42,7 @@ impl<'c> View<'c> {
         let scope = scope.to_string();
         let since = to_sql(since_ms)?;
         let Some(last) = last_row(self.db, &scope)? else {
-            return Ok((Amount::from_u64(0), 0));
+            return Ok((Amount::ZERO, 0));
         };
         let before: Option<(i64, [u8; 32])> = self
             .db
@@ -123,7 +123,7 @@ pub(super) fn debit(
     )?;
     for (scope, amount) in per_scope(debits)? {
         let scope = scope.to_string();
-        let last = last_row(db, &scope)?.unwrap_or(Last { seq: 0, at_ms: 0, total: Amount::from_u64(0) });
+        let last = last_row(db, &scope)?.unwrap_or(Last { seq: 0, at_ms: 0, total: Amount::ZERO });
         let total = last.total.checked_add(amount).ok_or(TOO_LARGE)?;
         insert.execute(params![
             scope,
@@ -142,7 +142,7 @@ fn per_scope(debits: &[Debit]) -> Result<BTreeMap<ScopeKey, Amount>, StoreError>
     let mut sums = BTreeMap::new();
     for debit in debits {
         for scope in debit.scopes() {
-            let sum = sums.entry(scope).or_insert(Amount::from_u64(0));
+            let sum = sums.entry(scope).or_insert(Amount::ZERO);
             *sum = sum.checked_add(debit.amount).ok_or(TOO_LARGE)?;
         }
     }
