@@ -128,7 +128,7 @@ impl Engine {
             rested: Notify::new(),
         });
         for record in live {
-            engine.put(record);
+            engine.admit(record, None);
         }
         Ok(engine)
     }
@@ -205,29 +205,49 @@ impl Engine {
         self.live().get(&id).map(|live| Arc::clone(&live.record))
     }
 
+    /// Takes in a request that is not here yet.
+    fn admit(&self, record: Record, arrived: Option<Instant>) -> Arc<Record> {
+        let record = Arc::new(record);
+        if !record.state.is_final() {
+            let live = Live {
+                record: Arc::clone(&record),
+                status: watch::Sender::new(record.status.clone()),
+                driven: false,
+                tries: 0,
+                arrived,
+                reserve_us: arrived.map(clock::micros_since),
+            };
+            self.live().entry(record.id).or_insert(live);
+        }
+        record
+    }
+
     /// Takes a request's new state in: watchers hear of it, and an ended one is forgotten here.
+    ///
+    /// Two steps of one request may come back from the store in either order; the later one stays.
     fn put(&self, record: Record) -> Arc<Record> {
         let record = Arc::new(record);
         let mut table = self.live();
         if let Some(live) = table.get_mut(&record.id) {
+            let known = (live.record.state, live.record.approvals.len());
+            if (record.state, record.approvals.len()) < known {
+                return Arc::clone(&live.record);
+            }
             live.record = Arc::clone(&record);
             live.status.send_replace(record.status.clone());
-        } else if !record.state.is_final() {
-            let status = watch::Sender::new(record.status.clone());
-            let live = Live {
-                record: Arc::clone(&record),
-                status,
-                driven: false,
-                tries: 0,
-                arrived: None,
-                reserve_us: None,
-            };
-            table.insert(record.id, live);
         }
         if record.state.is_final() {
             table.remove(&record.id);
         }
         record
+    }
+
+    /// Looks again at a request that the store knows to have moved on.
+    async fn refresh(&self, id: RequestId) {
+        match self.store.request(id).await {
+            Ok(record) => drop(self.put(record)),
+            Err(error) => tracing::error!(request = %id, %error, "a live request could not be read"),
+        }
     }
 
     /// Follows a request; the channel closes when it has ended.
@@ -325,12 +345,12 @@ impl Engine {
     /// Takes in what a deciding step has made of a request and does what follows from it.
     fn settle(self: &Arc<Self>, decided: Decided, arrived: Option<Instant>) -> Arc<Record> {
         let Decided { record, changed, token } = decided;
-        let record = if changed { self.put(record) } else { Arc::new(record) };
+        let record = match (changed, arrived) {
+            (true, Some(_)) => self.admit(record, arrived),
+            (true, None) => self.put(record),
+            (false, _) => Arc::new(record),
+        };
         if changed {
-            if let Some(live) = self.live().get_mut(&record.id) {
-                live.arrived = live.arrived.or(arrived);
-                live.reserve_us = arrived.map(clock::micros_since);
-            }
             self.schedule(&record);
             match record.state {
                 State::Reserved | State::Signing => self.drive(record.id, token),
@@ -357,7 +377,7 @@ impl Engine {
                 }
                 self.settle(decided, None);
             }
-            Err(StoreError::WrongState { .. } | StoreError::NotFound) => {}
+            Err(StoreError::WrongState { .. } | StoreError::NotFound) => self.refresh(id).await,
             Err(error) => {
                 tracing::error!(request = %id, %error, "a request could not be decided");
                 self.deadlines.add(clock::now_ms().saturating_add(1_000), expiry::Wake::Request(id));

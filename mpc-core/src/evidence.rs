@@ -59,7 +59,8 @@ claims! {
     /// A message of round 3: a malformed one, a wrong certificate, or a complaint, which convicts one of two parties.
     /// Messages: all of round 1, all of round 2 (not for a malformed one), then the message.
     DkgRound3 = 4;
-    /// An echo that its author's originals do not give. Messages: the one with the echo, the one with the originals.
+    /// An echo that its author's originals do not give. Messages: all of round 1 if the echo is of round 2, the one with the
+    /// echo, the one with the originals.
     DkgEcho = 5;
     /// A signed nonce commitment that is none. Context: empty. Messages: the commitment.
     FrostCommitment = 16;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use mpc_core::codec::{DecodeError, Problem};
 use mpc_core::dkg::{self, Setup};
 use mpc_core::envelope::{Envelope, Header, Kind, Recipient};
-use mpc_core::evidence::{self, EvidenceError};
+use mpc_core::evidence;
 use mpc_core::group::{Point, Ristretto255, Scalar};
 use mpc_core::id::{Attempt, NodeId, Params, Purpose, RequestId, SessionId};
 use mpc_core::identity::IdentityKey;
@@ -246,55 +246,6 @@ fn a76_two_versions_for_one_place_at_one_receiver_convict_at_once() {
             [Some(flight), second].into_iter().flatten().collect()
         });
         convicted(&simulator, 1, 3, &Fault::Equivocated { message: kind });
-    }
-}
-
-#[test]
-fn two_messages_are_equivocation_only_for_one_place() {
-    let committee = Committee::new(3, 7);
-    let header = |round, kind| Header {
-        kind,
-        session: SessionId::from_bytes([1; 32]),
-        round,
-        from: committee.node(1),
-        to: Recipient::Everyone,
-    };
-    let seal = |header: Header, body: &[u8]| {
-        Envelope::open(
-            &committee.roster,
-            &Envelope::seal(committee.identity(1), &header, body),
-        )
-        .unwrap()
-    };
-    let verify = |a: &Envelope, b: &Envelope| {
-        let bytes = evidence::Evidence::equivocation(a, b).encode();
-        evidence::verify(&committee.roster, &bytes)
-    };
-    let base = header(1, Kind::DkgRound1);
-    let first = seal(base, b"one");
-    let fault = Fault::Equivocated {
-        message: Kind::DkgRound1,
-    };
-    assert_eq!(
-        verify(&first, &seal(base, b"two")),
-        Ok((committee.node(1), fault))
-    );
-    let elsewhere = Header {
-        session: SessionId::from_bytes([2; 32]),
-        ..base
-    };
-    let private = Header {
-        to: Recipient::One(committee.node(2)),
-        ..base
-    };
-    for (a, b) in [
-        (first.clone(), seal(base, b"one")),
-        (first.clone(), seal(elsewhere, b"two")),
-        (first.clone(), seal(header(2, Kind::DkgRound2), b"two")),
-        (first, seal(private, b"two")),
-        (seal(private, b"one"), seal(private, b"two")),
-    ] {
-        assert!(matches!(verify(&a, &b), Err(EvidenceError::NotProven(_))));
     }
 }
 
@@ -692,110 +643,6 @@ fn a50_a_true_complaint_with_any_field_broken_convicts_nobody_but_its_author() {
             convicted(&simulator, 1, 3, &Fault::InvalidShare);
         } else {
             convicted(&simulator, 1, 2, &Fault::FalseComplaint);
-        }
-    }
-}
-
-#[test]
-fn evidence_is_refused_by_another_roster_and_with_any_byte_changed() {
-    let mut simulator = Simulator::start(Purpose::Ed25519, 2, 3, 17);
-    run_changed(
-        &mut simulator,
-        3,
-        Kind::DkgRound2,
-        |_| true,
-        |body| body[32 * 4] ^= 1,
-    );
-    let Error::Aborted(Abort {
-        evidence: Some(evidence),
-        ..
-    }) = simulator.error(1)
-    else {
-        panic!("no evidence")
-    };
-    let bytes = evidence.encode();
-    let stranger = Committee::new(3, 18).roster;
-    assert!(evidence::verify(&stranger, &bytes).is_err());
-    for at in 0..bytes.len() {
-        let mut changed = bytes.clone();
-        changed[at] ^= 1;
-        assert!(
-            evidence::verify(&simulator.committee.roster, &changed).is_err(),
-            "byte {at}"
-        );
-    }
-}
-
-#[test]
-fn honest_messages_are_evidence_of_nothing() {
-    // Every claim that can be built from the messages of an honest run is refused.
-    let mut simulator = Simulator::start(Purpose::Ed25519, 2, 3, 19);
-    let mut sent: Vec<Vec<u8>> = Vec::new();
-    simulator.run_with(|_, flight| {
-        if !sent.contains(&flight.bytes) {
-            sent.push(flight.bytes.clone());
-        }
-        vec![flight]
-    });
-    let mut cheated = Simulator::start_with(simulator.committee.clone(), Purpose::Ed25519, 2, 19);
-    run_changed(
-        &mut cheated,
-        3,
-        Kind::DkgRound2,
-        |_| true,
-        |body| body[32 * 4] ^= 1,
-    );
-    let Error::Aborted(Abort {
-        evidence: Some(evidence),
-        ..
-    }) = cheated.error(1)
-    else {
-        panic!("no evidence")
-    };
-    let genuine = evidence.encode();
-    // The context ends where the count of messages starts: version, claim, length, context.
-    let context = usize::from(genuine[5]) + 6;
-    let of = |kind: Kind| {
-        let mut messages: Vec<_> = sent
-            .iter()
-            .filter(|bytes| kind_of(&simulator.committee, bytes) == kind)
-            .cloned()
-            .collect();
-        messages.sort_by_key(|bytes| {
-            Envelope::open(&simulator.committee.roster, bytes)
-                .unwrap()
-                .header()
-                .from
-        });
-        messages
-    };
-    let (first, second, third) = (
-        of(Kind::DkgRound1),
-        of(Kind::DkgRound2),
-        of(Kind::DkgRound3),
-    );
-    for accused in first.iter().chain(&second).chain(&third) {
-        let sets = [
-            vec![accused.clone()],
-            [first.clone(), vec![accused.clone()]].concat(),
-            [first.clone(), second.clone(), vec![accused.clone()]].concat(),
-            vec![accused.clone(), accused.clone()],
-        ];
-        for messages in sets {
-            for claim in 1..=5 {
-                let mut bytes = genuine[..context].to_vec();
-                bytes[1] = claim;
-                bytes.extend(u16::try_from(messages.len()).unwrap().to_be_bytes());
-                for message in &messages {
-                    bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-                    bytes.extend(message);
-                }
-                let verdict = evidence::verify(&simulator.committee.roster, &bytes);
-                assert!(
-                    matches!(verdict, Err(EvidenceError::NotProven(_))),
-                    "claim {claim}: {verdict:?}"
-                );
-            }
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mpc_core::codec::{DecodeError, Problem};
 use mpc_core::dkg::{DkgCertificate, Pending};
 use mpc_core::envelope::{Envelope, Kind};
 use mpc_core::group::{Ed25519, Point, Scalar, Secp256k1};
@@ -15,7 +16,7 @@ use mpc_core::id::{PartyIndex, Purpose};
 use mpc_core::keys::{KeyGroup, KeyShare};
 use mpc_core::polynomial::lagrange_at_zero;
 use mpc_core::session::WriteKind;
-use mpc_core::testing::{Flight, Simulator};
+use mpc_core::testing::{Committee, Flight, Simulator};
 use mpc_core::transcript::ciphersuite::bip340_tagged;
 use mpc_core::{Error, Rejection};
 
@@ -244,4 +245,24 @@ fn a76_every_order_of_the_messages_gives_the_same_key() {
             );
         }
     }
+}
+
+#[test]
+fn a83_a_pending_share_of_another_key_is_refused() {
+    let committee = Committee::new(3, 24);
+    let run = |seed| {
+        let mut simulator = Simulator::start_with(committee.clone(), Purpose::Ed25519, 2, seed);
+        simulator.run();
+        let stored = simulator.stores[&committee.node(1)][1].bytes.clone();
+        let share = simulator.output(1).share.dangerous_to_bytes().len();
+        (stored, share)
+    };
+    let ((first, share), (second, _)) = (run(24), run(25));
+    assert!(Pending::dangerous_from_bytes(&first).is_ok());
+    let at = first.len() - share;
+    let mixed = [&first[..at], &second[at..]].concat();
+    assert_eq!(
+        Pending::dangerous_from_bytes(&mixed).map(|_| ()),
+        Err(DecodeError::new("share", Problem::Unknown))
+    );
 }

@@ -155,13 +155,44 @@ pub struct FreezeArgs {
 /// `quorate unfreeze`.
 #[derive(Debug, Args)]
 pub struct UnfreezeArgs {
-    /// Who signs, and with what
-    #[command(flatten)]
-    pub person: Option<PersonArgs>,
+    /// The person's id in the policy
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "credential",
+        required_unless_present = "statements"
+    )]
+    pub person: Option<String>,
+    /// Which of the person's credentials signs
+    #[arg(long, value_name = "ID", requires = "person")]
+    pub credential: Option<String>,
+    /// The person's Ed25519 seed file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ssh_body", "ssh_signature"])]
+    pub key: Option<PathBuf>,
+    /// Write the statement here for `ssh-keygen -Y sign -n quorate`; with --ssh-signature, read it from here
+    #[arg(long, value_name = "FILE")]
+    pub ssh_body: Option<PathBuf>,
+    /// The signature that ssh-keygen wrote
+    #[arg(long, value_name = "FILE", requires = "ssh_body")]
+    pub ssh_signature: Option<PathBuf>,
     /// Write the signed statement here instead of sending it
     #[arg(long, value_name = "FILE", conflicts_with = "statements")]
     pub out: Option<PathBuf>,
     /// A signed statement of one of the quorum; repeat to send them together
     #[arg(long = "statement", value_name = "FILE")]
     pub statements: Vec<PathBuf>,
+}
+
+impl UnfreezeArgs {
+    /// Who signs here, unless only statements of others are sent.
+    #[must_use]
+    pub fn person(&self) -> Option<PersonArgs> {
+        Some(PersonArgs {
+            person: self.person.clone()?,
+            credential: self.credential.clone()?,
+            key: self.key.clone(),
+            ssh_body: self.ssh_body.clone(),
+            ssh_signature: self.ssh_signature.clone(),
+        })
+    }
 }

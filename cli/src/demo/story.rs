@@ -411,7 +411,7 @@ impl Story<'_> {
                 &flipped_raw,
                 &approvals[..],
                 3,
-                "the same, signed again with the initiator's stolen key",
+                "the same, signed again with the initiator's stolen key and under a new name",
             ),
         ];
         for (name, prepared, raw, approvals, at, what) in cases {
@@ -477,7 +477,8 @@ fn intent_of(prepared: &Prepared) -> Result<Intent, Fail> {
         .map_err(Fail::failed)
 }
 
-/// The same signed bytes with one byte of the amount changed; signed again if there is a key for it.
+/// The same signed bytes with one byte of the amount changed; with a key, signed again under
+/// another name, so that nothing but the missing approvals is left to object to.
 fn flip(signed: &[u8], key: Option<&SigningKey>) -> Result<(Vec<u8>, Prepared), Fail> {
     let bytes = SignedIntent::decode(signed).map_err(Fail::failed)?;
     let mut intent = bytes.intent().clone();
@@ -490,6 +491,7 @@ fn flip(signed: &[u8], key: Option<&SigningKey>) -> Result<(Vec<u8>, Prepared), 
     let raw = intent.raw_tx.clone();
     let prepared = match key {
         Some(key) => {
+            intent.idempotency_key.push_str("-again");
             let again = SignedIntent::sign(intent, key).map_err(Fail::failed)?;
             Prepared::from_bytes(&again.encode())?
         }

@@ -5,11 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cli::{local::LocalCluster, sample};
-use client::{Client, Released};
+use cli::{
+    demo::rogue::{Reaction, Rogue},
+    local::LocalCluster,
+};
+use client::{Client, Released, State};
+use proto::v1::FailureCode;
 use tokio::sync::mpsc;
 
-use crate::world::{PATIENCE, World, bare};
+use crate::world::{PATIENCE, World, bare_with};
 
 /// Who dies.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +21,13 @@ enum Victim {
     Coordinator,
     Node(u16),
 }
+
+const EVERYBODY: [Victim; 4] = [
+    Victim::Coordinator,
+    Victim::Node(1),
+    Victim::Node(2),
+    Victim::Node(3),
+];
 
 impl Victim {
     fn crash(self, cluster: &mut LocalCluster) {
@@ -53,9 +64,9 @@ async fn active_on(client: &Client, name: &str) -> BTreeSet<u32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_active_everywhere_or_nowhere() {
-    let (mut cluster, _dir) = bare().await;
+    let (mut cluster, _dir) = bare_with("[links]\ndkg_timeout = \"5s\"\n").await;
     let mut outcomes = BTreeMap::new();
-    let stages = ["round1", "round2", "round3", "certified"];
+    let stages = ["round1", "round2", "round3", "active"];
     for victim in [Victim::Node(2), Victim::Coordinator] {
         for stage in stages {
             let name = format!("{stage}-{}", outcomes.len());
@@ -73,12 +84,16 @@ async fn a_key_is_active_everywhere_or_nowhere() {
             let mut seen = Vec::new();
             while let Some(now) = heard.recv().await {
                 seen.push(now.clone());
-                if now == stage || now == "active" {
+                if now == stage {
                     break;
                 }
             }
             victim.crash(&mut cluster);
-            let told_active = creation.await.expect("no panic").is_ok();
+            let told_active = tokio::time::timeout(PATIENCE, creation)
+                .await
+                .unwrap_or_else(|_| panic!("{victim:?} at {stage}: the caller is never answered"))
+                .expect("no panic")
+                .is_ok();
             victim.start(&mut cluster);
             cluster.connected(3).await.expect("all are back");
 
@@ -107,6 +122,11 @@ async fn a_key_is_active_everywhere_or_nowhere() {
             outcomes.insert(name, active.len());
         }
     }
+    let count = |nodes| outcomes.values().filter(|n| **n == nodes).count();
+    assert!(
+        count(0) > 0 && count(3) > 0,
+        "both ends were seen: {outcomes:?}"
+    );
     // The cluster makes keys as before.
     cluster.create_key("after").await.expect("a key");
 }
@@ -178,12 +198,7 @@ async fn a96_a_crash_while_signing_changes_no_answer_and_reuses_no_nonce() {
         .await
         .expect("the list");
     assert_eq!(before.len(), 8);
-    for victim in [
-        Victim::Coordinator,
-        Victim::Node(1),
-        Victim::Node(2),
-        Victim::Node(3),
-    ] {
+    for victim in EVERYBODY {
         victim.crash(&mut world.cluster);
     }
     world
@@ -202,65 +217,78 @@ async fn a96_a_crash_while_signing_changes_no_answer_and_reuses_no_nonce() {
 async fn a88_what_was_spent_is_not_forgotten() {
     const DAILY: u64 = 3_000_000;
     let mut world = World::new(DAILY, DAILY).await;
-    // Two thirds of the limit are what one node lets through by itself; 0.6 of it fits.
-    let prepared = world.order("most-of-it", DAILY / 10 * 6).await;
-    world.client.submit(&prepared).await.expect("accepted");
-    world
+    // Two thirds of the limit are what one node lets through by itself; 0.6 of it fits once.
+    let most = world.order("most-of-it", DAILY / 10 * 6).await;
+    world.client.submit(&most).await.expect("accepted");
+    let end = world
         .client
-        .wait(prepared.id(), PATIENCE)
+        .wait(most.id(), PATIENCE)
         .await
         .expect("released");
-    for victim in [
-        Victim::Coordinator,
-        Victim::Node(1),
-        Victim::Node(2),
-        Victim::Node(3),
-    ] {
+    let signers = end.status().signers.clone();
+    for victim in EVERYBODY {
         victim.crash(&mut world.cluster);
-    }
-    // A coordinator without a memory, too: the nodes have theirs.
-    for entry in std::fs::read_dir(world.cluster.layout().coordinator()).expect("its directory") {
-        let path = entry.expect("an entry").path();
-        let name = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .expect("a name")
-            .to_owned();
-        if name.starts_with("coordinator.db") {
-            std::fs::remove_file(path).expect("removed");
-        }
     }
     world
         .cluster
         .start()
         .await
         .expect("everything starts again");
-    let policy = world.cluster.made().sample.clone();
-    let mut sample = policy;
-    sample.wallets.push(sample::SampleWallet {
-        id: crate::world::WALLET.to_owned(),
-        key_id: world.key.id,
-        addresses: vec![(
-            "payee".to_owned(),
-            bs58::encode(crate::world::PAYEE).into_string(),
-        )],
-        daily: DAILY,
-        large: DAILY,
-        lock: "1s".to_owned(),
-    });
-    world
-        .cluster
-        .install(&sample)
-        .await
-        .expect("the same policy again");
     let more = world.order("more", DAILY / 10 * 6).await;
-    let end = match world.client.submit(&more).await {
-        Ok(_) => world
-            .client
-            .wait(more.id(), Duration::from_secs(8))
+    let status = world.client.submit(&more).await.expect("an answer");
+    assert_eq!(
+        status.state,
+        State::Denied,
+        "the coordinator remembers: {}",
+        status.why()
+    );
+
+    // A coordinator that lost its memory, or never had one: the nodes that signed have theirs.
+    let little = world.order("little", DAILY / 100).await;
+    for victim in EVERYBODY {
+        victim.crash(&mut world.cluster);
+    }
+    for index in world.cluster.indexes() {
+        world.cluster.start_node(index).expect("it starts again");
+    }
+    let address = world
+        .cluster
+        .made()
+        .cluster
+        .coordinator
+        .addr
+        .parse()
+        .expect("an address");
+    let id = &world.cluster.made().cluster.cluster_id;
+    let rogue = Rogue::start(world.cluster.layout(), id, address)
+        .await
+        .expect("the port");
+    rogue
+        .connected(&signers, PATIENCE)
+        .await
+        .expect("the nodes dial it");
+    let mut answers = Vec::new();
+    for prepared in [&more, &little] {
+        let (receipts, _) = rogue
+            .announce(&signers, prepared.as_bytes())
             .await
-            .map(|_| ()),
-        Err(error) => Err(error),
-    };
-    assert!(end.is_err(), "the nodes' own ledgers refuse it");
+            .expect("answers");
+        let key = (&world.key.id, 0);
+        answers.push(
+            rogue
+                .sign(&signers, key, prepared.as_bytes(), &[], &receipts)
+                .await
+                .expect("answers"),
+        );
+    }
+    for reaction in answers[0].values() {
+        assert!(
+            matches!(reaction, Reaction::Refused(failure) if failure.code() == FailureCode::Limit),
+            "the nodes remember: {reaction:?}"
+        );
+    }
+    assert!(
+        answers[1].values().all(|reaction| !reaction.is_refusal()),
+        "what is left may be spent: {answers:?}"
+    );
 }

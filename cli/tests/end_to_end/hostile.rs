@@ -9,7 +9,8 @@ use cli::{
 use client::Prepared;
 use policy::{
     approval::Decision,
-    statement::{Freeze, SignedStatement, Statement, Unfreeze},
+    document::{Document, PolicyHash},
+    statement::{Freeze, PolicyConsent, SignedStatement, Statement, Unfreeze},
 };
 use proto::v1::{
     FailureCode, InstallPolicy, Order, coordinator_frame::Body as Ask, node_frame::Body as Answer,
@@ -137,10 +138,26 @@ async fn governance(world: &World, rogue: &Rogue) {
     let mut loosened = String::from_utf8(text.clone()).expect("text");
     loosened = loosened.replace("max = \"1000000\"", "max = \"9000000000\"");
     assert_ne!(loosened.as_bytes(), text, "it really is another policy");
-    for document in [loosened.into_bytes(), text] {
+    let document = Document::parse(loosened.as_bytes()).expect("a policy");
+    let consent = Statement::Policy(PolicyConsent {
+        common: people::common(world.cluster.id(), "alice", sample::CREDENTIAL).expect("a nonce"),
+        policy_id: document.policy_id().as_str().to_owned(),
+        version: document.version(),
+        policy: *PolicyHash::of(loosened.as_bytes()).as_bytes(),
+    });
+    let one = world
+        .cluster
+        .sign("alice", &consent)
+        .expect("signed")
+        .encode();
+    for signatures in [
+        vec![],
+        vec![one.clone().into()],
+        vec![one.clone().into(), one.into()],
+    ] {
         let install = InstallPolicy {
-            document: document.into(),
-            signatures: vec![],
+            document: loosened.clone().into_bytes().into(),
+            signatures,
         };
         let answer = rogue
             .ask(1, Ask::InstallPolicy(install))
@@ -148,7 +165,7 @@ async fn governance(world: &World, rogue: &Rogue) {
             .expect("an answer");
         assert!(
             matches!(answer, Answer::Failure(_)),
-            "an unsigned policy: {answer:?}"
+            "fewer signatures than it takes: {answer:?}"
         );
     }
 

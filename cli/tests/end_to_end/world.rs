@@ -27,9 +27,17 @@ pub(crate) struct World {
 
 /// A running cluster without keys.
 pub(crate) async fn bare() -> (LocalCluster, tempfile::TempDir) {
+    bare_with("").await
+}
+
+/// A running cluster without keys, with these tables in the coordinator's configuration.
+pub(crate) async fn bare_with(tables: &str) -> (LocalCluster, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut cluster =
         LocalCluster::create(Path::new(QUORATE), &dir.path().join("c"), false).expect("a cluster");
+    cluster
+        .configure_coordinator(tables)
+        .expect("the configuration");
     cluster.start().await.expect("all services come up");
     (cluster, dir)
 }

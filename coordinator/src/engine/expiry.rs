@@ -133,7 +133,7 @@ impl Engine {
                 tracing::info!(request = %record.id, "request expired");
                 self.withdraw(&record, "expired");
             }
-            Err(StoreError::WrongState { .. }) => {}
+            Err(StoreError::WrongState { .. }) => self.refresh(record.id).await,
             Err(error) => {
                 tracing::error!(request = %record.id, %error, "a request could not be expired");
                 self.deadlines.add(clock::now_ms().saturating_add(1_000), Wake::Request(record.id));

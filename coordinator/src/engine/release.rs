@@ -80,7 +80,10 @@ impl Engine {
             }
             match self.store.advance(id, Move::plain(Event::Sign, clock::now_ms())).await {
                 Ok(moved) => record = self.put(moved),
-                Err(StoreError::WrongState { .. }) => return Tried::Ended,
+                Err(StoreError::WrongState { .. }) => {
+                    self.refresh(id).await;
+                    return Tried::Ended;
+                }
                 Err(error) => return Tried::Again(from_store(error)),
             }
         }

@@ -1,6 +1,10 @@
 //! One run: the robust coordinator of one request, fed from the pools and the links.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use mpc_core::{
@@ -413,8 +417,8 @@ impl<'a> Run<'a> {
             )
         };
         let final_nos: Vec<&Failure> = self.refusals.values().filter(|failure| lost(failure.code())).collect();
-        let liars = self.culprits.iter().map(|culprit| u32::from(culprit.index));
-        let gone = final_nos.len().saturating_add(self.culprits.len());
+        let liars: BTreeSet<u32> = self.culprits.iter().map(|culprit| u32::from(culprit.index)).collect();
+        let gone = final_nos.len().saturating_add(liars.len());
         let left = usize::from(params.parties()).saturating_sub(gone);
         let reasons = self.refusals.iter().flat_map(|(index, failure)| {
             let first = format!("node {index}: {}", failure.message);
@@ -427,7 +431,7 @@ impl<'a> Run<'a> {
             (false, _) => FailureCode::Unavailable,
         };
         let mut failure = Failure::new(code, "too few nodes gave a share").reasons(reasons);
-        failure.culprits = liars.collect();
+        failure.culprits = liars.into_iter().collect();
         if never {
             Err(NoSignature::Never(failure.hint("see the reasons of each node; the amount stays debited")))
         } else {

@@ -14,7 +14,7 @@ use coordinator::{
     store::{KeyRow, KeyStage, KeyStep, Sqlite, Store},
 };
 use ed25519_dalek::SigningKey;
-use mpc_core::{id::Purpose, identity::IdentityKey, keys::KeyShare, testing::Simulator};
+use mpc_core::{id::Purpose, identity::IdentityKey, keys::KeyShare, testing::{Committee, Simulator}};
 use policy::{
     approval::{Approval, Decision},
     chain::Address,
@@ -39,6 +39,9 @@ use tokio::{runtime::Runtime, sync::oneshot};
 use tonic::transport::Channel;
 
 pub(crate) const FEE: u64 = 5_000;
+
+/// Makes the same three nodes every time.
+pub(crate) const COMMITTEE_SEED: u64 = 7;
 
 const NAME: &str = "coordinator.test";
 
@@ -101,7 +104,8 @@ fn write(path: &Path, text: &str) {
 impl Cluster {
     /// Three nodes, two of which sign; `options` are more lines for `coordinator.toml`.
     pub(crate) fn new(options: &str) -> Self {
-        let mut simulator = Simulator::start(Purpose::Ed25519, 2, 3, 7);
+        let committee = Committee::new(3, COMMITTEE_SEED);
+        let mut simulator = Simulator::start_with(committee, Purpose::Ed25519, 2, 7);
         simulator.run();
         let committee = &simulator.committee;
         let identities: Vec<_> = (1..=3).map(|index| Arc::clone(committee.identity(index))).collect();

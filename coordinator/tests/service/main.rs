@@ -12,5 +12,7 @@ mod approvals;
 mod bounds;
 mod cluster;
 mod faults;
+mod keys;
 mod node;
+mod speed;
 mod strangers;

@@ -43,6 +43,20 @@ pub(crate) enum Script {
     Silent,
 }
 
+/// What a node does in key generations.
+#[derive(Clone, Debug)]
+pub(crate) struct Generation {
+    /// Its part of the certificate, if it gives it away at once.
+    pub(crate) part: Vec<u8>,
+    pub(crate) gives_part: bool,
+    pub(crate) aborts: bool,
+    /// The encoded package and the key, once it has the whole certificate.
+    pub(crate) package: Vec<u8>,
+    /// The generation it takes part in.
+    pub(crate) request_id: Option<Vec<u8>>,
+    pub(crate) active: bool,
+}
+
 /// A connected scripted node.
 pub(crate) struct Node {
     script: Arc<Mutex<Script>>,
@@ -59,6 +73,7 @@ struct Actor {
     share: Arc<KeyShare>,
     roster: Roster,
     boot_id: [u8; 16],
+    generation: Arc<Mutex<Option<Generation>>>,
     pool: Pool,
     script: Arc<Mutex<Script>>,
     asked: Arc<AtomicUsize>,
@@ -112,6 +127,16 @@ pub(crate) async fn greet(
 
 impl Node {
     pub(crate) async fn connect(cluster: &Cluster, running: &Running, index: u16, script: Script) -> Self {
+        Self::connect_with(cluster, running, index, script, Arc::default()).await
+    }
+
+    pub(crate) async fn connect_with(
+        cluster: &Cluster,
+        running: &Running,
+        index: u16,
+        script: Script,
+        generation: Arc<Mutex<Option<Generation>>>,
+    ) -> Self {
         let position = usize::from(index) - 1;
         let mut boot_id = [0; 16];
         getrandom::fill(&mut boot_id).expect("random");
@@ -125,6 +150,7 @@ impl Node {
             share: Arc::clone(&cluster.shares[position]),
             roster: roster(cluster),
             boot_id,
+            generation,
             pool: Pool::new(),
             script: Arc::clone(&script),
             asked: Arc::clone(&asked),
@@ -185,6 +211,8 @@ impl Actor {
         match body {
             Call::StatusQuery(_) => Some(Answer::Status(self.status())),
             Call::InstallPolicy(_) => Some(Answer::PolicyState(v1::PolicyState::default())),
+            Call::StartDkg(start) => Some(Answer::DkgProgress(self.generate(&start))),
+            Call::DkgCertificate(certificate) => Some(Answer::DkgProgress(self.certify(&certificate))),
             Call::Order(_) => Some(Answer::FreezeState(v1::FreezeState::default())),
             Call::Announce(announce) => {
                 self.announced.fetch_add(1, Ordering::Relaxed);
@@ -209,16 +237,58 @@ impl Actor {
         }
     }
 
+    fn generate(&self, start: &v1::StartDkg) -> v1::DkgProgress {
+        let mut generation = self.generation.lock().expect("lock");
+        let generation = generation.as_mut().expect("a script for key generations");
+        generation.request_id = Some(start.request_id.to_vec());
+        let mut progress = v1::DkgProgress { request_id: start.request_id.clone(), ..Default::default() };
+        if generation.aborts {
+            progress.stage = "aborted".into();
+            let mut failure = Failure::new(FailureCode::Aborted, "a bad share");
+            failure.culprits = vec![1];
+            progress.failure = Some(failure);
+        } else if generation.gives_part {
+            progress.stage = "round3".into();
+            progress.certificate_part = generation.part.clone().into();
+        } else {
+            progress.stage = "round1".into();
+        }
+        progress
+    }
+
+    fn certify(&self, certificate: &v1::DkgCertificate) -> v1::DkgProgress {
+        assert_eq!(certificate.parts.len(), 3, "a certificate is handed over whole");
+        let mut generation = self.generation.lock().expect("lock");
+        let generation = generation.as_mut().expect("a script for key generations");
+        generation.active = true;
+        v1::DkgProgress {
+            request_id: certificate.request_id.clone(),
+            stage: "active".into(),
+            public_package: generation.package.clone().into(),
+            ..Default::default()
+        }
+    }
+
     fn status(&self) -> v1::NodeStatus {
+        let mut keys = vec![v1::KeyState {
+            key_id: self.share.public().key_id().as_bytes().to_vec().into(),
+            state: "active".into(),
+            request_id: vec![1; 32].into(),
+            ..Default::default()
+        }];
+        let generation = self.generation.lock().expect("lock");
+        if let Some((generation, request_id)) = generation.as_ref().and_then(|all| Some((all, all.request_id.clone()?))) {
+            keys.push(v1::KeyState {
+                state: if generation.active { "active" } else { "pending" }.into(),
+                request_id: request_id.into(),
+                certificate_part: generation.part.clone().into(),
+                ..Default::default()
+            });
+        }
         v1::NodeStatus {
             index: self.index.into(),
             clock_ms: now_ms(),
-            keys: vec![v1::KeyState {
-                key_id: self.share.public().key_id().as_bytes().to_vec().into(),
-                state: "active".into(),
-                request_id: vec![1; 32].into(),
-                ..Default::default()
-            }],
+            keys,
             ..Default::default()
         }
     }

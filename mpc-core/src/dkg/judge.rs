@@ -80,10 +80,21 @@ pub(super) fn round3_evidence<M>(
     Evidence::new(Claim::DkgRound3, plan.context(), messages)
 }
 
-/// Evidence that an echo is not backed: the message with the echo, and the originals its author showed.
-pub(super) fn echo_evidence(plan: &Plan, claim: &Envelope, shown: &Envelope) -> Evidence {
-    let messages = [claim, shown].map(|envelope| envelope.as_bytes().to_vec());
-    Evidence::new(Claim::DkgEcho, plan.context(), messages.into())
+/// Evidence that an echo is not backed: all of round 1 if the echo is of round 2, the message with the echo, and the
+/// originals its author showed.
+pub(super) fn echo_evidence(
+    plan: &Plan,
+    first: &Collect<round1::Message>,
+    claim: &Envelope,
+    shown: &Envelope,
+) -> Evidence {
+    let mut messages = if claim.header().kind == Kind::DkgRound3 {
+        first.encoded()
+    } else {
+        Vec::new()
+    };
+    messages.extend([claim, shown].map(|envelope| envelope.as_bytes().to_vec()));
+    Evidence::new(Claim::DkgEcho, plan.context(), messages)
 }
 
 fn expect(
@@ -222,10 +233,19 @@ fn judge_round3<G: Finish>(plan: &Plan, messages: &[Envelope]) -> Judgement {
     if message.echo != second.echo(session, 2) {
         return Err(not_proven("the accused had seen another round 2"));
     }
+    // The name of the session covers the nonces of round 1 and nothing else of it. What a party computed from round 1 may be
+    // held against it only if its own message of round 2 echoes the round 1 that is shown here.
+    let echo = first.echo(session, 1);
+    let saw_another = |node: &NodeId| {
+        let entry = second.iter().find(|entry| entry.node == *node);
+        entry.is_some_and(|entry| entry.message().echo != echo)
+    };
+    if saw_another(&culprit) {
+        return Err(not_proven("the accused had seen another round 1"));
+    }
     match &message.verdict {
         Verdict::Complaint(complaint) => {
-            let dealer = second.iter().find(|entry| entry.node == complaint.accused);
-            if dealer.is_some_and(|dealer| dealer.message().echo != first.echo(session, 1)) {
+            if saw_another(&complaint.accused) {
                 return Err(not_proven("the dealer had seen another round 1"));
             }
             complaint
@@ -268,8 +288,8 @@ pub(super) fn check_certificate(
 }
 
 fn judge_echo(plan: &Plan, messages: &[Envelope]) -> Judgement {
-    let [claim, shown] = messages else {
-        return Err(not_proven("two messages are needed"));
+    let [others @ .., claim, shown] = messages else {
+        return Err(not_proven("messages are missing"));
     };
     let (round, later, message) = match claim.header().kind {
         Kind::DkgRound2 => (1, 2, Kind::DkgRound1),
@@ -283,6 +303,17 @@ fn judge_echo(plan: &Plan, messages: &[Envelope]) -> Judgement {
         return Err(not_proven(
             "the originals are of another sender, round or session",
         ));
+    }
+    // Only a message that names this plan's session may be judged by this plan's roster: honest originals of a larger committee
+    // would not decode. Originals of round 1 name ssid0; for those of round 2, round 1 leads from ssid0 to their session.
+    let of_plan = if round == 1 {
+        others.is_empty()
+    } else {
+        let first = collect(plan, plan.ssid0, 1, others, round1::Message::decode)?;
+        round1::session_id(plan, &full(plan, &first)?) == session
+    };
+    if !of_plan {
+        return Err(not_proven("round 1 does not lead to this session"));
     }
     let claimed = originals::claimed_echo(claim)
         .ok_or_else(|| not_proven("the first message carries no echo"))?;

@@ -214,6 +214,15 @@ impl Pending {
         let part = reader.var("part", MAX_ENVELOPE)?.to_vec();
         let share = KeyShare::dangerous_from_bytes(reader.var("share", MAX_SHARE)?)?;
         reader.finish("pending")?;
+        // The certificate that releases the share proves nothing about a share of another key.
+        let public = share.public();
+        if public.key_id() != round3::key_id(&transcript)
+            || !roster
+                .by_index()
+                .eq(public.nodes().iter().map(|(index, node)| (*index, *node)))
+        {
+            return Err(DecodeError::new("share", Problem::Unknown));
+        }
         Ok(Self {
             roster,
             transcript,

@@ -1,5 +1,7 @@
 //! The session: routes messages to rounds, keeps deadlines, and turns faults into evidence.
 
+mod compare;
+
 use core::mem;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::collect::{Collect, Insert};
 use super::complaint::Complaint;
-use super::originals::{self, Originals};
+use super::originals;
 use super::pending::{DkgCertificate, Pending};
 use super::round2::Dealt;
 use super::round3::{self, Finish, Outcome, Verdict};
@@ -364,17 +366,6 @@ impl<G: Finish> Machine<G> {
         self.place(envelope)
     }
 
-    /// A round-2 message for another session may mean that its sender saw other nonces: show what this node saw.
-    fn other_session(&mut self, from: &NodeId, kind: Kind) -> Result<(), Error> {
-        if kind == Kind::DkgRound2
-            && self.second.get(from).is_none()
-            && matches!(self.phase, Phase::Dealt(_))
-        {
-            self.show_originals(1)?;
-        }
-        Err(Rejection::WrongSession.into())
-    }
-
     fn keep_early(&mut self, envelope: Envelope) -> Result<(), Error> {
         let header = envelope.header();
         let mut held = self
@@ -430,91 +421,6 @@ impl<G: Finish> Machine<G> {
         .into()
     }
 
-    fn place_originals(&mut self, envelope: Envelope) -> Result<(), Error> {
-        let (round, from) = (envelope.header().round, envelope.header().from);
-        let again = envelope.clone();
-        let [first, second] = &mut self.shown;
-        let shown = if round == 1 { first } else { second };
-        match shown.insert(envelope, |_| Ok(())) {
-            Insert::New => {
-                self.compare(round, from)?;
-                self.show_originals(round)
-            }
-            Insert::Same => Ok(()),
-            Insert::Conflict(first) => Err(equivocated(&first, &again)),
-            Insert::Malformed(_) => Err(Error::Unreachable("originals are kept undecoded")),
-        }
-    }
-
-    /// Compares what a party has shown of a round with what this node holds, and with the echo that party has sent.
-    fn compare(&mut self, round: u8, node: NodeId) -> Result<(), Error> {
-        let [first, second] = &self.shown;
-        let shown = if round == 1 {
-            first.get(&node)
-        } else {
-            second.get(&node)
-        };
-        let Some(shown) = shown.map(|signed| &signed.envelope) else {
-            return Ok(());
-        };
-        let originals = Originals::decode(&self.plan, shown.body()).ok();
-        let opened = originals
-            .as_ref()
-            .and_then(|originals| originals.open(&self.plan, round))
-            .unwrap_or_default();
-        if let Some(error) = opened
-            .iter()
-            .find_map(|theirs| self.contradicts(round, theirs))
-        {
-            self.show_originals(round)?;
-            return Err(error);
-        }
-        let Some((claim, claimed)) = self.claim(round, &node) else {
-            return Ok(());
-        };
-        if claimed == self.echo(round)? {
-            return Ok(());
-        }
-        let fault = Fault::EchoUnsupported {
-            message: if round == 1 {
-                Kind::DkgRound1
-            } else {
-                Kind::DkgRound2
-            },
-        };
-        let linked = shown.body().first_chunk() == Some(claim.header().session.as_bytes());
-        Err(if linked {
-            Abort::proven(node, fault, judge::echo_evidence(&self.plan, claim, shown)).into()
-        } else {
-            Abort::local(node, fault).into()
-        })
-    }
-
-    /// The proof that the sender of `theirs` has signed something else for this node.
-    fn contradicts(&self, round: u8, theirs: &Envelope) -> Option<Error> {
-        let from = &theirs.header().from;
-        let ours = if round == 1 {
-            &self.first.get(from)?.envelope
-        } else {
-            &self.second.get(from)?.envelope
-        };
-        (ours.header() == theirs.header() && ours.body() != theirs.body())
-            .then(|| equivocated(ours, theirs))
-    }
-
-    /// The message of `node` with the echo of `round`, and that echo.
-    fn claim(&self, round: u8, node: &NodeId) -> Option<(&Envelope, [u8; 32])> {
-        if round == 1 {
-            self.second
-                .get(node)
-                .map(|signed| (&signed.envelope, signed.message.echo))
-        } else {
-            self.third
-                .get(node)
-                .map(|signed| (&signed.envelope, signed.message.echo))
-        }
-    }
-
     /// This node's own echo of a complete round.
     fn echo(&self, round: u8) -> Result<[u8; 32], Error> {
         let session = self
@@ -525,28 +431,6 @@ impl<G: Finish> Machine<G> {
         } else {
             Ok(self.second.complete(&self.plan.roster)?.echo(session, 2))
         }
-    }
-
-    /// Shows the originals of a complete round, once.
-    fn show_originals(&mut self, round: u8) -> Result<(), Error> {
-        let Some(session) = self.session else {
-            return Ok(());
-        };
-        let [shown_first, shown_second] = &mut self.has_shown;
-        let (has_shown, originals) = match round {
-            1 => (shown_first, Originals::new(session, &self.first)),
-            _ if self.second.is_complete() => (shown_second, Originals::new(session, &self.second)),
-            _ => return Ok(()),
-        };
-        if !mem::replace(has_shown, true) {
-            let header = originals::shown_header(&self.plan, session, round, self.party.me);
-            let bytes = Envelope::seal(&self.party.identity, &header, &originals.encode());
-            self.outbox.push(Outbound {
-                to: Recipient::Everyone,
-                bytes,
-            });
-        }
-        Ok(())
     }
 
     /// Goes on as far as the messages held allow, and stops at a write.
@@ -638,21 +522,6 @@ impl<G: Finish> Machine<G> {
                 self.certify(session, echo, share, transcript, now_ms)
             }
         }
-    }
-
-    fn start_comparing(
-        &mut self,
-        round: u8,
-        suspects: BTreeSet<NodeId>,
-        now_ms: u64,
-    ) -> Result<Option<Pulse>, Error> {
-        self.show_originals(round)?;
-        self.next_deadline(now_ms);
-        self.phase = Phase::Comparing(suspects.clone());
-        suspects
-            .into_iter()
-            .try_for_each(|node| self.compare(round, node))?;
-        Ok(None)
     }
 
     /// Sends the complaint as this session's last words.
