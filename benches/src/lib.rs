@@ -118,7 +118,7 @@ impl fmt::Display for Row {
         for (name, median) in &self.medians {
             let micros = median.as_secs_f64() * 1e6;
             let ratio = median.as_secs_f64() / first.as_secs_f64().max(1e-9);
-            write!(f, " {name:>10} {micros:>9.1} us {ratio:>5.2}x")?;
+            write!(f, " {name:>18} {micros:>9.1} us {ratio:>5.2}x")?;
         }
         Ok(())
     }

@@ -101,6 +101,11 @@ impl Output {
         }
     }
 
+    /// A line that must be seen whatever was asked for: what somebody is about to sign.
+    pub fn must_see(self, text: &str) {
+        line(&mut io::stderr().lock(), text);
+    }
+
     /// A spinner on standard error, if that is a terminal and somebody may want it.
     #[must_use]
     pub fn spinner(self, text: &str) -> Progress {
@@ -158,5 +163,31 @@ impl Drop for Progress {
 
 fn line(to: &mut impl Write, text: &str) {
     // A closed pipe has nobody left to tell.
-    let _closed = writeln!(to, "{text}");
+    let _closed = writeln!(to, "{}", plain(text));
+}
+
+/// The text without anything that could steer a terminal: much of it comes from services that are not trusted.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' {
+            plain.extend(c.escape_unicode());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_printed_steers_the_terminal() {
+        assert_eq!(
+            plain("a\u{1b}[2Kb\r\u{9b}c\n\td"),
+            "a\\u{1b}[2Kb\\u{d}\\u{9b}c\n\td"
+        );
+    }
 }

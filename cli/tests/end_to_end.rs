@@ -16,6 +16,8 @@ mod demo;
 mod hostile;
 #[path = "end_to_end/requests.rs"]
 mod requests;
+#[path = "end_to_end/tour.rs"]
+mod tour;
 #[path = "end_to_end/verbs.rs"]
 mod verbs;
 #[path = "end_to_end/world.rs"]

@@ -166,6 +166,7 @@ impl Engine {
         let _measured = link.heartbeat(self.config.links.heartbeat_timeout).await;
         self.send_policies(&link).await;
         self.send_orders(&link).await;
+        self.end_lost_sessions(link.index());
         self.send_certificates(&link).await;
         for key in self.keys.all() {
             self.signing.refill(&key, &link);

@@ -34,6 +34,9 @@ const PREPARE_MAX: usize = 256;
 /// Attempt numbers that one run may use.
 const ATTEMPTS_PER_RUN: u32 = 64;
 
+/// How much slower than four times the nearest a node must be to be asked later, in microseconds.
+const FAR_US: u64 = 100_000;
+
 /// How long a node whose own ledger is full for a wallet is asked last for that wallet, in milliseconds.
 const CROWDED_MS: u64 = 30_000;
 
@@ -98,6 +101,8 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<Signed, NoSignature>,
     /// Who was caught, whatever the result.
     pub(crate) culprits: Vec<Culprit>,
+    /// Who refused with a security abort, whatever the result.
+    pub(crate) alarms: Vec<u16>,
 }
 
 /// Drives signatures; shared by all requests.
@@ -154,7 +159,7 @@ impl Signing {
         let members = job.key.package.nodes();
         let links: Vec<_> = members.keys().filter_map(|index| self.links.get(index.get())).collect();
         let nearest = links.iter().map(|link| link.rtt_us()).filter(|rtt| *rtt > 0).min().unwrap_or_default();
-        let far = nearest.saturating_mul(4).saturating_add(20_000);
+        let far = nearest.saturating_mul(4).saturating_add(FAR_US);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let wallet = &job.approved.intent().wallet;
         let mut ranked: Vec<_> = links

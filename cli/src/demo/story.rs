@@ -451,11 +451,12 @@ impl Story<'_> {
         );
         rogue.stop().await;
         self.cluster.start_coordinator()?;
-        self.cluster.connected(2).await?;
+        self.cluster.start_node(3)?;
+        self.cluster.connected(3).await?;
         self.report.check(
-            "real-coordinator-back",
+            "everybody-back",
             true,
-            "the real coordinator is back, with both nodes",
+            "the real coordinator is back, and node 3 from its own disk",
         );
         Ok(())
     }

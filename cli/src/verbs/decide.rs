@@ -90,14 +90,14 @@ async fn decide(context: &Context, args: &DecideArgs, decision: Decision) -> Res
 /// What this machine decoded, on standard error, so that it is seen with `--json` too.
 fn show(context: &Context, review: &Review, decision: Decision) {
     let output = context.output;
-    output.note(&format!(
+    output.must_see(&format!(
         "You are about to {} this, as decoded on this machine:",
         decision.as_str()
     ));
     for line in review.lines() {
-        output.note(&format!("  {line}"));
+        output.must_see(&format!("  {line}"));
     }
-    output.note(&format!("  policy {}", hex::encode(review.policy())));
+    output.must_see(&format!("  policy {}", hex::encode(review.policy())));
 }
 
 fn confirm(args: &DecideArgs, decision: Decision) -> Result<(), Fail> {

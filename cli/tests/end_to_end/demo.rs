@@ -37,7 +37,7 @@ const CHECKS: &[&str] = &[
     "byte-changed",
     "byte-changed-and-re-signed",
     "same-question-unchanged",
-    "real-coordinator-back",
+    "everybody-back",
     "completed",
 ];
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::world::{QUORATE, World};
 
-fn quorate(dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn quorate(dir: &Path, args: &[&str]) -> Output {
     Command::new(QUORATE)
         .args(args)
         .current_dir(dir)
@@ -26,7 +26,7 @@ fn json(output: &Output) -> Value {
 }
 
 #[track_caller]
-fn ok(output: &Output) -> Value {
+pub(crate) fn ok(output: &Output) -> Value {
     assert!(
         output.status.success(),
         "{:?}\n{}{}",
@@ -43,28 +43,34 @@ async fn a_payment_from_the_command_line() {
     let dir = world.cluster.layout().root().to_owned();
     let to = bs58::encode(crate::world::PAYEE).into_string();
     let blockhash = bs58::encode([5; 32]).into_string();
-    let submit = [
-        "request",
-        "submit",
-        "--json",
-        "--wallet",
-        "hot",
-        "--to",
-        &to,
-        "--lamports",
-        "5000",
-        "--blockhash",
-        &blockhash,
-        "--idempotency-key",
-        "payout-7",
-        "--initiator",
-        "backend",
-        "--initiator-key",
-        "client/initiator.key",
-        "--save",
-        "payout-7.intent",
-    ];
-    let output = quorate(&dir, &submit);
+    let submit = |lamports: &str, name: &str| {
+        let save = format!("{name}.intent");
+        quorate(
+            &dir,
+            &[
+                "request",
+                "submit",
+                "--json",
+                "--wallet",
+                "hot",
+                "--to",
+                &to,
+                "--lamports",
+                lamports,
+                "--blockhash",
+                &blockhash,
+                "--idempotency-key",
+                name,
+                "--initiator",
+                "backend",
+                "--initiator-key",
+                "client/initiator.key",
+                "--save",
+                &save,
+            ],
+        )
+    };
+    let output = submit("5000", "payout-7");
     assert_eq!(output.status.code(), Some(5), "it waits: {output:?}");
     let told = json(&output);
     assert_eq!(told["state"], "announced");
@@ -126,6 +132,32 @@ async fn a_payment_from_the_command_line() {
     let policy = ok(&quorate(&dir, &["policy", "show", "--json"]));
     let linted = ok(&quorate(&dir, &["policy", "lint", "policy.toml", "--json"]));
     assert_eq!(policy["hash"], linted["hash"]);
+
+    // Its initiator takes a request back; nobody else can.
+    let waiting = json(&submit("6000", "payout-8"));
+    let id = waiting["request_id"].as_str().expect("an id").to_owned();
+    let cancel = |person: &str, key: &str| {
+        quorate(
+            &dir,
+            &[
+                "request",
+                "cancel",
+                &id,
+                "--json",
+                "--person",
+                person,
+                "--credential",
+                "key",
+                "--key",
+                key,
+            ],
+        )
+    };
+    assert_eq!(cancel("alice", "people/alice.key").status.code(), Some(7));
+    assert_eq!(
+        ok(&cancel("backend", "client/initiator.key"))["state"],
+        "cancelled"
+    );
 
     let frozen = quorate(
         &dir,

@@ -104,7 +104,8 @@ impl Engine {
     }
 
     /// A node has gone.
-    pub(super) fn on_down(&self, link: &Link) {
+    pub(super) fn on_down(self: &Arc<Self>, link: &Link) {
         tracing::warn!(node = link.index(), connected = self.links.count(), "a node has gone");
+        self.tasks.spawn(Arc::clone(self).end_lost_sessions_later(link.index()));
     }
 }

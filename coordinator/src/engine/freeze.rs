@@ -76,7 +76,7 @@ impl Switch {
 fn refused(error: &FreezeError) -> Failure {
     let code = match error {
         FreezeError::WrongKind { .. } => FailureCode::Malformed,
-        FreezeError::NotFrozen => FailureCode::Conflict,
+        FreezeError::NotFrozen | FreezeError::Thawing { .. } => FailureCode::Conflict,
         FreezeError::Replayed => FailureCode::Replayed,
         _ => FailureCode::NotAuthorised,
     };

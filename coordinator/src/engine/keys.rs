@@ -35,6 +35,9 @@ const PROGRESS: usize = 256;
 /// How long a node may take to answer the start of a generation or to activate a key.
 const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a node may be away before the key generations it takes part in are given up.
+const COME_BACK: Duration = Duration::from_secs(5);
+
 /// The longest name of a key, in bytes.
 const NAME_BYTES: usize = 64;
 
@@ -47,7 +50,15 @@ type Heard = (u16, v1::DkgProgress);
 #[derive(Debug, Default)]
 pub(super) struct Ceremonies {
     rows: Mutex<BTreeMap<[u8; 32], KeyRow>>,
-    ears: Mutex<BTreeMap<[u8; 32], mpsc::Sender<Heard>>>,
+    ears: Mutex<BTreeMap<[u8; 32], Ear>>,
+}
+
+/// Where a generation under way is listened to.
+#[derive(Debug)]
+struct Ear {
+    sender: mpsc::Sender<Heard>,
+    /// The starts of the nodes that its sessions live in; a node that has restarted since has lost its session.
+    boots: BTreeMap<u16, [u8; 16]>,
 }
 
 impl Ceremonies {
@@ -55,7 +66,7 @@ impl Ceremonies {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ears(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], mpsc::Sender<Heard>>> {
+    fn ears(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Ear>> {
         self.ears.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,16 +78,23 @@ impl Ceremonies {
     /// Takes in what a node says about a generation; about unknown ones nothing is kept.
     pub(super) fn hear(&self, index: u16, progress: v1::DkgProgress) {
         let Ok(request_id) = <[u8; 32]>::try_from(progress.request_id.as_ref()) else { return };
-        let ear = self.ears().get(&request_id).cloned();
+        let ear = self.ears().get(&request_id).map(|ear| ear.sender.clone());
         if ear.is_some_and(|ear| ear.try_send((index, progress)).is_err()) {
             tracing::warn!(node = index, "a progress message of a key generation was dropped");
         }
     }
 
-    fn open(&self, request_id: [u8; 32]) -> mpsc::Receiver<Heard> {
+    fn open(&self, request_id: [u8; 32], boots: BTreeMap<u16, [u8; 16]>) -> mpsc::Receiver<Heard> {
         let (sender, receiver) = mpsc::channel(PROGRESS);
-        self.ears().insert(request_id, sender);
+        self.ears().insert(request_id, Ear { sender, boots });
         receiver
+    }
+
+    /// The generations that have a session on this node which is not in this start of it.
+    fn lost(&self, index: u16, boot_id: Option<&[u8; 16]>) -> Vec<[u8; 32]> {
+        let ears = self.ears();
+        let lost = ears.iter().filter(|(_, ear)| ear.boots.get(&index).is_some_and(|boot| Some(boot) != boot_id));
+        lost.map(|(request_id, _)| *request_id).collect()
     }
 }
 
@@ -113,6 +131,15 @@ impl Ceremony {
         let (package, _) = votes.into_iter().find(|(_, count)| *count >= enough)?;
         let decoded = PublicKeyPackage::decode(package).ok()?;
         (decoded.key_id() == certified).then(|| package.clone())
+    }
+}
+
+/// What a node's status says of a generation, as progress.
+fn part_of(state: &v1::KeyState) -> v1::DkgProgress {
+    v1::DkgProgress {
+        request_id: state.request_id.clone(),
+        certificate_part: state.certificate_part.clone(),
+        ..stage("round3")
     }
 }
 
@@ -155,7 +182,8 @@ impl Engine {
         self.store.add_key(row.clone()).await.map_err(from_store)?;
         tracing::info!(name = row.name, scheme = row.scheme, generation = hex::encode(row.request_id), "key generation begins");
         self.ceremonies.note(row.clone());
-        let heard = self.ceremonies.open(row.request_id);
+        let boots = self.links.all().iter().map(|link| (link.index(), *link.boot_id())).collect();
+        let heard = self.ceremonies.open(row.request_id, boots);
         let (out, progress) = mpsc::channel(PROGRESS);
         let deadline = self.config.links.dkg_timeout;
         for link in self.links.all() {
@@ -225,10 +253,78 @@ impl Engine {
             .cloned()
             .collect();
         for row in open {
-            let heard = self.ceremonies.open(row.request_id);
-            // Nobody listens any more; ListKeys shows how it ends.
-            let (out, _) = mpsc::channel(1);
-            self.tasks.spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, None));
+            self.complete(row);
+        }
+    }
+
+    /// Waits for what is missing of a generation that nodes have finished or will not finish.
+    fn complete(self: &Arc<Self>, row: KeyRow) {
+        let heard = self.ceremonies.open(row.request_id, BTreeMap::new());
+        // Nobody listens; ListKeys shows how it ends.
+        let (out, _) = mpsc::channel(1);
+        self.tasks.spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, None));
+    }
+
+    /// Ends the generations whose session on this node is gone: the node has not come back, or not as it was.
+    pub(super) fn end_lost_sessions(&self, index: u16) {
+        let link = self.links.get(index);
+        for request_id in self.ceremonies.lost(index, link.as_ref().map(|link| link.boot_id())) {
+            let failure = refuse(FailureCode::Unavailable, "it left during the key generation", "ask for a new key");
+            let aborted = v1::DkgProgress {
+                request_id: Bytes::copy_from_slice(&request_id),
+                failure: Some(failure),
+                ..stage("aborted")
+            };
+            self.ceremonies.hear(index, aborted);
+        }
+    }
+
+    /// As [`Engine::end_lost_sessions`], after a node had time to come back.
+    pub(super) async fn end_lost_sessions_later(self: Arc<Self>, index: u16) {
+        tokio::select! {
+            () = tokio::time::sleep(COME_BACK) => self.end_lost_sessions(index),
+            () = self.stopping.cancelled() => {}
+        }
+    }
+
+    /// Takes up a key that the store does not know but enough nodes have: the store was lost or is an older copy.
+    ///
+    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes.
+    async fn adopt(self: &Arc<Self>, state: &v1::KeyState) {
+        let same = |other: &v1::KeyState| {
+            (&other.request_id, &other.name, &other.scheme, other.threshold)
+                == (&state.request_id, &state.name, &state.scheme, state.threshold)
+        };
+        let claims = self.links.all().into_iter().filter_map(|link| link.status());
+        let claims = claims.filter(|status| status.keys.iter().any(same)).count();
+        let threshold = usize::try_from(state.threshold).unwrap_or(usize::MAX);
+        if claims < threshold.max(usize::from(self.cluster.threshold)) {
+            return;
+        }
+        let request = v1::CreateKeyRequest {
+            name: state.name.clone(),
+            scheme: state.scheme.clone(),
+            threshold: state.threshold,
+        };
+        let Ok(mut row) = self.read_key_request(&request) else { return };
+        let Ok(request_id) = state.request_id.as_ref().try_into() else { return };
+        row.request_id = request_id;
+        let _one_at_a_time = self.admin.lock().await;
+        if self.ceremonies.rows().contains_key(&row.request_id) {
+            return;
+        }
+        if let Err(error) = self.store.add_key(row.clone()).await {
+            tracing::error!(name = row.name, %error, "a key that the nodes have was not taken up");
+            return;
+        }
+        tracing::warn!(name = row.name, "the nodes have a key that the store does not know; taking it up");
+        self.ceremonies.note(row.clone());
+        self.complete(row);
+        for link in self.links.all() {
+            let states = link.status().map(|status| status.keys).unwrap_or_default();
+            for state in states.iter().filter(|state| same(state)) {
+                self.ceremonies.hear(link.index(), part_of(state));
+            }
         }
     }
 
@@ -398,16 +494,13 @@ impl Engine {
         let states = link.status().map(|status| status.keys).unwrap_or_default();
         for state in states {
             let Ok(request_id) = <[u8; 32]>::try_from(state.request_id.as_ref()) else { continue };
-            let Some(row) = self.ceremonies.rows().get(&request_id).cloned() else { continue };
+            let row = self.ceremonies.rows().get(&request_id).cloned();
+            let Some(row) = row else {
+                self.adopt(&state).await;
+                continue;
+            };
             match row.stage {
-                KeyStage::Running => self.ceremonies.hear(
-                    link.index(),
-                    v1::DkgProgress {
-                        request_id: state.request_id.clone(),
-                        certificate_part: state.certificate_part.clone(),
-                        ..stage("round3")
-                    },
-                ),
+                KeyStage::Running => self.ceremonies.hear(link.index(), part_of(&state)),
                 KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
                 KeyStage::Active if state.state != "active" => self.hand_certificate(Arc::clone(link), &row),
                 KeyStage::Active | KeyStage::Aborted => {}

@@ -97,6 +97,7 @@ impl Engine {
         };
         let outcome = self.signing.sign(&job).await;
         self.accuse(id, outcome.culprits).await;
+        self.raise_alarm(id, &outcome.alarms).await;
         match outcome.result {
             Ok(signed) => self.release(&job, signed).await,
             Err(NoSignature::Again(failure)) => self.later(&record, failure).await,
@@ -154,12 +155,6 @@ impl Engine {
     async fn give_up(&self, record: &Record, failure: Failure) -> Tried {
         tracing::warn!(request = %record.id, code = ?failure.code(), reason = failure.message, "request failed");
         let alarm = failure.code() == FailureCode::SecurityAbort;
-        if alarm {
-            let detail = serde_json::json!({ "what": "security abort", "nodes": failure.culprits });
-            if let Err(error) = self.store.note("alert", Some(record.id), detail, clock::now_ms()).await {
-                tracing::error!(%error, "an alert was not stored");
-            }
-        }
         match self.store.advance(record.id, Move::failed(failure, clock::now_ms())).await {
             Ok(record) => {
                 self.put(record);
@@ -172,6 +167,18 @@ impl Engine {
                 Tried::Ended
             }
             Err(error) => Tried::Again(from_store(error)),
+        }
+    }
+
+    /// Stores that nodes refused with a security abort, signature or not.
+    async fn raise_alarm(&self, request: RequestId, nodes: &[u16]) {
+        if nodes.is_empty() {
+            return;
+        }
+        tracing::error!(request = %request, ?nodes, "alert: security abort");
+        let detail = serde_json::json!({ "what": "security abort", "nodes": nodes });
+        if let Err(error) = self.store.note("alert", Some(request), detail, clock::now_ms()).await {
+            tracing::error!(%error, "an alert was not stored");
         }
     }
 

@@ -75,10 +75,11 @@ pub(super) struct Run<'a> {
     /// Answers and stocks that are still to come; late marks are not among them.
     open: usize,
     refusals: BTreeMap<u16, Failure>,
+    /// Nodes that refused with a security abort. Others may still sign, these are not asked again.
+    alarms: Vec<u16>,
     culprits: Vec<Culprit>,
     timings_us: BTreeMap<String, u64>,
     done: Option<[u8; 64]>,
-    stop: Option<Failure>,
 }
 
 impl<'a> Run<'a> {
@@ -100,10 +101,10 @@ impl<'a> Run<'a> {
             heard: FuturesUnordered::new(),
             open: 0,
             refusals: BTreeMap::new(),
+            alarms: Vec::new(),
             culprits: Vec::new(),
             timings_us: BTreeMap::new(),
             done: None,
-            stop: None,
         }
     }
 
@@ -114,7 +115,7 @@ impl<'a> Run<'a> {
             Err(error) => Err(NoSignature::Never(internal(&error))),
         };
         self.tidy();
-        Outcome { result, culprits: self.culprits }
+        Outcome { result, culprits: self.culprits, alarms: self.alarms }
     }
 
     async fn work(&mut self) -> Result<(), Error> {
@@ -128,7 +129,7 @@ impl<'a> Run<'a> {
         for index in first {
             self.offer(&mut robust, index)?;
         }
-        while self.done.is_none() && self.stop.is_none() && self.open > 0 {
+        while self.done.is_none() && self.open > 0 {
             let Some(heard) = self.heard.next().await else { break };
             self.on(&mut robust, heard)?;
         }
@@ -332,12 +333,7 @@ impl<'a> Run<'a> {
         match error {
             CallError::Refused(failure) => {
                 match failure.code() {
-                    FailureCode::SecurityAbort => {
-                        let mut stop = failure.clone();
-                        stop.culprits = vec![u32::from(index)];
-                        stop.hint = "find out what happened before anything is signed again; this is never retried".into();
-                        self.stop = Some(stop);
-                    }
+                    FailureCode::SecurityAbort => self.alarms.push(index),
                     FailureCode::Stale => self.signing.pools.clear(&self.job.key, &link),
                     FailureCode::Limit => self.signing.note_crowded(&self.job.approved.intent().wallet, index),
                     _ => {}
@@ -381,7 +377,7 @@ impl<'a> Run<'a> {
 
     /// Offers everybody who is free: those not asked yet, and those who have answered.
     fn widen(&mut self, robust: &mut Coordinator) -> Result<(), Error> {
-        if self.done.is_some() || self.stop.is_some() {
+        if self.done.is_some() {
             return Ok(());
         }
         let free: Vec<u16> = self
@@ -399,9 +395,6 @@ impl<'a> Run<'a> {
     fn conclude(&mut self) -> Result<Signed, NoSignature> {
         if let Some(signature) = self.done {
             return self.check(signature);
-        }
-        if let Some(failure) = self.stop.take() {
-            return Err(NoSignature::Never(failure));
         }
         let params = self.job.key.package.params();
         let lost = |code: FailureCode| {
@@ -425,14 +418,20 @@ impl<'a> Run<'a> {
             core::iter::once(first).chain(failure.reasons.iter().map(move |reason| format!("node {index}: {reason}")))
         });
         let never = left < usize::from(params.threshold());
+        // Another run would ask the nodes that raised the alarm again, so there is none.
+        let alarmed = !self.alarms.is_empty();
         let code = match (never, final_nos.first()) {
+            _ if alarmed => FailureCode::SecurityAbort,
             (true, Some(failure)) => failure.code(),
             (true, None) => FailureCode::Aborted,
             (false, _) => FailureCode::Unavailable,
         };
         let mut failure = Failure::new(code, "too few nodes gave a share").reasons(reasons);
         failure.culprits = liars.into_iter().collect();
-        if never {
+        if alarmed {
+            let hint = "find out what happened before anything is signed again; this is never retried";
+            Err(NoSignature::Never(failure.hint(hint)))
+        } else if never {
             Err(NoSignature::Never(failure.hint("see the reasons of each node; the amount stays debited")))
         } else {
             Err(NoSignature::Again(failure.hint("it is tried again until the request expires")))

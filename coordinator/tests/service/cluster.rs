@@ -186,6 +186,14 @@ impl Cluster {
         Sqlite::open(&self.folder.path().join("coordinator.db")).expect("opens")
     }
 
+    /// As if the disk had died.
+    pub(crate) fn lose_store(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let path = self.folder.path().join(format!("coordinator.db{suffix}"));
+            assert!(!path.exists() || std::fs::remove_file(&path).is_ok());
+        }
+    }
+
     pub(crate) fn start(&self) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -12,7 +12,7 @@ use super::{
     node::{Node, Script, connect_all, roster, wait_connected},
 };
 
-const QUICK: &str = "[signing]\nanswer_timeout = \"500ms\"\nlate_after = \"100ms\"\nretry_first = \"50ms\"\n";
+const QUICK: &str = "[signing]\nanswer_timeout = \"500ms\"\nlate_after = \"100ms\"\nretry_first = \"50ms\"\n[links]\nheartbeat = \"100ms\"\n";
 
 fn assert_released(cluster: &Cluster, status: &v1::RequestStatus, raw_tx: &[u8]) {
     assert_eq!(status.state(), RequestState::Released, "{:?} {:?}", status.failure, status.reasons);
@@ -29,7 +29,13 @@ async fn three_honest_nodes_sign_and_the_answer_never_changes() {
     let nodes = connect_all(&cluster, &running, [Script::Honest; 3]).await;
     let mut client = cluster.client(&running).await;
     let mut first = Vec::new();
-    for number in 1..=6 {
+    let asked = || nodes.iter().map(Node::times_asked).collect::<Vec<_>>();
+    for number in 1..=200 {
+        // On a busy machine a node may seem slow for a while; no node is left out for long.
+        if number > 6 && asked().iter().all(|count| *count >= 2) {
+            break;
+        }
+        assert!(number < 200, "the load is not spread: {:?}", asked());
         let intent = cluster.intent(number, 1_000);
         let request = submission(intent.clone());
         let status = client.submit(request.clone()).await.expect("answers").into_inner();
@@ -39,14 +45,13 @@ async fn three_honest_nodes_sign_and_the_answer_never_changes() {
         }
         first.push((request, status));
     }
-    let asked: Vec<_> = nodes.iter().map(Node::times_asked).collect();
-    assert_eq!(asked.iter().sum::<usize>(), 12, "two shares per signature");
-    assert!(asked.iter().all(|count| *count >= 2), "the load is spread: {asked:?}");
+    let before = asked();
+    assert!(before.iter().sum::<usize>() >= 2 * first.len(), "two shares per signature");
     for (request, status) in first {
         let again = client.submit(request).await.expect("answers").into_inner();
         assert_eq!((again.signature, again.signed_tx), (status.signature, status.signed_tx));
     }
-    assert_eq!(nodes.iter().map(Node::times_asked).sum::<usize>(), 12, "nothing was signed again");
+    assert_eq!(asked(), before, "nothing was signed again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +140,7 @@ async fn a18_a_security_abort_is_shown_and_never_tried_again() {
     assert_eq!(status.state(), RequestState::Failed);
     assert_eq!(status.failure.expect("a reason").code(), FailureCode::SecurityAbort);
     let asked = || nodes.iter().map(Node::times_asked).sum::<usize>();
-    assert!(asked() <= 2, "one quorum at most");
+    assert!(nodes.iter().all(|node| node.times_asked() <= 1), "nobody is asked twice");
     for node in &nodes {
         node.play(Script::Honest);
     }
@@ -144,6 +149,26 @@ async fn a18_a_security_abort_is_shown_and_never_tried_again() {
     assert_eq!(again.state(), RequestState::Failed);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(asked(), before, "nobody was asked again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a18_one_node_cannot_veto_by_crying_wolf_but_it_is_heard() {
+    let (cluster, running) = start(QUICK);
+    cluster.install_policy(&running).await;
+    let wolf = Script::Refuses(FailureCode::SecurityAbort);
+    let nodes = connect_all(&cluster, &running, [wolf, Script::Honest, Script::Honest]).await;
+    let mut client = cluster.client(&running).await;
+    for number in 1..=3 {
+        let intent = cluster.intent(number, 1_000);
+        let status = client.submit(submission(intent.clone())).await.expect("answers").into_inner();
+        assert_released(&cluster, &status, &intent.raw_tx);
+        assert_eq!(status.signers, [2, 3]);
+    }
+    let cries = nodes[0].times_asked();
+    assert!(cries >= 1);
+    running.stop().await;
+    let events = cluster.store().events(0, 1_000).await.expect("read");
+    assert_eq!(events.iter().filter(|row| row.kind == "alert").count(), cries);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -147,3 +147,48 @@ async fn a_node_that_aborts_ends_it_and_the_name_is_free_again() {
     let end = last(create(&cluster, &running).await).await;
     assert_eq!(end.stage, "active", "{:?}", end.failure);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_ends_a_generation_soon() {
+    let (cluster, running) = start("[links]\nheartbeat = \"100ms\"\n");
+    let memories = memories();
+    change(&memories[2], |generation| generation.gives_part = false);
+    let mut nodes = connect(&cluster, &running, &memories).await;
+    let progress = create(&cluster, &running).await;
+    drop(nodes.pop());
+    let end = tokio::time::timeout(Duration::from_secs(20), last(progress)).await.expect("soon");
+    assert_eq!(end.stage, "aborted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_store_learns_the_keys_from_the_nodes() {
+    let (cluster, running) = start("[links]\nheartbeat = \"100ms\"\n");
+    let memories = memories();
+    let nodes = connect(&cluster, &running, &memories).await;
+    let end = last(create(&cluster, &running).await).await;
+    until_active(&cluster, &running, &[1, 2, 3]).await;
+    drop(nodes);
+    running.stop().await;
+    cluster.lose_store();
+
+    let running = start_again(&cluster);
+    let two = connect(&cluster, &running, &memories[..2]).await;
+    until_listed(&cluster, &running).await;
+    assert_eq!(key(&cluster, &running).await.state, "running", "not before all nodes have shown their part");
+    drop(two);
+    let _all = connect(&cluster, &running, &memories).await;
+    until_active(&cluster, &running, &[1, 2, 3]).await;
+    assert_eq!(key(&cluster, &running).await.key_id, end.key_id);
+}
+
+async fn until_listed(cluster: &Cluster, running: &Running) {
+    let mut operator = OperatorClient::new(cluster.channel(Role::Operator, running).await);
+    for _ in 0..100 {
+        let keys = operator.list_keys(v1::ListKeysQuery {}).await.expect("answers").into_inner().keys;
+        if keys.iter().any(|key| key.name == "new") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not listed");
+}

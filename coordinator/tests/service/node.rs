@@ -282,6 +282,9 @@ impl Actor {
                 state: if generation.active { "active" } else { "pending" }.into(),
                 request_id: request_id.into(),
                 certificate_part: generation.part.clone().into(),
+                name: "new".into(),
+                scheme: "ed25519".into(),
+                threshold: 2,
                 ..Default::default()
             });
         }

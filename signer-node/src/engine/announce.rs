@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::intents::{Record, Seen};
 use super::{Engine, State};
+use crate::clock::Now;
 use crate::codec::Writer;
 use crate::failure::Refusal;
 use crate::store::{Change, Table};
@@ -21,6 +22,42 @@ fn request_name(signed: &SignedIntent) -> [u8; 32] {
         .bytes(intent.idempotency_key.as_bytes())
         .finish();
     Sha256::digest(named).into()
+}
+
+/// The request's name, unless another intent has it.
+fn free_name(state: &State, signed: &SignedIntent) -> Result<[u8; 32], Refusal> {
+    let name = request_name(signed);
+    if state.intents.conflict(&name, &signed.digest()).is_some() {
+        let message = "this idempotency key was used for another intent";
+        let hint = "use a fresh idempotency key for a new request";
+        return Err(Refusal::new(FailureCode::Conflict, message, hint));
+    }
+    Ok(name)
+}
+
+/// The row that goes with the first share for an intent that nobody announced here: its name is taken and its time runs from
+/// `first_seen_ms`, as if it had been announced. `None` for an announced one.
+///
+/// # Errors
+/// `Conflict` if another intent has the name: who relays requests cannot have both signed by announcing neither.
+pub(super) fn unannounced(
+    state: &mut State,
+    now: Now,
+    signed: &SignedIntent,
+    first_seen_ms: u64,
+) -> Result<Option<Record>, Refusal> {
+    let digest = signed.digest();
+    state.intents.expire(now.wall_ms);
+    if state.intents.get(&digest).is_some() {
+        return Ok(None);
+    }
+    Ok(Some(Record::Announced(Seen {
+        intent: digest,
+        first_seen_ms,
+        witnessed_ms: now.witnessed(first_seen_ms),
+        expires_ms: signed.intent().expires_ms,
+        name: free_name(state, signed)?,
+    })))
 }
 
 impl Engine {
@@ -78,15 +115,7 @@ impl Engine {
         if let Some(seen) = state.intents.get(&digest) {
             return Ok((seen.clone(), self.commit(state, Vec::new())));
         }
-        let name = request_name(signed);
-        if state.intents.conflict(&name, &digest).is_some() {
-            let message = "this idempotency key was used for another intent";
-            return Err(Refusal::new(
-                FailureCode::Conflict,
-                message,
-                "use a fresh idempotency key for a new request",
-            ));
-        }
+        let name = free_name(state, signed)?;
         if u64::try_from(state.intents.len()).unwrap_or(u64::MAX) >= self.0.limits.live_intents {
             return Err(Refusal::unavailable(
                 "too many live intents",
@@ -160,7 +189,7 @@ impl Engine {
     }
 }
 
-fn append(record: &Record) -> Change {
+pub(super) fn append(record: &Record) -> Change {
     Change::Append {
         table: Table::Intents,
         key: record.key(),

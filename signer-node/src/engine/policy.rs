@@ -33,6 +33,10 @@ impl Anchor {
 
     /// The wall time that has come for sure since the anchor.
     pub(super) fn reached(&self, now: Now) -> u64 {
+        self.reached_at(&Self::new(now))
+    }
+
+    fn reached_at(&self, now: &Self) -> u64 {
         let passed = now.witnessed_ms.saturating_sub(self.witnessed_ms);
         now.wall_ms.min(self.wall_ms.saturating_add(passed))
     }
@@ -115,6 +119,15 @@ impl Policies {
         self.chain.as_ref()?.pending(self.anchor?.reached(*now))
     }
 
+    /// Whether the wall clock says of the document that waits that it is in force, and the time since its arrival does not. A
+    /// successor would bring it into force early.
+    fn waits_only_here(&self, at: &Anchor) -> bool {
+        let (Some(chain), Some(anchor)) = (&self.chain, &self.anchor) else {
+            return false;
+        };
+        chain.pending(anchor.reached_at(at)).is_some() && chain.pending(at.wall_ms).is_none()
+    }
+
     fn holds(&self, hash: &PolicyHash, now: &Now) -> bool {
         let active = self.active(now).is_ok_and(|active| active.hash() == hash);
         active
@@ -130,6 +143,11 @@ impl Policies {
             Refusal::new(FailureCode::NotAuthorised, error.to_string(), hint)
         };
         let (now, signed) = (record.anchor.wall_ms, &record.signed);
+        if self.waits_only_here(&record.anchor) {
+            let message = "a policy waits that is in force by the wall clock alone";
+            let hint = "ask again once this node has been up for as long as the policy must wait";
+            return Err(Refusal::new(FailureCode::NotYet, message, hint));
+        }
         match &mut self.chain {
             Some(chain) => {
                 chain

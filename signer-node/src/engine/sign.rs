@@ -14,6 +14,7 @@ use proto::link::Receipt as FirstSeen;
 use proto::v1::{FailureCode, Share, Sign};
 use tonic::codegen::Bytes;
 
+use super::announce;
 use super::keys::Key;
 use super::ledger::Entry;
 use super::{Engine, State};
@@ -78,7 +79,12 @@ impl Engine {
         let mut state = self.state();
         let now = self.now(&mut state)?;
         let key = Self::key_for(&state, &signed, call.epoch)?;
-        let approved = self.judge(&state, now, &key, &signed, &approvals, &call.receipts)?;
+        let threshold = key.share.public().params().threshold();
+        let first_seen_ms =
+            self.first_seen(&state, now, &signed.digest(), &call.receipts, threshold);
+        let approved = self.judge(&state, now, &key, &signed, &approvals, first_seen_ms)?;
+        let seen_ms = first_seen_ms.unwrap_or(now.wall_ms);
+        let unannounced = announce::unannounced(&mut state, now, &signed, seen_ms)?;
         let package = self.package(&key, &approved, &call.commitments)?;
         let digest = package_digest(&package);
         if state.ledger.released(approved.digest(), &digest) {
@@ -111,7 +117,12 @@ impl Engine {
             body: entry.encode(),
         };
         state.ledger.record(&entry);
-        let pending = self.commit(&state, vec![row]);
+        let mut rows = vec![row];
+        if let Some(record) = unannounced {
+            rows.push(announce::append(&record));
+            state.intents.record(record);
+        }
+        let pending = self.commit(&state, rows);
         Ok(Ready {
             approved,
             nonces,
@@ -154,7 +165,7 @@ impl Engine {
         key: &Key,
         signed: &SignedIntent,
         approvals: &[SignedStatement],
-        receipts: &[Bytes],
+        first_seen_ms: Option<u64>,
     ) -> Result<Box<Approved>, Refusal> {
         let digest = signed.digest();
         if state.intents.withdrawn(&digest) {
@@ -167,7 +178,7 @@ impl Engine {
         let view = state.ledger.view(digest, now);
         let facts = Facts {
             now_ms: now.wall_ms,
-            first_seen_ms: self.first_seen(state, now, &digest, receipts, params.threshold()),
+            first_seen_ms,
             frozen: state.freeze.frozen(now),
             ledger: &view,
             share_of_limit,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use proto::v1::FailureCode;
+use proto::v1::{FailureCode, coordinator_frame::Body as Call};
 
 use crate::cluster::*;
 
@@ -93,4 +93,62 @@ async fn a90_setting_every_clock_while_the_machines_are_off_shortens_no_delay_an
     let fresh = cluster.pay(9 * SOL / 10, 4);
     let votes = [cluster.approve(&fresh, &policy, "bob")];
     cluster.sign(&[1, 2], &fresh, &votes).await.unwrap();
+}
+
+/// Time passes on the wall while the machine of a node is off.
+async fn off(cluster: &mut Cluster, node: usize, ms: u64) {
+    cluster.stop(node).await;
+    let clock = &cluster.clocks[node];
+    clock.wall.fetch_add(ms, Ordering::SeqCst);
+    clock.machine.fetch_add(1, Ordering::SeqCst);
+    cluster.start(node).await.unwrap();
+}
+
+#[tokio::test]
+async fn a90_no_later_document_brings_a_waiting_one_into_force_by_the_wall_clock() {
+    let mut cluster = Cluster::ready().await;
+    let one = cluster.document(&[WALLET_RULES]);
+    let looser = WALLET_RULES.replace("\"2500000000\"", "\"9000000000\"");
+    let two = cluster.document_version(2, Some(&one), &[&looser]);
+    let three = cluster.document_version(3, Some(&two), &[&looser.replace("9000", "8999")]);
+    cluster.install(&two, &["erin", "frank"]).await;
+    off(&mut cluster, 0, 49 * HOUR).await;
+    let call = Call::InstallPolicy(cluster.signed_policy(&three, &["erin"]));
+    assert_eq!(code(cluster.call(0, call).await), FailureCode::NotYet);
+    let policy = cluster.engine(0).status().policy.unwrap();
+    assert_eq!((policy.version, policy.pending_version), (1, 2));
+    cluster.advance(49 * HOUR);
+    let call = Call::InstallPolicy(cluster.signed_policy(&three, &["erin"]));
+    cluster.call(0, call).await.unwrap();
+    assert_eq!(cluster.engine(0).status().policy.unwrap().version, 3);
+}
+
+#[tokio::test]
+async fn a90_no_order_shortens_the_wait_before_signing_resumes() {
+    let mut cluster = Cluster::ready().await;
+    let one = cluster.document(&[WALLET_RULES]);
+    let two = cluster
+        .document_version(2, Some(&one), &[WALLET_RULES])
+        .replace("delay = \"0s\"", "delay = \"4h\"");
+    cluster.install(&two, &["erin", "frank"]).await;
+    cluster.advance(49 * HOUR);
+    let freeze = Call::Order(cluster.freeze("alice", 1));
+    cluster.call(0, freeze).await.unwrap();
+    cluster.advance(1_000);
+    let resume = Call::Order(cluster.unfreeze(&["erin", "frank"], 2));
+    cluster.call(0, resume).await.unwrap();
+    off(&mut cluster, 0, 3 * HOUR).await;
+    // Neither somebody's order nor a second one of the quorum has the wait counted from another moment.
+    for names in [&["svc:other"][..], &["erin", "frank"]] {
+        let again = Call::Order(cluster.unfreeze(names, 3));
+        assert_eq!(
+            code(cluster.call(0, again).await),
+            FailureCode::NotAuthorised
+        );
+        assert!(cluster.engine(0).status().freeze.unwrap().frozen);
+    }
+    cluster.advance(2 * HOUR);
+    assert!(cluster.engine(0).status().freeze.unwrap().frozen);
+    cluster.advance(2 * HOUR);
+    assert!(!cluster.engine(0).status().freeze.unwrap().frozen);
 }

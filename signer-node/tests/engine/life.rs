@@ -155,6 +155,25 @@ async fn announcing_again_gives_the_same_receipt_and_withdrawing_ends_it() {
 }
 
 #[tokio::test]
+async fn a96_an_idempotency_key_counts_though_nothing_was_announced() {
+    let mut cluster = Cluster::ready().await;
+    let policy = cluster.document(&[WALLET_RULES]);
+    let (one, other) = (cluster.pay(SOL / 10, 1), cluster.pay(SOL / 5, 1));
+    let approve = |signed| [cluster.approve(signed, &policy, "alice")];
+    let (votes, other_votes) = (approve(&one), approve(&other));
+    cluster.sign(&[0, 1], &one, &votes).await.unwrap();
+    cluster.restart(0).await;
+    let second = cluster.sign(&[0, 1], &other, &other_votes).await;
+    assert_eq!(code(second), FailureCode::Conflict);
+    assert_eq!(
+        code(cluster.announce(0, &other).await),
+        FailureCode::Conflict
+    );
+    // The first one still is what it was, by another quorum too.
+    cluster.sign(&[0, 2], &one, &votes).await.unwrap();
+}
+
+#[tokio::test]
 async fn one_person_stops_everything_and_a_quorum_resumes_it() {
     let mut cluster = Cluster::ready().await;
     let policy = cluster.document(&[WALLET_RULES]);

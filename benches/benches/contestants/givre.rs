@@ -10,8 +10,8 @@ use givre::signing::aggregate::{Signature, aggregate};
 use givre::signing::round1::{PublicCommitments, SecretNonces, commit};
 use givre::signing::round2::{SigShare, sign};
 
-use crate::source::Source;
-use crate::{MESSAGE, Peer};
+use super::source::Source;
+use super::{MESSAGE, Peer};
 
 type Curve = curves::Ed25519;
 type Commitments = Vec<(u16, PublicCommitments<Curve>)>;

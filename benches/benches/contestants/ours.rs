@@ -11,8 +11,8 @@ use mpc_core::id::{PartyIndex, Purpose};
 use mpc_core::keys::KeyShare;
 use mpc_core::testing::Simulator;
 
-use crate::source::Source;
-use crate::{MESSAGE, Peer};
+use super::source::Source;
+use super::{MESSAGE, Peer};
 
 pub(crate) struct Ours {
     purpose: Purpose,

@@ -1,7 +1,7 @@
 //! The Zcash Foundation's crates.
 
 macro_rules! zcash {
-    ($name:ident, $peer:ident, $sign:expr, $aggregate:expr) => {
+    ($name:ident, $peer:ident, $called:literal, $sign:expr, $aggregate:expr) => {
         pub(crate) mod $name {
             use std::collections::BTreeMap;
             use std::time::Duration;
@@ -12,8 +12,8 @@ macro_rules! zcash {
             use $peer::round2::SignatureShare;
             use $peer::{Identifier, Signature, SigningPackage};
 
-            use crate::source::Source;
-            use crate::{MESSAGE, Peer};
+            use super::super::source::Source;
+            use super::super::{MESSAGE, Peer};
 
             pub(crate) struct Zcash {
                 threshold: u16,
@@ -120,7 +120,7 @@ macro_rules! zcash {
 
             impl Peer for Zcash {
                 fn name(&self) -> &'static str {
-                    "zcash"
+                    $called
                 }
 
                 fn round1(&mut self) -> Duration {
@@ -220,12 +220,14 @@ macro_rules! zcash {
 zcash!(
     ed25519,
     frost_ed25519,
+    "frost-ed25519",
     |package, nonces, share| frost_ed25519::round2::sign(package, nonces, share),
     |package, shares, public| frost_ed25519::aggregate(package, shares, public)
 );
 zcash!(
     taproot,
     frost_secp256k1_tr,
+    "frost-secp256k1-tr",
     |package, nonces, share| frost_secp256k1_tr::round2::sign_with_tweak(
         package, nonces, share, None
     ),
