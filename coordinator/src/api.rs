@@ -22,8 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Extensions, Request, Response, Status};
 
 use crate::{
-    clock,
-    config,
+    clock, config,
     engine::Engine,
     intake::limit::CallLimit,
     state::State,
@@ -76,7 +75,10 @@ impl Api {
     fn admit(&self, extensions: &Extensions, roles: &[RoleKind]) -> Result<(), Failure> {
         let peer = extensions.get::<Peer>();
         let Some(peer) = peer.filter(|peer| roles.contains(&peer.role.kind())) else {
-            let failure = Failure::new(FailureCode::NotAuthorised, "this certificate's role may not call this");
+            let failure = Failure::new(
+                FailureCode::NotAuthorised,
+                "this certificate's role may not call this",
+            );
             return Err(failure.hint("use a client's or an operator's certificate"));
         };
         self.calls.check(&peer.pin)
@@ -92,7 +94,9 @@ impl Api {
         call: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         let ended = self.tasks.spawn(call).await;
-        let result = ended.map_err(|_| Failure::new(FailureCode::Internal, "the call ended badly; see the log"))?;
+        let result = ended.map_err(|_| {
+            Failure::new(FailureCode::Internal, "the call ended badly; see the log")
+        })?;
         Ok(Response::new(result?))
     }
 }
@@ -105,24 +109,37 @@ fn request_id(bytes: &[u8]) -> Result<RequestId, Failure> {
 impl Quorate for Api {
     type WatchRequestStream = StatusStream;
 
-    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         self.admit_caller(request.extensions())?;
         let (engine, bytes) = (Arc::clone(&self.engine), request.into_inner().signed_intent);
-        self.to_the_end(async move { engine.submit(bytes).await }).await
+        self.to_the_end(async move { engine.submit(bytes).await })
+            .await
     }
 
-    async fn get_request(&self, request: Request<v1::RequestQuery>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn get_request(
+        &self,
+        request: Request<v1::RequestQuery>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         self.admit_caller(request.extensions())?;
         let id = request_id(&request.into_inner().request_id)?;
         Ok(Response::new(self.engine.status(id).await?))
     }
 
-    async fn watch_request(&self, request: Request<v1::RequestQuery>) -> Result<Response<StatusStream>, Status> {
+    async fn watch_request(
+        &self,
+        request: Request<v1::RequestQuery>,
+    ) -> Result<Response<StatusStream>, Status> {
         self.admit_caller(request.extensions())?;
         let id = request_id(&request.into_inner().request_id)?;
-        let permit = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| {
-            Failure::new(FailureCode::Limit, "too many requests are watched").hint("ask for the request instead")
-        })?;
+        let permit = Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| {
+                Failure::new(FailureCode::Limit, "too many requests are watched")
+                    .hint("ask for the request instead")
+            })?;
         let changes = WatchStream::new(self.engine.follow(id).await?);
         let stopping = self.stopping.clone().cancelled_owned();
         let stream = changes.take_until(stopping).map(move |status| {
@@ -141,58 +158,108 @@ impl Quorate for Api {
         let state = if query.state.is_empty() {
             None
         } else {
-            let unknown = || Failure::new(FailureCode::Malformed, "no such state").hint("use a state's name in lower case");
+            let unknown = || {
+                Failure::new(FailureCode::Malformed, "no such state")
+                    .hint("use a state's name in lower case")
+            };
             Some(State::parse(&query.state).ok_or_else(unknown)?)
         };
-        let limit = if query.limit == 0 { LIST_DEFAULT } else { query.limit.min(LIST_BOUND) };
-        let filter = Filter { state, wallet: (!query.wallet.is_empty()).then_some(query.wallet), limit };
+        let limit = if query.limit == 0 {
+            LIST_DEFAULT
+        } else {
+            query.limit.min(LIST_BOUND)
+        };
+        let filter = Filter {
+            state,
+            wallet: (!query.wallet.is_empty()).then_some(query.wallet),
+            limit,
+        };
         let mut room = LIST_BYTES;
         let mut requests = Vec::new();
         for status in self.engine.list(filter).await? {
-            let Some(left) = room.checked_sub(status.encoded_len()) else { break };
+            let Some(left) = room.checked_sub(status.encoded_len()) else {
+                break;
+            };
             room = left;
             requests.push(status);
         }
         Ok(Response::new(v1::RequestList { requests }))
     }
 
-    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         self.admit_caller(request.extensions())?;
         let cancel = request.into_inner();
         let (engine, id) = (Arc::clone(&self.engine), request_id(&cancel.request_id)?);
-        self.to_the_end(async move { engine.cancel(id, cancel.signed_statement).await }).await
+        self.to_the_end(async move { engine.cancel(id, cancel.signed_statement).await })
+            .await
     }
 
-    async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn approve(
+        &self,
+        request: Request<v1::ApproveRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         self.admit_caller(request.extensions())?;
         let approve = request.into_inner();
         let (engine, id) = (Arc::clone(&self.engine), request_id(&approve.request_id)?);
-        self.to_the_end(async move { engine.approve(id, approve.signed_statement).await }).await
+        self.to_the_end(async move { engine.approve(id, approve.signed_statement).await })
+            .await
     }
 
-    async fn explain(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::RequestStatus>, Status> {
+    async fn explain(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::RequestStatus>, Status> {
         self.admit_caller(request.extensions())?;
-        Ok(Response::new(self.engine.explain(request.into_inner().signed_intent).await?))
+        Ok(Response::new(
+            self.engine
+                .explain(request.into_inner().signed_intent)
+                .await?,
+        ))
     }
 
-    async fn list_wallets(&self, request: Request<v1::ListWalletsQuery>) -> Result<Response<v1::WalletList>, Status> {
+    async fn list_wallets(
+        &self,
+        request: Request<v1::ListWalletsQuery>,
+    ) -> Result<Response<v1::WalletList>, Status> {
         self.admit_caller(request.extensions())?;
         let policy = self.engine.policy()?;
-        let wallets = policy.document().wallets().values().map(|wallet| self.wallet_info(wallet)).collect();
+        let wallets = policy
+            .document()
+            .wallets()
+            .values()
+            .map(|wallet| self.wallet_info(wallet))
+            .collect();
         Ok(Response::new(v1::WalletList { wallets }))
     }
 
-    async fn get_policy(&self, request: Request<v1::PolicyQuery>) -> Result<Response<v1::PolicyInfo>, Status> {
+    async fn get_policy(
+        &self,
+        request: Request<v1::PolicyQuery>,
+    ) -> Result<Response<v1::PolicyInfo>, Status> {
         self.admit_caller(request.extensions())?;
-        Ok(Response::new(self.engine.policy_info(request.into_inner().version)?))
+        Ok(Response::new(
+            self.engine.policy_info(request.into_inner().version)?,
+        ))
     }
 
-    async fn get_cluster(&self, request: Request<v1::ClusterQuery>) -> Result<Response<v1::ClusterInfo>, Status> {
+    async fn get_cluster(
+        &self,
+        request: Request<v1::ClusterQuery>,
+    ) -> Result<Response<v1::ClusterInfo>, Status> {
         self.admit_caller(request.extensions())?;
         Ok(Response::new(v1::ClusterInfo {
             cluster_id: self.engine.cluster.cluster_id.to_string(),
             threshold: u32::from(self.engine.cluster.threshold),
-            nodes: self.engine.links.roster().by_index().map(|(index, _)| self.node_info(index)).collect(),
+            nodes: self
+                .engine
+                .links
+                .roster()
+                .by_index()
+                .map(|(index, _)| self.node_info(index))
+                .collect(),
             clock_ms: clock::now_ms(),
             freeze: Some(self.engine.freeze_state()),
             policy: Some(self.engine.policy_state()),
@@ -200,22 +267,35 @@ impl Quorate for Api {
         }))
     }
 
-    async fn freeze(&self, request: Request<v1::OrderRequest>) -> Result<Response<v1::FreezeState>, Status> {
+    async fn freeze(
+        &self,
+        request: Request<v1::OrderRequest>,
+    ) -> Result<Response<v1::FreezeState>, Status> {
         self.admit_caller(request.extensions())?;
-        self.order(request.into_inner(), StatementKind::Freeze).await
+        self.order(request.into_inner(), StatementKind::Freeze)
+            .await
     }
 
-    async fn unfreeze(&self, request: Request<v1::OrderRequest>) -> Result<Response<v1::FreezeState>, Status> {
+    async fn unfreeze(
+        &self,
+        request: Request<v1::OrderRequest>,
+    ) -> Result<Response<v1::FreezeState>, Status> {
         self.admit_caller(request.extensions())?;
-        self.order(request.into_inner(), StatementKind::Unfreeze).await
+        self.order(request.into_inner(), StatementKind::Unfreeze)
+            .await
     }
 }
 
 impl Api {
-    async fn order(&self, order: v1::OrderRequest, kind: StatementKind) -> Result<Response<v1::FreezeState>, Status> {
+    async fn order(
+        &self,
+        order: v1::OrderRequest,
+        kind: StatementKind,
+    ) -> Result<Response<v1::FreezeState>, Status> {
         at_most("statements", &order.statements, STATEMENTS_BOUND)?;
         let engine = Arc::clone(&self.engine);
-        self.to_the_end(async move { engine.order(order.statements, kind).await }).await
+        self.to_the_end(async move { engine.order(order.statements, kind).await })
+            .await
     }
 
     fn wallet_info(&self, wallet: &policy::document::Wallet) -> v1::WalletInfo {
@@ -229,7 +309,8 @@ impl Api {
             info.scheme.clone_from(&key.row.scheme);
             info.public_key = Bytes::copy_from_slice(&key.public_key);
             info.address = key.address();
-            info.ready = self.engine.active_on(&key.row.request_id).len() >= usize::from(key.row.threshold);
+            info.ready =
+                self.engine.active_on(&key.row.request_id).len() >= usize::from(key.row.threshold);
         }
         info
     }
@@ -239,7 +320,9 @@ impl Api {
         let link = self.engine.links.get(index.get());
         v1::NodeInfo {
             index: u32::from(index.get()),
-            node_id: node.map(|node| Bytes::copy_from_slice(node.as_bytes())).unwrap_or_default(),
+            node_id: node
+                .map(|node| Bytes::copy_from_slice(node.as_bytes()))
+                .unwrap_or_default(),
             connected: link.is_some(),
             status: link.as_ref().and_then(|link| link.status()),
             rtt_us: link.as_ref().map_or(0, |link| link.rtt_us()),

@@ -196,9 +196,7 @@ fn read(reader: &mut Reader<'_>, base: &Path) -> Option<Config> {
     let schema = reader.integer("", "schema", None, 1, 1);
     let cluster = reader.text("", "cluster", None).map(path);
     let listen = read_listen(reader);
-    let store = reader
-        .text("", "store", Some("coordinator.db"))
-        .map(path);
+    let store = reader.text("", "store", Some("coordinator.db")).map(path);
     let log = reader.text("", "log", Some("info"));
     let ca = reader.text("tls", "ca", None).map(path);
     let crl = reader.text("tls", "crl", None).map(path);
@@ -269,12 +267,38 @@ fn read_limits(reader: &mut Reader<'_>) -> Option<Limits> {
     let base = Limits::default();
     let requests_per_second = rate(reader, "requests_per_second", base.requests_per_second);
     let burst = rate(reader, "burst", base.burst);
-    let live = count(reader, "limits", "live_requests", base.live_requests, 1, 1_000_000);
-    let calls = count(reader, "limits", "concurrent_calls", base.concurrent_calls, 1, 65_536);
+    let live = count(
+        reader,
+        "limits",
+        "live_requests",
+        base.live_requests,
+        1,
+        1_000_000,
+    );
+    let calls = count(
+        reader,
+        "limits",
+        "concurrent_calls",
+        base.concurrent_calls,
+        1,
+        65_536,
+    );
     let connections = count(reader, "limits", "connections", base.connections, 4, 65_536);
     let watchers = count(reader, "limits", "watchers", base.watchers, 1, 65_536);
-    let wait = millis(reader, ("limits", "submit_wait"), base.submit_wait, 0, 60_000);
-    let call = millis(reader, ("limits", "call_timeout"), base.call_timeout, 1_000, 600_000);
+    let wait = millis(
+        reader,
+        ("limits", "submit_wait"),
+        base.submit_wait,
+        0,
+        60_000,
+    );
+    let call = millis(
+        reader,
+        ("limits", "call_timeout"),
+        base.call_timeout,
+        1_000,
+        600_000,
+    );
     let drain = millis(reader, ("limits", "drain"), base.drain, 0, 600_000);
     Some(Limits {
         requests_per_second: requests_per_second?,
@@ -291,8 +315,20 @@ fn read_limits(reader: &mut Reader<'_>) -> Option<Limits> {
 
 fn read_signing(reader: &mut Reader<'_>) -> Option<Signing> {
     let base = Signing::default();
-    let answer = millis(reader, ("signing", "answer_timeout"), base.answer_timeout, 50, 60_000);
-    let late = millis(reader, ("signing", "late_after"), base.late_after, 10, 60_000);
+    let answer = millis(
+        reader,
+        ("signing", "answer_timeout"),
+        base.answer_timeout,
+        50,
+        60_000,
+    );
+    let late = millis(
+        reader,
+        ("signing", "late_after"),
+        base.late_after,
+        10,
+        60_000,
+    );
     let first = reader.duration("signing", "retry_first", base.retry_first_ms, 10, 60_000);
     let max = reader.duration("signing", "retry_max", base.retry_max_ms, 10, 600_000);
     let low = count(reader, "signing", "nonces_low", base.nonces_low, 1, 4_096);
@@ -322,12 +358,24 @@ fn read_signing(reader: &mut Reader<'_>) -> Option<Signing> {
 
 fn read_links(reader: &mut Reader<'_>) -> Option<Links> {
     let base = Links::default();
-    let hello = millis(reader, ("links", "hello_timeout"), base.hello_timeout, 100, 60_000);
+    let hello = millis(
+        reader,
+        ("links", "hello_timeout"),
+        base.hello_timeout,
+        100,
+        60_000,
+    );
     let beat = millis(reader, ("links", "heartbeat"), base.heartbeat, 100, 60_000);
     let name = ("links", "heartbeat_timeout");
     let timeout = millis(reader, name, base.heartbeat_timeout, 100, 300_000);
     let queue = count(reader, "links", "queue", base.queue, 16, 65_536);
-    let dkg = millis(reader, ("links", "dkg_timeout"), base.dkg_timeout, 1_000, 3_600_000);
+    let dkg = millis(
+        reader,
+        ("links", "dkg_timeout"),
+        base.dkg_timeout,
+        1_000,
+        3_600_000,
+    );
     Some(Links {
         hello_timeout: hello?,
         heartbeat: beat?,
@@ -368,11 +416,14 @@ mod tests {
     #[test]
     fn the_shipped_example_names_every_option() {
         let dumped = format!("{:?}", Config::parse(FULL_EXAMPLE, Path::new("")).0);
-        for field in dumped.split([' ', '{', ',']).filter_map(|word| word.strip_suffix(':')) {
+        for field in dumped
+            .split([' ', '{', ','])
+            .filter_map(|word| word.strip_suffix(':'))
+        {
             let key = field.strip_suffix("_ms").unwrap_or(field);
-            let named = FULL_EXAMPLE
-                .lines()
-                .any(|line| line.starts_with(&format!("{key} =")) || line.starts_with(&format!("[{key}]")));
+            let named = FULL_EXAMPLE.lines().any(|line| {
+                line.starts_with(&format!("{key} =")) || line.starts_with(&format!("[{key}]"))
+            });
             assert!(named, "{key} is not in the example");
         }
     }
@@ -390,11 +441,17 @@ mod tests {
             found,
             [
                 (1, "schema must be a whole number from 1 to 1"),
-                (3, "listen must be an address and a port, such as \"127.0.0.1:7443\""),
+                (
+                    3,
+                    "listen must be an address and a port, such as \"127.0.0.1:7443\""
+                ),
                 (4, "unknown key extra"),
                 (5, "tls.key is missing"),
                 (10, "limits.burst must be a whole number from 1 to 1000000"),
-                (11, "limits.drain must be a duration with a unit, such as \"500ms\", \"5s\", \"10m\" or \"1h\""),
+                (
+                    11,
+                    "limits.drain must be a duration with a unit, such as \"500ms\", \"5s\", \"10m\" or \"1h\""
+                ),
                 (14, "signing.nonces_high must be above signing.nonces_low"),
                 (15, "unknown table [what]"),
             ]

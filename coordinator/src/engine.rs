@@ -76,7 +76,9 @@ pub(crate) struct Engine {
 
 impl core::fmt::Debug for Engine {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Engine").field("cluster", &self.cluster.cluster_id).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("cluster", &self.cluster.cluster_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +96,12 @@ impl Engine {
         stopping: CancellationToken,
     ) -> Result<Arc<Self>, RunError> {
         let start = store.begin(clock::now_ms()).await?;
-        let signing = Arc::new(Signing::new(Arc::clone(&links), config.signing.clone(), start, tasks.clone()));
+        let signing = Arc::new(Signing::new(
+            Arc::clone(&links),
+            config.signing.clone(),
+            start,
+            tasks.clone(),
+        ));
         for row in store.evidence().await? {
             signing.convict(row.node);
         }
@@ -138,7 +145,8 @@ impl Engine {
         self.tasks.spawn(Arc::clone(self).listen(reports));
         self.tasks.spawn(Arc::clone(self).watch_deadlines());
         for id in self.live_ids() {
-            self.deadlines.add(clock::now_ms(), expiry::Wake::Request(id));
+            self.deadlines
+                .add(clock::now_ms(), expiry::Wake::Request(id));
         }
         self.schedule_policy();
         self.resume_ceremonies();
@@ -172,7 +180,9 @@ impl Engine {
             self.signing.refill(&key, &link);
         }
         for id in self.live_ids() {
-            let Some(record) = self.peek(id) else { continue };
+            let Some(record) = self.peek(id) else {
+                continue;
+            };
             match record.state {
                 State::Announced => self.announce_to(&link, &record),
                 State::Reserved | State::Signing => self.drive(id, None),
@@ -247,7 +257,9 @@ impl Engine {
     async fn refresh(&self, id: RequestId) {
         match self.store.request(id).await {
             Ok(record) => drop(self.put(record)),
-            Err(error) => tracing::error!(request = %id, %error, "a live request could not be read"),
+            Err(error) => {
+                tracing::error!(request = %id, %error, "a live request could not be read")
+            }
         }
     }
 
@@ -255,7 +267,10 @@ impl Engine {
     ///
     /// # Errors
     /// `UNKNOWN`.
-    pub(crate) async fn follow(&self, id: RequestId) -> Result<watch::Receiver<v1::RequestStatus>, Failure> {
+    pub(crate) async fn follow(
+        &self,
+        id: RequestId,
+    ) -> Result<watch::Receiver<v1::RequestStatus>, Failure> {
         if let Some(live) = self.live().get(&id) {
             return Ok(live.status.subscribe());
         }
@@ -278,18 +293,33 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`intake::read`]; `CONFLICT` for a used idempotency key; `LIMIT` if too many requests are live.
-    pub(crate) async fn submit(self: &Arc<Self>, bytes: prost::bytes::Bytes) -> Result<v1::RequestStatus, Failure> {
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        bytes: prost::bytes::Bytes,
+    ) -> Result<v1::RequestStatus, Failure> {
         if self.draining.load(Ordering::Relaxed) {
-            let failure = Failure::new(v1::FailureCode::Unavailable, "the coordinator is shutting down");
+            let failure = Failure::new(
+                v1::FailureCode::Unavailable,
+                "the coordinator is shutting down",
+            );
             return Err(failure.hint("send the same bytes again in a moment"));
         }
         let arrived = Instant::now();
         let now_ms = clock::now_ms();
         let policy = self.policies.in_force(now_ms)?;
         let intake = intake::read(self.cluster.cluster_id.as_str(), &policy, &self.keys, bytes)?;
-        let judge = intake::judge(Arc::clone(&policy), self.freeze.is_frozen(now_ms), &intake, Stage::New);
+        let judge = intake::judge(
+            Arc::clone(&policy),
+            self.freeze.is_frozen(now_ms),
+            &intake,
+            Stage::New,
+        );
         let row = intake.row(&policy, self.config.limits.live_requests);
-        let decided = self.store.submit(row, judge, self.reach(&intake.key), now_ms).await.map_err(from_store)?;
+        let decided = self
+            .store
+            .submit(row, judge, self.reach(&intake.key), now_ms)
+            .await
+            .map_err(from_store)?;
         let fresh = decided.changed;
         let record = self.settle(decided, Some(arrived));
         if fresh {
@@ -299,16 +329,25 @@ impl Engine {
             }
         }
         if matches!(record.state, State::Reserved | State::Signing) {
-            return self.await_signature(record.id, self.config.limits.submit_wait).await;
+            return self
+                .await_signature(record.id, self.config.limits.submit_wait)
+                .await;
         }
         Ok(record.status.clone())
     }
 
     /// Waits until a request is no longer being signed, at most `patience`.
-    async fn await_signature(&self, id: RequestId, patience: Duration) -> Result<v1::RequestStatus, Failure> {
+    async fn await_signature(
+        &self,
+        id: RequestId,
+        patience: Duration,
+    ) -> Result<v1::RequestStatus, Failure> {
         let mut status = self.follow(id).await?;
         let busy = |status: &v1::RequestStatus| {
-            matches!(status.state(), v1::RequestState::Reserved | v1::RequestState::Signing)
+            matches!(
+                status.state(),
+                v1::RequestState::Reserved | v1::RequestState::Signing
+            )
         };
         // Whether the wait ended by time, by the end of the request or by a change, the latest status is the answer.
         drop(tokio::time::timeout(patience, status.wait_for(|status| !busy(status))).await);
@@ -320,32 +359,60 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`intake::read`].
-    pub(crate) async fn explain(&self, bytes: prost::bytes::Bytes) -> Result<v1::RequestStatus, Failure> {
+    pub(crate) async fn explain(
+        &self,
+        bytes: prost::bytes::Bytes,
+    ) -> Result<v1::RequestStatus, Failure> {
         let now_ms = clock::now_ms();
         let policy = self.policies.in_force(now_ms)?;
         let intake = intake::read(self.cluster.cluster_id.as_str(), &policy, &self.keys, bytes)?;
-        let judge = intake::judge(Arc::clone(&policy), self.freeze.is_frozen(now_ms), &intake, Stage::New);
-        let judgement = self.store.weigh(intake.id, judge, now_ms).await.map_err(from_store)?;
-        Ok(release::explained(&intake, &policy, judgement.decision, now_ms))
+        let judge = intake::judge(
+            Arc::clone(&policy),
+            self.freeze.is_frozen(now_ms),
+            &intake,
+            Stage::New,
+        );
+        let judgement = self
+            .store
+            .weigh(intake.id, judge, now_ms)
+            .await
+            .map_err(from_store)?;
+        Ok(release::explained(
+            &intake,
+            &policy,
+            judgement.decision,
+            now_ms,
+        ))
     }
 
     /// Requests, newest first.
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub(crate) async fn list(&self, filter: crate::store::Filter) -> Result<Vec<v1::RequestStatus>, Failure> {
+    pub(crate) async fn list(
+        &self,
+        filter: crate::store::Filter,
+    ) -> Result<Vec<v1::RequestStatus>, Failure> {
         let records = self.store.list(filter).await.map_err(from_store)?;
         Ok(records.into_iter().map(|record| record.status).collect())
     }
 
     /// How far a positive decision may go now.
     fn reach(&self, key: &Key) -> Reach {
-        if self.signing.has_quorum(key) { Reach::Sign } else { Reach::Reserve }
+        if self.signing.has_quorum(key) {
+            Reach::Sign
+        } else {
+            Reach::Reserve
+        }
     }
 
     /// Takes in what a deciding step has made of a request and does what follows from it.
     fn settle(self: &Arc<Self>, decided: Decided, arrived: Option<Instant>) -> Arc<Record> {
-        let Decided { record, changed, token } = decided;
+        let Decided {
+            record,
+            changed,
+            token,
+        } = decided;
         let record = match (changed, arrived) {
             (true, Some(_)) => self.admit(record, arrived),
             (true, None) => self.put(record),
@@ -371,7 +438,11 @@ impl Engine {
             return;
         };
         let reach = self.reach(&intake.key);
-        match self.store.decide(id, None, judge, reach, clock::now_ms()).await {
+        match self
+            .store
+            .decide(id, None, judge, reach, clock::now_ms())
+            .await
+        {
             Ok(decided) => {
                 if !decided.changed {
                     self.schedule(&decided.record);
@@ -381,7 +452,10 @@ impl Engine {
             Err(StoreError::WrongState { .. } | StoreError::NotFound) => self.refresh(id).await,
             Err(error) => {
                 tracing::error!(request = %id, %error, "a request could not be decided");
-                self.deadlines.add(clock::now_ms().saturating_add(1_000), expiry::Wake::Request(id));
+                self.deadlines.add(
+                    clock::now_ms().saturating_add(1_000),
+                    expiry::Wake::Request(id),
+                );
             }
         }
     }
@@ -392,7 +466,12 @@ impl Engine {
         let policy = self.policies.in_force(now_ms)?;
         let bytes = record.status.signed_intent.clone();
         let intake = intake::read(self.cluster.cluster_id.as_str(), &policy, &self.keys, bytes)?;
-        let judge = intake::judge(policy, self.freeze.is_frozen(now_ms), &intake, Stage::Waiting);
+        let judge = intake::judge(
+            policy,
+            self.freeze.is_frozen(now_ms),
+            &intake,
+            Stage::Waiting,
+        );
         Ok((intake, judge))
     }
 

@@ -46,12 +46,15 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
         StoreError::Full { .. } => Failure::new(FailureCode::Limit, error.to_string())
             .hint("wait until some have ended, then send the same bytes again"),
         StoreError::NotFound => unknown(),
-        StoreError::Unavailable(_) => Failure::new(FailureCode::Unavailable, "the store is not available")
-            .hint("send the same bytes again; see the coordinator's log"),
-        StoreError::WrongState { found } => {
-            Failure::new(FailureCode::Conflict, format!("the request is {found}, which does not allow this"))
-                .hint("look at the request")
+        StoreError::Unavailable(_) => {
+            Failure::new(FailureCode::Unavailable, "the store is not available")
+                .hint("send the same bytes again; see the coordinator's log")
         }
+        StoreError::WrongState { found } => Failure::new(
+            FailureCode::Conflict,
+            format!("the request is {found}, which does not allow this"),
+        )
+        .hint("look at the request"),
         StoreError::Damaged(_) => Failure::new(FailureCode::Internal, "the store is damaged")
             .hint("stop the coordinator and look at its log"),
     }

@@ -44,33 +44,71 @@ fn refuse(code: FailureCode, message: impl Into<String>, hint: &str) -> Failure 
 /// # Errors
 /// `MALFORMED` for bytes that are no signed intent; `NOT_AUTHORISED` for another cluster, an unknown initiator or a
 /// signature that does not verify; `UNKNOWN` for a wallet that the policy does not have or whose key is not ready.
-pub(crate) fn read(cluster_id: &str, policy: &Installed, keys: &Keys, bytes: Bytes) -> Result<Intake, Failure> {
+pub(crate) fn read(
+    cluster_id: &str,
+    policy: &Installed,
+    keys: &Keys,
+    bytes: Bytes,
+) -> Result<Intake, Failure> {
     if bytes.len() > MAX_SIGNED {
-        let message = format!("a signed intent has at most {MAX_SIGNED} bytes, this has {}", bytes.len());
-        return Err(refuse(FailureCode::Malformed, message, "do not send it again"));
+        let message = format!(
+            "a signed intent has at most {MAX_SIGNED} bytes, this has {}",
+            bytes.len()
+        );
+        return Err(refuse(
+            FailureCode::Malformed,
+            message,
+            "do not send it again",
+        ));
     }
-    let signed = SignedIntent::decode(&bytes)
-        .map_err(|error| refuse(FailureCode::Malformed, error.to_string(), "do not send it again"))?;
+    let signed = SignedIntent::decode(&bytes).map_err(|error| {
+        refuse(
+            FailureCode::Malformed,
+            error.to_string(),
+            "do not send it again",
+        )
+    })?;
     let intent = signed.intent();
     if intent.cluster_id != cluster_id {
-        return Err(refuse(FailureCode::NotAuthorised, "the intent is for another cluster", "check cluster_id"));
+        return Err(refuse(
+            FailureCode::NotAuthorised,
+            "the intent is for another cluster",
+            "check cluster_id",
+        ));
     }
     let document = policy.document();
     let known = document.initiator_keys(&intent.initiator);
     if !known.iter().any(|key| signed.verify(key).is_ok()) {
         let message = "the intent is not signed by a key that the policy has for its initiator";
-        return Err(refuse(FailureCode::NotAuthorised, message, "check the initiator's name and key"));
+        return Err(refuse(
+            FailureCode::NotAuthorised,
+            message,
+            "check the initiator's name and key",
+        ));
     }
-    let wallet = document.wallets().values().find(|wallet| wallet.id.as_str() == intent.wallet);
-    let key = wallet.and_then(|wallet| keys.get(&wallet.key_id)).ok_or_else(|| {
-        let message = "the policy has no such wallet, or its key is not ready";
-        refuse(FailureCode::Unknown, message, "list the wallets")
-    })?;
+    let wallet = document
+        .wallets()
+        .values()
+        .find(|wallet| wallet.id.as_str() == intent.wallet);
+    let key = wallet
+        .and_then(|wallet| keys.get(&wallet.key_id))
+        .ok_or_else(|| {
+            let message = "the policy has no such wallet, or its key is not ready";
+            refuse(FailureCode::Unknown, message, "list the wallets")
+        })?;
     let public: Option<[u8; 32]> = key.public_key.as_slice().try_into().ok();
     // What cannot be decoded is refused by the verdict, with the decoder's own words.
     let rendering = public.and_then(|public| solana::decode(&intent.raw_tx, &public).ok());
-    let lines = rendering.map(|decoded| summary_lines(intent, &decoded.rendering)).unwrap_or_default();
-    Ok(Intake { id: RequestId::from_bytes(signed.digest()), bytes, signed: Arc::new(signed), key, lines })
+    let lines = rendering
+        .map(|decoded| summary_lines(intent, &decoded.rendering))
+        .unwrap_or_default();
+    Ok(Intake {
+        id: RequestId::from_bytes(signed.digest()),
+        bytes,
+        signed: Arc::new(signed),
+        key,
+        lines,
+    })
 }
 
 /// How far a request has come when it is judged.
@@ -86,8 +124,11 @@ pub(crate) enum Stage {
 pub(crate) fn judge(policy: Arc<Installed>, frozen: bool, intake: &Intake, stage: Stage) -> Judge {
     let (signed, key) = (Arc::clone(&intake.signed), Arc::clone(&intake.key));
     Arc::new(move |case: &Case<'_>| {
-        let approvals: Vec<_> =
-            case.approvals.iter().filter_map(|bytes| SignedStatement::decode(bytes).ok()).collect();
+        let approvals: Vec<_> = case
+            .approvals
+            .iter()
+            .filter_map(|bytes| SignedStatement::decode(bytes).ok())
+            .collect();
         let facts = Facts {
             now_ms: case.now_ms,
             first_seen_ms: Some(case.first_seen_ms),
@@ -98,7 +139,10 @@ pub(crate) fn judge(policy: Arc<Installed>, frozen: bool, intake: &Intake, stage
         match evaluate(&policy, &key.public_key, &signed, &approvals, &facts) {
             Verdict::Approved(approved) => {
                 let decision = Decision::Approve(approved.debits().to_vec());
-                Judgement { decision, token: Some(approved) }
+                Judgement {
+                    decision,
+                    token: Some(approved),
+                }
             }
             Verdict::Denied(denied) => {
                 let reasons = denied.reasons.iter().map(v1::Reason::from).collect();
@@ -107,11 +151,17 @@ pub(crate) fn judge(policy: Arc<Installed>, frozen: bool, intake: &Intake, stage
                 } else {
                     Decision::Deny(reasons)
                 };
-                Judgement { decision, token: None }
+                Judgement {
+                    decision,
+                    token: None,
+                }
             }
             Verdict::Needs(needs) => {
                 let reasons = needs.reasons.iter().map(v1::Reason::from).collect();
-                Judgement { decision: Decision::Wait(reasons, v1::Needs::from(&needs)), token: None }
+                Judgement {
+                    decision: Decision::Wait(reasons, v1::Needs::from(&needs)),
+                    token: None,
+                }
             }
         }
     })

@@ -32,7 +32,11 @@ impl Key {
         let package = PublicKeyPackage::decode(&row.package)
             .map_err(|_| StoreError::Damaged("a public key package does not decode"))?;
         let public_key = package.public_key();
-        Ok(Some(Self { row: row.clone(), package, public_key }))
+        Ok(Some(Self {
+            row: row.clone(),
+            package,
+            public_key,
+        }))
     }
 
     /// The name of the key, 32 bytes.
@@ -55,16 +59,28 @@ pub(crate) struct Keys(RwLock<BTreeMap<[u8; 32], Arc<Key>>>);
 impl Keys {
     /// Adds a key.
     pub(crate) fn insert(&self, key: Arc<Key>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.id(), key);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.id(), key);
     }
 
     /// The key of this name.
     pub(crate) fn get(&self, id: &[u8; 32]) -> Option<Arc<Key>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<Key>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }

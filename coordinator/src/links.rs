@@ -61,23 +61,42 @@ impl Links {
         let (reports, receiver) = mpsc::channel(REPORTS);
         let handshakes = Arc::new(Semaphore::new(roster.len().saturating_mul(2)));
         let live = RwLock::new(BTreeMap::new());
-        let links = Self { cluster_id, roster, config, live, reports, handshakes };
+        let links = Self {
+            cluster_id,
+            roster,
+            config,
+            live,
+            reports,
+            handshakes,
+        };
         (Arc::new(links), receiver)
     }
 
     /// The link to the node with this index, if it is connected.
     pub(crate) fn get(&self, index: u16) -> Option<Arc<Link>> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&index)
+            .cloned()
     }
 
     /// All links, by index.
     pub(crate) fn all(&self) -> Vec<Arc<Link>> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// How many nodes are connected.
     pub(crate) fn count(&self) -> usize {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// The node's place in the roster.
@@ -107,7 +126,10 @@ impl Links {
     /// Takes a link out, unless a newer one has its place.
     fn remove(&self, link: &Arc<Link>) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if live.get(&link.index()).is_some_and(|current| Arc::ptr_eq(current, link)) {
+        if live
+            .get(&link.index())
+            .is_some_and(|current| Arc::ptr_eq(current, link))
+        {
             live.remove(&link.index());
         }
     }
@@ -125,5 +147,9 @@ impl Links {
 
 /// A frame for a node.
 fn frame(call_id: u64, body: v1::coordinator_frame::Body) -> v1::CoordinatorFrame {
-    v1::CoordinatorFrame { version: FRAME_VERSION, call_id, body: Some(body) }
+    v1::CoordinatorFrame {
+        version: FRAME_VERSION,
+        call_id,
+        body: Some(body),
+    }
 }

@@ -13,7 +13,8 @@ use proto::{
     channel::{acceptor, config::Files},
     limits,
     v1::{
-        node_link_server::NodeLinkServer, operator_server::OperatorServer, quorate_server::QuorateServer,
+        node_link_server::NodeLinkServer, operator_server::OperatorServer,
+        quorate_server::QuorateServer,
     },
 };
 use tokio::{net::TcpListener, sync::oneshot};
@@ -39,7 +40,10 @@ const CLOSING: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// [`RunError`] if it cannot start or its server fails.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
     let (ready, _) = oneshot::channel();
     run_with_ready(config, ready, shutdown).await
 }
@@ -55,8 +59,13 @@ pub async fn run_with_ready(
 ) -> Result<(), RunError> {
     let cluster = read_cluster(&config)?;
     let roster = Arc::new(read_roster(&cluster)?);
-    let listen_error = |source| RunError::Listen { address: config.listen, source };
-    let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+    let listen_error = |source| RunError::Listen {
+        address: config.listen,
+        source,
+    };
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&config.store)?);
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
@@ -76,7 +85,12 @@ pub async fn run_with_ready(
         acceptor::accept(listener, options).map_err(|error| RunError::Tls(error.to_string()))?;
     engine.start(reports);
 
-    let api = Api::new(Arc::clone(&engine), &config.limits, tasks.clone(), stopping.clone());
+    let api = Api::new(
+        Arc::clone(&engine),
+        &config.limits,
+        tasks.clone(),
+        stopping.clone(),
+    );
     let link_service = LinkService::new(Arc::clone(&links), tasks.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<QuorateServer<Api>>().await;
@@ -84,12 +98,18 @@ pub async fn run_with_ready(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .build_v1()
-        .map_err(|error| RunError::Tls(format!("the compiled service description is damaged: {error}")))?;
+        .map_err(|error| {
+            RunError::Tls(format!(
+                "the compiled service description is damaged: {error}"
+            ))
+        })?;
     let server = acceptor::server()
         .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
         .max_concurrent_streams(u32::try_from(CALLS_PER_CONNECTION).ok())
         .timeout(config.limits.call_timeout)
-        .layer(GlobalConcurrencyLimitLayer::new(config.limits.concurrent_calls))
+        .layer(GlobalConcurrencyLimitLayer::new(
+            config.limits.concurrent_calls,
+        ))
         .add_service(health_service)
         .add_service(reflection)
         .add_service(
@@ -142,20 +162,31 @@ pub async fn run_with_ready(
 
 fn read_cluster(config: &Config) -> Result<ClusterFile, RunError> {
     let path = &config.cluster;
-    let fail = |message: String| RunError::Cluster { path: path.display().to_string(), message };
+    let fail = |message: String| RunError::Cluster {
+        path: path.display().to_string(),
+        message,
+    };
     let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
     ClusterFile::parse(&bytes).map_err(|error| fail(error.to_string()))
 }
 
 fn read_roster(cluster: &ClusterFile) -> Result<Roster, RunError> {
-    let fail = |message: String| RunError::Cluster { path: "nodes".into(), message };
+    let fail = |message: String| RunError::Cluster {
+        path: "nodes".into(),
+        message,
+    };
     let members = cluster
         .nodes
         .iter()
         .map(|node| {
             let index = PartyIndex::new(node.index).map_err(|error| fail(error.to_string()))?;
-            let identity = IdentityPublic::from_bytes(&node.identity).map_err(|error| fail(error.to_string()))?;
-            Ok(Member { index, identity, exchange: node.exchange })
+            let identity = IdentityPublic::from_bytes(&node.identity)
+                .map_err(|error| fail(error.to_string()))?;
+            Ok(Member {
+                index,
+                identity,
+                exchange: node.exchange,
+            })
         })
         .collect::<Result<Vec<_>, RunError>>()?;
     Roster::new(members).map_err(|error| fail(error.to_string()))

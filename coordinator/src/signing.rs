@@ -122,7 +122,12 @@ pub(crate) struct Signing {
 
 impl Signing {
     /// `start` is the number of this start of the process: attempts of different starts have different numbers.
-    pub(crate) fn new(links: Arc<Links>, config: config::Signing, start: u64, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        links: Arc<Links>,
+        config: config::Signing,
+        start: u64,
+        tasks: TaskTracker,
+    ) -> Self {
         let low_bits = u32::try_from(start & 0xFFF).unwrap_or_default();
         Self {
             links,
@@ -138,18 +143,27 @@ impl Signing {
 
     /// Remembers that a node was caught, now or before a restart.
     pub(crate) fn convict(&self, index: u16) {
-        self.convicted.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+        self.convicted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(index);
     }
 
     /// Whether enough members of a key are connected.
     pub(crate) fn has_quorum(&self, key: &Key) -> bool {
-        let up = key.package.nodes().keys().filter(|index| self.links.get(index.get()).is_some());
+        let up = key
+            .package
+            .nodes()
+            .keys()
+            .filter(|index| self.links.get(index.get()).is_some());
         up.count() >= usize::from(key.package.params().threshold())
     }
 
     /// Makes one signature, or says why not.
     pub(crate) async fn sign(self: &Arc<Self>, job: &Job) -> Outcome {
-        let base = self.next_attempt.fetch_add(ATTEMPTS_PER_RUN, Ordering::Relaxed);
+        let base = self
+            .next_attempt
+            .fetch_add(ATTEMPTS_PER_RUN, Ordering::Relaxed);
         run::Run::new(self, job, base).finish().await
     }
 
@@ -157,8 +171,16 @@ impl Signing {
     fn order(&self, job: &Job) -> Vec<Arc<Link>> {
         let now_ms = clock::now_ms();
         let members = job.key.package.nodes();
-        let links: Vec<_> = members.keys().filter_map(|index| self.links.get(index.get())).collect();
-        let nearest = links.iter().map(|link| link.rtt_us()).filter(|rtt| *rtt > 0).min().unwrap_or_default();
+        let links: Vec<_> = members
+            .keys()
+            .filter_map(|index| self.links.get(index.get()))
+            .collect();
+        let nearest = links
+            .iter()
+            .map(|link| link.rtt_us())
+            .filter(|rtt| *rtt > 0)
+            .min()
+            .unwrap_or_default();
         let far = nearest.saturating_mul(4).saturating_add(FAR_US);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let wallet = &job.approved.intent().wallet;
@@ -166,7 +188,10 @@ impl Signing {
             .into_iter()
             .enumerate()
             .map(|(position, link)| {
-                let place = position.wrapping_add(turn).checked_rem(members.len()).unwrap_or_default();
+                let place = position
+                    .wrapping_add(turn)
+                    .checked_rem(members.len())
+                    .unwrap_or_default();
                 let rank = (
                     self.is_convicted(link.index()),
                     link.is_shunned(now_ms),
@@ -183,7 +208,10 @@ impl Signing {
     }
 
     fn is_convicted(&self, index: u16) -> bool {
-        self.convicted.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
+        self.convicted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&index)
     }
 
     fn is_crowded(&self, wallet: &str, index: u16, now_ms: u64) -> bool {
@@ -208,7 +236,9 @@ impl Signing {
     /// Fetches commitments in the background where a pool runs low.
     pub(crate) fn refill(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
         let (low, high) = (self.config.nonces_low, self.config.nonces_high);
-        let Some(count) = self.pools.begin_fill(key, link, low, high) else { return };
+        let Some(count) = self.pools.begin_fill(key, link, low, high) else {
+            return;
+        };
         let (signing, key, link) = (Arc::clone(self), Arc::clone(key), Arc::clone(link));
         self.tasks.spawn(async move {
             if let Err(error) = signing.prepare(&key, &link, count.min(PREPARE_MAX)).await {
@@ -225,7 +255,9 @@ impl Signing {
             epoch: key.package.epoch().0,
             count: u32::try_from(count).unwrap_or(u32::MAX),
         });
-        let node_frame::Body::Commitments(answer) = link.call(prepare, self.config.answer_timeout).await? else {
+        let node_frame::Body::Commitments(answer) =
+            link.call(prepare, self.config.answer_timeout).await?
+        else {
             return Err(CallError::WrongKind);
         };
         self.keep(key, link, answer.envelopes).await;
@@ -238,7 +270,10 @@ impl Signing {
             match pools::open(self.links.roster(), key, link, envelope) {
                 Some(ready) => self.pools.add(key, link, ready, self.config.nonces_high),
                 None => {
-                    tracing::warn!(node = link.index(), "dropped a nonce commitment that does not verify");
+                    tracing::warn!(
+                        node = link.index(),
+                        "dropped a nonce commitment that does not verify"
+                    );
                     return;
                 }
             }

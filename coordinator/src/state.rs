@@ -77,8 +77,12 @@ impl State {
             (Self::Reserved, Event::Sign) => Some(Self::Signing),
             (Self::Signing, Event::Release) => Some(Self::Released),
             (Self::Announced | Self::Approved, Event::Deny) => Some(Self::Denied),
-            (Self::Announced | Self::Approved | Self::Reserved, Event::Cancel) => Some(Self::Cancelled),
-            (Self::Announced | Self::Approved | Self::Reserved, Event::Expire) => Some(Self::Expired),
+            (Self::Announced | Self::Approved | Self::Reserved, Event::Cancel) => {
+                Some(Self::Cancelled)
+            }
+            (Self::Announced | Self::Approved | Self::Reserved, Event::Expire) => {
+                Some(Self::Expired)
+            }
             (Self::Reserved | Self::Signing, Event::Fail) => Some(Self::Failed),
             _ => None,
         }
@@ -203,7 +207,9 @@ mod tests {
     #[test]
     fn final_states_are_exactly_those_that_nothing_leaves() {
         for state in State::ALL {
-            let stuck = Event::ALL.into_iter().all(|event| state.after(event).is_none());
+            let stuck = Event::ALL
+                .into_iter()
+                .all(|event| state.after(event).is_none());
             assert_eq!(state.is_final(), stuck, "{state}");
         }
     }

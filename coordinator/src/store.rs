@@ -194,13 +194,23 @@ impl Move {
     /// A move without a reason or a product.
     #[must_use]
     pub const fn plain(event: Event, now_ms: u64) -> Self {
-        Self { event, now_ms, failure: None, release: None }
+        Self {
+            event,
+            now_ms,
+            failure: None,
+            release: None,
+        }
     }
 
     /// A move to `Failed`.
     #[must_use]
     pub const fn failed(failure: v1::Failure, now_ms: u64) -> Self {
-        Self { event: Event::Fail, now_ms, failure: Some(failure), release: None }
+        Self {
+            event: Event::Fail,
+            now_ms,
+            failure: Some(failure),
+            release: None,
+        }
     }
 }
 
@@ -340,7 +350,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// The same initiator, key and intent always finds the same request, whatever its state; the judge is not asked
     /// again. The same initiator and key with another intent is [`StoreError::Conflict`].
-    fn submit(&self, new: NewRequest, judge: Judge, reach: Reach, now_ms: u64) -> Answer<'_, Decided>;
+    fn submit(
+        &self,
+        new: NewRequest,
+        judge: Judge,
+        reach: Reach,
+        now_ms: u64,
+    ) -> Answer<'_, Decided>;
 
     /// Adds an approval, if one is given, and decides an announced request anew.
     ///
@@ -402,7 +418,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn evidence(&self) -> Answer<'_, Vec<EvidenceRow>>;
 
     /// Appends to the audit trail.
-    fn note(&self, kind: &'static str, request: Option<RequestId>, detail: serde_json::Value, now_ms: u64) -> Answer<'_, ()>;
+    fn note(
+        &self,
+        kind: &'static str,
+        request: Option<RequestId>,
+        detail: serde_json::Value,
+        now_ms: u64,
+    ) -> Answer<'_, ()>;
 
     /// Rows of the audit trail after `after`, oldest first.
     fn events(&self, after: u64, limit: u32) -> Answer<'_, Vec<EventRow>>;

@@ -14,7 +14,12 @@ const RECEIPT_VERSION: u8 = 1;
 ///
 /// Every variable part is preceded by its length, so no two inputs share an encoding.
 #[must_use]
-pub fn hello_digest(cluster_id: &str, node_id: &[u8; 32], boot_id: &[u8; 16], nonce: &[u8; 32]) -> [u8; 32] {
+pub fn hello_digest(
+    cluster_id: &str,
+    node_id: &[u8; 32],
+    boot_id: &[u8; 16],
+    nonce: &[u8; 32],
+) -> [u8; 32] {
     let mut hash = tagged("quorate/link/hello/v1");
     absorb(&mut hash, cluster_id.as_bytes());
     absorb(&mut hash, node_id);
@@ -42,7 +47,12 @@ pub struct Receipt {
 impl Receipt {
     /// What the identity key signs.
     #[must_use]
-    pub fn digest(cluster_id: &str, intent: &[u8; 32], node_id: &[u8; 32], first_seen_ms: u64) -> [u8; 32] {
+    pub fn digest(
+        cluster_id: &str,
+        intent: &[u8; 32],
+        node_id: &[u8; 32],
+        first_seen_ms: u64,
+    ) -> [u8; 32] {
         let mut hash = tagged("quorate/link/receipt/v1");
         absorb(&mut hash, cluster_id.as_bytes());
         absorb(&mut hash, intent);
@@ -104,7 +114,12 @@ mod tests {
 
     #[test]
     fn a_receipt_survives_encoding_and_nothing_longer_or_shorter_does() {
-        let receipt = Receipt { intent: [1; 32], node_id: [2; 32], first_seen_ms: 0x0102_0304_0506_0708, signature: [3; 64] };
+        let receipt = Receipt {
+            intent: [1; 32],
+            node_id: [2; 32],
+            first_seen_ms: 0x0102_0304_0506_0708,
+            signature: [3; 64],
+        };
         let bytes = receipt.encode();
         assert_eq!(bytes.len(), RECEIPT_BYTES);
         assert_eq!(Receipt::decode(&bytes), Some(receipt));

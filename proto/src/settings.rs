@@ -27,7 +27,10 @@ impl Problem {
     /// A problem of the file as a whole.
     #[must_use]
     pub fn of_file(message: impl Into<String>) -> Self {
-        Self { line: 0, message: message.into() }
+        Self {
+            line: 0,
+            message: message.into(),
+        }
     }
 }
 
@@ -46,7 +49,10 @@ impl ConfigError {
     #[must_use]
     pub fn new(path: &Path, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.line);
-        Self { path: path.to_path_buf(), problems }
+        Self {
+            path: path.to_path_buf(),
+            problems,
+        }
     }
 }
 
@@ -75,7 +81,9 @@ impl core::error::Error for ConfigError {}
 pub fn read_text(path: &Path) -> Result<String, Problem> {
     let metadata = std::fs::metadata(path).map_err(|error| Problem::of_file(error.to_string()))?;
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(Problem::of_file(format!("larger than {MAX_FILE_BYTES} bytes")));
+        return Err(Problem::of_file(format!(
+            "larger than {MAX_FILE_BYTES} bytes"
+        )));
     }
     std::fs::read_to_string(path).map_err(|error| Problem::of_file(error.to_string()))
 }
@@ -86,7 +94,8 @@ pub fn read_text(path: &Path) -> Result<String, Problem> {
 /// A sentence that names the file, its mode and the remedy.
 pub fn check_secret_file(path: &Path) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt as _;
-    let metadata = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let metadata =
+        std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
     if !metadata.is_file() {
         return Err(format!("{} is not a regular file", path.display()));
     }
@@ -154,7 +163,9 @@ impl<'t> Reader<'t> {
                     for (key, value) in table {
                         let line = reader.lines.of(&key.span());
                         let key = key.into_inner().into_owned();
-                        reader.fields.insert((name.clone(), key), (value.into_inner(), line));
+                        reader
+                            .fields
+                            .insert((name.clone(), key), (value.into_inner(), line));
                     }
                 }
                 value => {
@@ -170,15 +181,22 @@ impl<'t> Reader<'t> {
     pub fn finish(mut self) -> Vec<Problem> {
         let known: BTreeSet<&str> = self.asked.iter().map(|(table, _)| table.as_str()).collect();
         for ((table, key), (_, line)) in &self.fields {
-            if known.contains(table.as_str()) && !self.asked.contains(&(table.clone(), key.clone())) {
+            if known.contains(table.as_str()) && !self.asked.contains(&(table.clone(), key.clone()))
+            {
                 let message = format!("unknown key {}", full_name(table, key));
-                self.problems.push(Problem { line: *line, message });
+                self.problems.push(Problem {
+                    line: *line,
+                    message,
+                });
             }
         }
         for (table, line) in &self.tables {
             if !known.contains(table.as_str()) {
                 let message = format!("unknown table [{table}]");
-                self.problems.push(Problem { line: *line, message });
+                self.problems.push(Problem {
+                    line: *line,
+                    message,
+                });
             }
         }
         self.problems.sort_by_key(|problem| problem.line);
@@ -214,7 +232,11 @@ impl<'t> Reader<'t> {
         match (self.field(table, key, default.is_none()), default) {
             (Some(DeValue::String(text)), _) if !text.is_empty() => Some(text.into_owned()),
             (Some(_), _) => {
-                self.complain(table, key, format!("{} must be a non-empty string", full_name(table, key)));
+                self.complain(
+                    table,
+                    key,
+                    format!("{} must be a non-empty string", full_name(table, key)),
+                );
                 None
             }
             (None, default) => default.map(str::to_owned),
@@ -227,52 +249,108 @@ impl<'t> Reader<'t> {
         if words.contains(&text.as_str()) {
             return Some(text);
         }
-        let message = format!("{} must be one of: {}", full_name(table, key), words.join(", "));
+        let message = format!(
+            "{} must be one of: {}",
+            full_name(table, key),
+            words.join(", ")
+        );
         self.complain(table, key, message);
         None
     }
 
     /// A whole number within bounds.
-    pub fn integer(&mut self, table: &str, key: &str, default: Option<u64>, min: u64, max: u64) -> Option<u64> {
+    pub fn integer(
+        &mut self,
+        table: &str,
+        key: &str,
+        default: Option<u64>,
+        min: u64,
+        max: u64,
+    ) -> Option<u64> {
         let Some(value) = self.field(table, key, default.is_none()) else {
             return default;
         };
         let number = match &value {
-            DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            DeValue::Integer(integer) => {
+                u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+            }
             _ => None,
         };
         let number = number.filter(|number| (min..=max).contains(number));
         if number.is_none() {
             let name = full_name(table, key);
-            self.complain(table, key, format!("{name} must be a whole number from {min} to {max}"));
+            self.complain(
+                table,
+                key,
+                format!("{name} must be a whole number from {min} to {max}"),
+            );
         }
         number
     }
 
     /// A duration with its unit (`ms`, `s`, `m`, `h`), in milliseconds.
-    pub fn duration(&mut self, table: &str, key: &str, default: u64, min: u64, max: u64) -> Option<u64> {
+    pub fn duration(
+        &mut self,
+        table: &str,
+        key: &str,
+        default: u64,
+        min: u64,
+        max: u64,
+    ) -> Option<u64> {
         const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
-        let value = self.quantity(table, key, default, &UNITS, "a duration with a unit, such as \"500ms\", \"5s\", \"10m\" or \"1h\"")?;
+        let value = self.quantity(
+            table,
+            key,
+            default,
+            &UNITS,
+            "a duration with a unit, such as \"500ms\", \"5s\", \"10m\" or \"1h\"",
+        )?;
         if (min..=max).contains(&value) {
             return Some(value);
         }
         let name = full_name(table, key);
-        self.complain(table, key, format!("{name} must be from {min}ms to {max}ms"));
+        self.complain(
+            table,
+            key,
+            format!("{name} must be from {min}ms to {max}ms"),
+        );
         None
     }
 
     /// A size with its unit (`B`, `KiB`, `MiB`, `GiB`), in bytes.
     pub fn size(&mut self, table: &str, key: &str, default: u64, max: u64) -> Option<u64> {
-        const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
-        let value = self.quantity(table, key, default, &UNITS, "a size with a unit, such as \"512KiB\", \"64MiB\" or \"1GiB\"")?;
+        const UNITS: [(&str, u64); 4] = [
+            ("KiB", 1 << 10),
+            ("MiB", 1 << 20),
+            ("GiB", 1 << 30),
+            ("B", 1),
+        ];
+        let value = self.quantity(
+            table,
+            key,
+            default,
+            &UNITS,
+            "a size with a unit, such as \"512KiB\", \"64MiB\" or \"1GiB\"",
+        )?;
         if value <= max {
             return Some(value);
         }
-        self.complain(table, key, format!("{} must be at most {max}B", full_name(table, key)));
+        self.complain(
+            table,
+            key,
+            format!("{} must be at most {max}B", full_name(table, key)),
+        );
         None
     }
 
-    fn quantity(&mut self, table: &str, key: &str, default: u64, units: &[(&str, u64)], form: &str) -> Option<u64> {
+    fn quantity(
+        &mut self,
+        table: &str,
+        key: &str,
+        default: u64,
+        units: &[(&str, u64)],
+        form: &str,
+    ) -> Option<u64> {
         let Some(value) = self.field(table, key, false) else {
             return Some(default);
         };
@@ -280,12 +358,20 @@ impl<'t> Reader<'t> {
             DeValue::String(text) => units.iter().find_map(|(unit, factor)| {
                 let digits = text.strip_suffix(unit)?;
                 let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-                digits.parse::<u64>().ok().filter(|_| plain)?.checked_mul(*factor)
+                digits
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|_| plain)?
+                    .checked_mul(*factor)
             }),
             _ => None,
         };
         if parsed.is_none() {
-            self.complain(table, key, format!("{} must be {form}", full_name(table, key)));
+            self.complain(
+                table,
+                key,
+                format!("{} must be {form}", full_name(table, key)),
+            );
         }
         parsed
     }
@@ -317,7 +403,8 @@ mod tests {
 
     #[test]
     fn units_are_required_and_overflow_is_refused() {
-        let mut reader = Reader::new("a = \"2m\"\nb = \"99999999999999999999h\"\nc = \"3KiB\"\nd = \"-1s\"\n");
+        let mut reader =
+            Reader::new("a = \"2m\"\nb = \"99999999999999999999h\"\nc = \"3KiB\"\nd = \"-1s\"\n");
         assert_eq!(reader.duration("", "a", 0, 0, u64::MAX), Some(120_000));
         assert_eq!(reader.duration("", "b", 0, 0, u64::MAX), None);
         assert_eq!(reader.size("", "c", 0, u64::MAX), Some(3072));

@@ -25,28 +25,48 @@ impl Api {
 impl Operator for Api {
     type CreateKeyStream = ProgressStream;
 
-    async fn create_key(&self, request: Request<v1::CreateKeyRequest>) -> Result<Response<ProgressStream>, Status> {
+    async fn create_key(
+        &self,
+        request: Request<v1::CreateKeyRequest>,
+    ) -> Result<Response<ProgressStream>, Status> {
         self.admit_operator(request.extensions())?;
         let (engine, request) = (Arc::clone(&self.engine), request.into_inner());
-        let progress = self.to_the_end(async move { engine.create_key(request).await }).await?.into_inner();
+        let progress = self
+            .to_the_end(async move { engine.create_key(request).await })
+            .await?
+            .into_inner();
         let stopping = self.stopping.clone().cancelled_owned();
         let stream = ReceiverStream::new(progress).map(Ok).take_until(stopping);
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn list_keys(&self, request: Request<v1::ListKeysQuery>) -> Result<Response<v1::KeyList>, Status> {
+    async fn list_keys(
+        &self,
+        request: Request<v1::ListKeysQuery>,
+    ) -> Result<Response<v1::KeyList>, Status> {
         self.admit_operator(request.extensions())?;
-        Ok(Response::new(v1::KeyList { keys: self.engine.key_infos() }))
+        Ok(Response::new(v1::KeyList {
+            keys: self.engine.key_infos(),
+        }))
     }
 
-    async fn install_policy(&self, request: Request<v1::InstallPolicy>) -> Result<Response<v1::PolicyInfo>, Status> {
+    async fn install_policy(
+        &self,
+        request: Request<v1::InstallPolicy>,
+    ) -> Result<Response<v1::PolicyInfo>, Status> {
         self.admit_operator(request.extensions())?;
         let (engine, request) = (Arc::clone(&self.engine), request.into_inner());
-        self.to_the_end(async move { engine.install_policy(request).await }).await
+        self.to_the_end(async move { engine.install_policy(request).await })
+            .await
     }
 
-    async fn propose_policy(&self, request: Request<v1::InstallPolicy>) -> Result<Response<v1::PolicyInfo>, Status> {
+    async fn propose_policy(
+        &self,
+        request: Request<v1::InstallPolicy>,
+    ) -> Result<Response<v1::PolicyInfo>, Status> {
         self.admit_operator(request.extensions())?;
-        Ok(Response::new(self.engine.propose_policy(&request.into_inner())?))
+        Ok(Response::new(
+            self.engine.propose_policy(&request.into_inner())?,
+        ))
     }
 }

@@ -31,14 +31,26 @@ impl Engine {
             return;
         }
         let (engine, link, id) = (Arc::clone(self), Arc::clone(link), record.id);
-        let announce = v1::Announce { signed_intent: record.status.signed_intent.clone() };
+        let announce = v1::Announce {
+            signed_intent: record.status.signed_intent.clone(),
+        };
         self.tasks.spawn(async move {
-            let call = link.call(coordinator_frame::Body::Announce(announce), ANNOUNCE_TIMEOUT);
+            let call = link.call(
+                coordinator_frame::Body::Announce(announce),
+                ANNOUNCE_TIMEOUT,
+            );
             match call.await {
-                Ok(node_frame::Body::Receipt(receipt)) => engine.take_receipt(&link, id, receipt).await,
-                Ok(_) => tracing::warn!(node = link.index(), "an announcement was answered by something else"),
+                Ok(node_frame::Body::Receipt(receipt)) => {
+                    engine.take_receipt(&link, id, receipt).await
+                }
+                Ok(_) => tracing::warn!(
+                    node = link.index(),
+                    "an announcement was answered by something else"
+                ),
                 Err(CallError::Gone) => {}
-                Err(error) => tracing::warn!(request = %id, node = link.index(), %error, "not announced"),
+                Err(error) => {
+                    tracing::warn!(request = %id, node = link.index(), %error, "not announced")
+                }
             }
         });
     }
@@ -47,21 +59,35 @@ impl Engine {
     async fn take_receipt(&self, link: &Link, id: RequestId, receipt: v1::Receipt) {
         let bytes = receipt.signed_receipt;
         let Some(decoded) = Receipt::decode(&bytes) else {
-            tracing::warn!(node = link.index(), "dropped a receipt that does not decode");
+            tracing::warn!(
+                node = link.index(),
+                "dropped a receipt that does not decode"
+            );
             return;
         };
         let cluster = self.cluster.cluster_id.as_str();
-        let digest = Receipt::digest(cluster, id.as_bytes(), link.node().as_bytes(), decoded.first_seen_ms);
+        let digest = Receipt::digest(
+            cluster,
+            id.as_bytes(),
+            link.node().as_bytes(),
+            decoded.first_seen_ms,
+        );
         let valid = decoded.intent == *id.as_bytes()
             && decoded.node_id == *link.node().as_bytes()
-            && self.links.roster().get(&link.node()).is_some_and(|member| {
-                member.identity.verify(&digest, &decoded.signature)
-            });
+            && self
+                .links
+                .roster()
+                .get(&link.node())
+                .is_some_and(|member| member.identity.verify(&digest, &decoded.signature));
         if !valid {
             tracing::warn!(request = %id, node = link.index(), "dropped a receipt that does not verify");
             return;
         }
-        if let Err(error) = self.store.add_receipt(id, link.index(), bytes.clone(), clock::now_ms()).await {
+        if let Err(error) = self
+            .store
+            .add_receipt(id, link.index(), bytes.clone(), clock::now_ms())
+            .await
+        {
             tracing::warn!(request = %id, node = link.index(), %error, "a receipt was not stored");
             return;
         }
@@ -89,11 +115,14 @@ impl Engine {
         match body {
             node_frame::Body::DkgProgress(progress) => self.ceremonies.hear(link.index(), progress),
             node_frame::Body::Receipt(receipt) => {
-                let Some(decoded) = Receipt::decode(&receipt.signed_receipt) else { return };
+                let Some(decoded) = Receipt::decode(&receipt.signed_receipt) else {
+                    return;
+                };
                 let (engine, link) = (Arc::clone(self), Arc::clone(link));
                 let id = RequestId::from_bytes(decoded.intent);
                 if self.peek(id).is_some() {
-                    self.tasks.spawn(async move { engine.take_receipt(&link, id, receipt).await });
+                    self.tasks
+                        .spawn(async move { engine.take_receipt(&link, id, receipt).await });
                 }
             }
             node_frame::Body::Failure(failure) => {
@@ -105,7 +134,12 @@ impl Engine {
 
     /// A node has gone.
     pub(super) fn on_down(self: &Arc<Self>, link: &Link) {
-        tracing::warn!(node = link.index(), connected = self.links.count(), "a node has gone");
-        self.tasks.spawn(Arc::clone(self).end_lost_sessions_later(link.index()));
+        tracing::warn!(
+            node = link.index(),
+            connected = self.links.count(),
+            "a node has gone"
+        );
+        self.tasks
+            .spawn(Arc::clone(self).end_lost_sessions_later(link.index()));
     }
 }

@@ -33,17 +33,31 @@ fn refuse(code: FailureCode, message: impl Into<String>, hint: &str) -> Failure 
 pub(super) fn decode(bytes: &[u8]) -> Result<SignedStatement, Failure> {
     if bytes.len() > MAX_SIGNED {
         let message = format!("a signed statement has at most {MAX_SIGNED} bytes");
-        return Err(refuse(FailureCode::Malformed, message, "do not send it again"));
+        return Err(refuse(
+            FailureCode::Malformed,
+            message,
+            "do not send it again",
+        ));
     }
-    SignedStatement::decode(bytes)
-        .map_err(|error| refuse(FailureCode::Malformed, error.to_string(), "do not send it again"))
+    SignedStatement::decode(bytes).map_err(|error| {
+        refuse(
+            FailureCode::Malformed,
+            error.to_string(),
+            "do not send it again",
+        )
+    })
 }
 
 /// Whether the statement is by whom it says, by a credential that the policy has.
 fn verify(policy: &Installed, statement: &SignedStatement) -> Result<(), Failure> {
     let stranger = || {
-        let message = "the policy has no such person and credential, or the signature does not verify";
-        refuse(FailureCode::NotAuthorised, message, "sign with an enrolled credential")
+        let message =
+            "the policy has no such person and credential, or the signature does not verify";
+        refuse(
+            FailureCode::NotAuthorised,
+            message,
+            "sign with an enrolled credential",
+        )
     };
     let (_, key) = policy
         .document()
@@ -67,7 +81,11 @@ impl Engine {
         let statement = decode(&bytes)?;
         let record = self.record(id).await?;
         let Statement::Approval(vote) = statement.statement() else {
-            return Err(refuse(FailureCode::Malformed, "the statement is not a vote", "sign an approval"));
+            return Err(refuse(
+                FailureCode::Malformed,
+                "the statement is not a vote",
+                "sign an approval",
+            ));
         };
         let now_ms = clock::now_ms();
         let policy = self.policies.in_force(now_ms)?;
@@ -76,7 +94,9 @@ impl Engine {
             return Ok(record.status.clone());
         }
         if record.state != State::Announced {
-            return Err(from_store(StoreError::WrongState { found: record.state }));
+            return Err(from_store(StoreError::WrongState {
+                found: record.state,
+            }));
         }
         let approval = NewApproval {
             info: v1::ApprovalInfo {
@@ -89,7 +109,11 @@ impl Engine {
         };
         let (intake, judge) = self.rejudge(&record)?;
         let reach = self.reach(&intake.key);
-        let decided = self.store.decide(id, Some(approval), judge, reach, now_ms).await.map_err(from_store)?;
+        let decided = self
+            .store
+            .decide(id, Some(approval), judge, reach, now_ms)
+            .await
+            .map_err(from_store)?;
         tracing::info!(request = %id, person = statement.person(), decision = vote.decision.as_str(), "vote taken in");
         Ok(self.settle(decided, None).status.clone())
     }
@@ -104,9 +128,21 @@ impl Engine {
     ) -> Result<(), Failure> {
         let intent = SignedIntent::decode(&record.status.signed_intent)
             .map_err(|_| from_store(StoreError::Damaged("a stored intent does not decode")))?;
-        vote.check(intent.intent(), policy.hash().as_bytes(), &record.status.intent_lines).map_err(|mismatch| {
-            let message = format!("the vote does not fit this request: {} differs", mismatch.field);
-            refuse(FailureCode::Stale, message, "fetch the request again, look at it and sign anew")
+        vote.check(
+            intent.intent(),
+            policy.hash().as_bytes(),
+            &record.status.intent_lines,
+        )
+        .map_err(|mismatch| {
+            let message = format!(
+                "the vote does not fit this request: {} differs",
+                mismatch.field
+            );
+            refuse(
+                FailureCode::Stale,
+                message,
+                "fetch the request again, look at it and sign anew",
+            )
         })?;
         verify(policy, statement)?;
         vote.common
@@ -119,18 +155,36 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN`; `MALFORMED` for bytes that are no cancellation of it; `NOT_AUTHORISED` for anybody but its initiator;
     /// `CONFLICT` once a share may have left.
-    pub(crate) async fn cancel(&self, id: RequestId, bytes: Bytes) -> Result<v1::RequestStatus, Failure> {
+    pub(crate) async fn cancel(
+        &self,
+        id: RequestId,
+        bytes: Bytes,
+    ) -> Result<v1::RequestStatus, Failure> {
         let statement = decode(&bytes)?;
         let record = self.record(id).await?;
         let Statement::Cancel(cancel) = statement.statement() else {
-            return Err(refuse(FailureCode::Malformed, "the statement is not a cancellation", "sign one"));
+            return Err(refuse(
+                FailureCode::Malformed,
+                "the statement is not a cancellation",
+                "sign one",
+            ));
         };
-        if cancel.request != *id.as_bytes() || cancel.common.cluster != self.cluster.cluster_id.as_str() {
-            return Err(refuse(FailureCode::Malformed, "the cancellation is for another request", "check the id"));
+        if cancel.request != *id.as_bytes()
+            || cancel.common.cluster != self.cluster.cluster_id.as_str()
+        {
+            return Err(refuse(
+                FailureCode::Malformed,
+                "the cancellation is for another request",
+                "check the id",
+            ));
         }
         if statement.person() != record.initiator {
             let message = "only the initiator may cancel";
-            return Err(refuse(FailureCode::NotAuthorised, message, "approvers can vote no instead"));
+            return Err(refuse(
+                FailureCode::NotAuthorised,
+                message,
+                "approvers can vote no instead",
+            ));
         }
         let now_ms = clock::now_ms();
         verify(&*self.policies.in_force(now_ms)?, &statement)?;
@@ -141,7 +195,11 @@ impl Engine {
         if record.state == State::Cancelled {
             return Ok(record.status.clone());
         }
-        let moved = self.store.advance(id, Move::plain(Event::Cancel, now_ms)).await.map_err(from_store)?;
+        let moved = self
+            .store
+            .advance(id, Move::plain(Event::Cancel, now_ms))
+            .await
+            .map_err(from_store)?;
         let record = self.put(moved);
         tracing::info!(request = %id, "request cancelled");
         self.withdraw(&record, "cancelled");

@@ -58,7 +58,9 @@ impl Deadlines {
                 table.remove(&(at_ms, wake));
                 Ok(wake)
             }
-            Some((at_ms, _)) => Err(Duration::from_millis(at_ms.saturating_sub(now_ms)).min(LONGEST_SLEEP)),
+            Some((at_ms, _)) => {
+                Err(Duration::from_millis(at_ms.saturating_sub(now_ms)).min(LONGEST_SLEEP))
+            }
             None => Err(LONGEST_SLEEP),
         }
     }
@@ -67,7 +69,9 @@ impl Deadlines {
 /// When an announced request is to be looked at next.
 fn next_look(record: &Record, now_ms: u64) -> u64 {
     let end_ms = expires_ms(record);
-    let Some(needs) = &record.status.needs else { return end_ms };
+    let Some(needs) = &record.status.needs else {
+        return end_ms;
+    };
     let time_alone = needs.groups.is_empty();
     let next_ms = if needs.not_before_ms > now_ms {
         needs.not_before_ms
@@ -81,15 +85,24 @@ fn next_look(record: &Record, now_ms: u64) -> u64 {
 
 /// When a request may no longer be signed: its own end, or that of the rules if it is earlier.
 pub(super) fn expires_ms(record: &Record) -> u64 {
-    let by_rule = record.status.needs.as_ref().map_or(0, |needs| needs.expires_ms);
-    if by_rule == 0 { record.expires_ms } else { record.expires_ms.min(by_rule) }
+    let by_rule = record
+        .status
+        .needs
+        .as_ref()
+        .map_or(0, |needs| needs.expires_ms);
+    if by_rule == 0 {
+        record.expires_ms
+    } else {
+        record.expires_ms.min(by_rule)
+    }
 }
 
 impl Engine {
     /// Sees to it that a request is looked at when its time comes.
     pub(super) fn schedule(&self, record: &Record) {
         if record.state == State::Announced {
-            self.deadlines.add(next_look(record, clock::now_ms()), Wake::Request(record.id));
+            self.deadlines
+                .add(next_look(record, clock::now_ms()), Wake::Request(record.id));
         }
     }
 
@@ -127,7 +140,11 @@ impl Engine {
     }
 
     async fn expire(&self, record: &Record) {
-        match self.store.advance(record.id, Move::plain(Event::Expire, clock::now_ms())).await {
+        match self
+            .store
+            .advance(record.id, Move::plain(Event::Expire, clock::now_ms()))
+            .await
+        {
             Ok(record) => {
                 let record = self.put(record);
                 tracing::info!(request = %record.id, "request expired");
@@ -136,7 +153,10 @@ impl Engine {
             Err(StoreError::WrongState { .. }) => self.refresh(record.id).await,
             Err(error) => {
                 tracing::error!(request = %record.id, %error, "a request could not be expired");
-                self.deadlines.add(clock::now_ms().saturating_add(1_000), Wake::Request(record.id));
+                self.deadlines.add(
+                    clock::now_ms().saturating_add(1_000),
+                    Wake::Request(record.id),
+                );
             }
         }
     }
@@ -166,7 +186,8 @@ mod tests {
         deadlines.add(1_000, Wake::Everything);
         deadlines.earlier.notified().await;
         deadlines.add(10, Wake::Everything);
-        let woken = tokio::time::timeout(Duration::from_secs(5), deadlines.earlier.notified()).await;
+        let woken =
+            tokio::time::timeout(Duration::from_secs(5), deadlines.earlier.notified()).await;
         assert!(woken.is_ok());
     }
 }

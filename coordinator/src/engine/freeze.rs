@@ -49,12 +49,20 @@ impl Switch {
         for order in orders {
             let state = FreezeState::decode(&order.state)
                 .map_err(|_| RunError::Mismatch("a stored freeze state does not decode".into()))?;
-            let first = order.statements.first().map(|bytes| approve::decode(bytes)).transpose();
+            let first = order
+                .statements
+                .first()
+                .map(|bytes| approve::decode(bytes))
+                .transpose();
             let first = first.map_err(mismatch)?;
-            let freezes = first.as_ref().is_some_and(|first| first.statement().kind() == StatementKind::Freeze);
+            let freezes = first
+                .as_ref()
+                .is_some_and(|first| first.statement().kind() == StatementKind::Freeze);
             if freezes {
                 position.last_freeze.clone_from(&order.statements);
-                position.by = first.map(|first| first.person().to_owned()).unwrap_or_default();
+                position.by = first
+                    .map(|first| first.person().to_owned())
+                    .unwrap_or_default();
             } else {
                 position.last_unfreeze.clone_from(&order.statements);
             }
@@ -64,12 +72,19 @@ impl Switch {
     }
 
     fn position(&self) -> Position {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether signing is stopped.
     pub(super) fn is_frozen(&self, now_ms: u64) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).state.is_frozen(now_ms)
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .state
+            .is_frozen(now_ms)
     }
 }
 
@@ -90,9 +105,17 @@ impl Engine {
         let (frozen, since_ms, lifts_ms) = match position.state.phase(clock::now_ms()) {
             Phase::Running => return v1::FreezeState::default(),
             Phase::Frozen { since_ms } => (true, since_ms, 0),
-            Phase::Thawing { since_ms, resumes_ms } => (true, since_ms, resumes_ms),
+            Phase::Thawing {
+                since_ms,
+                resumes_ms,
+            } => (true, since_ms, resumes_ms),
         };
-        v1::FreezeState { frozen, by: position.by, since_ms, lifts_ms }
+        v1::FreezeState {
+            frozen,
+            by: position.by,
+            since_ms,
+            lifts_ms,
+        }
     }
 
     /// Follows a freeze or an unfreeze order, durably, and passes it to every connected node. Exactly the statements
@@ -109,8 +132,14 @@ impl Engine {
             let message = format!("an order has 1 to {STATEMENTS_BOUND} statements");
             return Err(Failure::new(FailureCode::Malformed, message).hint("do not send it again"));
         }
-        let signed = statements.iter().map(|bytes| approve::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
-        if signed.iter().any(|signed| signed.statement().kind() != kind) {
+        let signed = statements
+            .iter()
+            .map(|bytes| approve::decode(bytes))
+            .collect::<Result<Vec<_>, _>>()?;
+        if signed
+            .iter()
+            .any(|signed| signed.statement().kind() != kind)
+        {
             let failure = Failure::new(FailureCode::Malformed, "a statement is of another kind");
             return Err(failure.hint("do not send it again"));
         }
@@ -121,18 +150,31 @@ impl Engine {
         let document = policy.document();
         if kind == StatementKind::Freeze {
             for statement in &signed {
-                position.state =
-                    position.state.freeze(document, statement, now_ms).map_err(|error| refused(&error))?;
+                position.state = position
+                    .state
+                    .freeze(document, statement, now_ms)
+                    .map_err(|error| refused(&error))?;
                 statement.person().clone_into(&mut position.by);
             }
             position.last_freeze.clone_from(&statements);
         } else {
-            position.state = position.state.unfreeze(document, &signed, now_ms).map_err(|error| refused(&error))?;
+            position.state = position
+                .state
+                .unfreeze(document, &signed, now_ms)
+                .map_err(|error| refused(&error))?;
             position.last_unfreeze.clone_from(&statements);
         }
-        let word = if kind == StatementKind::Freeze { "freeze" } else { "unfreeze" };
+        let word = if kind == StatementKind::Freeze {
+            "freeze"
+        } else {
+            "unfreeze"
+        };
         let state = Bytes::from(position.state.encode());
-        let row = OrderRow { accepted_ms: now_ms, statements: statements.clone(), state };
+        let row = OrderRow {
+            accepted_ms: now_ms,
+            statements: statements.clone(),
+            state,
+        };
         self.store.add_order(row, word).await.map_err(from_store)?;
         tracing::warn!(order = word, by = position.by, "order followed");
         if let Phase::Thawing { resumes_ms, .. } = position.state.phase(now_ms) {
@@ -140,7 +182,11 @@ impl Engine {
         } else if kind == StatementKind::Unfreeze {
             self.deadlines.add(now_ms, Wake::Everything);
         }
-        *self.freeze.0.write().unwrap_or_else(PoisonError::into_inner) = position;
+        *self
+            .freeze
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = position;
         let told = self.links.all().into_iter().map(|link| {
             let statements = statements.clone();
             async move { give_order(&link, statements).await }
@@ -151,7 +197,10 @@ impl Engine {
 
     /// Brings a node to the same position of the switch.
     pub(super) async fn send_orders(&self, link: &Arc<Link>) {
-        let theirs = link.status().and_then(|status| status.freeze).unwrap_or_default();
+        let theirs = link
+            .status()
+            .and_then(|status| status.freeze)
+            .unwrap_or_default();
         let position = self.freeze.position();
         let phase = position.state.phase(clock::now_ms());
         if !theirs.frozen && phase != Phase::Running {

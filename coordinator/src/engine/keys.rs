@@ -77,10 +77,15 @@ impl Ceremonies {
 
     /// Takes in what a node says about a generation; about unknown ones nothing is kept.
     pub(super) fn hear(&self, index: u16, progress: v1::DkgProgress) {
-        let Ok(request_id) = <[u8; 32]>::try_from(progress.request_id.as_ref()) else { return };
+        let Ok(request_id) = <[u8; 32]>::try_from(progress.request_id.as_ref()) else {
+            return;
+        };
         let ear = self.ears().get(&request_id).map(|ear| ear.sender.clone());
         if ear.is_some_and(|ear| ear.try_send((index, progress)).is_err()) {
-            tracing::warn!(node = index, "a progress message of a key generation was dropped");
+            tracing::warn!(
+                node = index,
+                "a progress message of a key generation was dropped"
+            );
         }
     }
 
@@ -93,7 +98,11 @@ impl Ceremonies {
     /// The generations that have a session on this node which is not in this start of it.
     fn lost(&self, index: u16, boot_id: Option<&[u8; 16]>) -> Vec<[u8; 32]> {
         let ears = self.ears();
-        let lost = ears.iter().filter(|(_, ear)| ear.boots.get(&index).is_some_and(|boot| Some(boot) != boot_id));
+        let lost = ears.iter().filter(|(_, ear)| {
+            ear.boots
+                .get(&index)
+                .is_some_and(|boot| Some(boot) != boot_id)
+        });
         lost.map(|(request_id, _)| *request_id).collect()
     }
 }
@@ -110,7 +119,13 @@ struct Ceremony {
 impl Ceremony {
     fn new(row: KeyRow, out: mpsc::Sender<v1::DkgProgress>) -> Self {
         let parts = row.parts.clone();
-        Self { row, parts, packages: BTreeMap::new(), certified: None, out }
+        Self {
+            row,
+            parts,
+            packages: BTreeMap::new(),
+            certified: None,
+            out,
+        }
     }
 
     /// Tells whoever asked; somebody who does not listen is not waited for.
@@ -148,7 +163,10 @@ fn refuse(code: FailureCode, message: impl Into<String>, hint: &str) -> Failure 
 }
 
 fn stage(name: &str) -> v1::DkgProgress {
-    v1::DkgProgress { stage: name.to_owned(), ..Default::default() }
+    v1::DkgProgress {
+        stage: name.to_owned(),
+        ..Default::default()
+    }
 }
 
 impl Engine {
@@ -157,7 +175,10 @@ impl Engine {
     /// # Errors
     /// `MALFORMED` for a name, scheme or threshold that cannot be; `CONFLICT` for a name in use; `UNAVAILABLE` unless
     /// every node is connected.
-    pub(crate) async fn create_key(self: &Arc<Self>, request: v1::CreateKeyRequest) -> Result<Progress, Failure> {
+    pub(crate) async fn create_key(
+        self: &Arc<Self>,
+        request: v1::CreateKeyRequest,
+    ) -> Result<Progress, Failure> {
         let row = self.read_key_request(&request)?;
         let _one_at_a_time = self.admin.lock().await;
         let taken = self
@@ -166,7 +187,11 @@ impl Engine {
             .values()
             .any(|other| other.name == row.name && other.stage != KeyStage::Aborted);
         if taken {
-            return Err(refuse(FailureCode::Conflict, "a key of this name exists", "choose another name"));
+            return Err(refuse(
+                FailureCode::Conflict,
+                "a key of this name exists",
+                "choose another name",
+            ));
         }
         let absent: Vec<u16> = self
             .links
@@ -177,34 +202,65 @@ impl Engine {
             .collect();
         if !absent.is_empty() {
             let message = format!("all nodes must be connected to make a key; missing: {absent:?}");
-            return Err(refuse(FailureCode::Unavailable, message, "start the missing nodes, then ask again"));
+            return Err(refuse(
+                FailureCode::Unavailable,
+                message,
+                "start the missing nodes, then ask again",
+            ));
         }
         self.store.add_key(row.clone()).await.map_err(from_store)?;
-        tracing::info!(name = row.name, scheme = row.scheme, generation = hex::encode(row.request_id), "key generation begins");
+        tracing::info!(
+            name = row.name,
+            scheme = row.scheme,
+            generation = hex::encode(row.request_id),
+            "key generation begins"
+        );
         self.ceremonies.note(row.clone());
-        let boots = self.links.all().iter().map(|link| (link.index(), *link.boot_id())).collect();
+        let boots = self
+            .links
+            .all()
+            .iter()
+            .map(|link| (link.index(), *link.boot_id()))
+            .collect();
         let heard = self.ceremonies.open(row.request_id, boots);
         let (out, progress) = mpsc::channel(PROGRESS);
         let deadline = self.config.links.dkg_timeout;
         for link in self.links.all() {
             self.start_on(link, &row);
         }
-        self.tasks.spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, Some(deadline)));
+        self.tasks.spawn(Arc::clone(self).run_ceremony(
+            Ceremony::new(row, out),
+            heard,
+            Some(deadline),
+        ));
         Ok(progress)
     }
 
     fn read_key_request(&self, request: &v1::CreateKeyRequest) -> Result<KeyRow, Failure> {
-        let malformed = |message: &str| refuse(FailureCode::Malformed, message, "correct it and ask again");
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
-        if request.name.is_empty() || request.name.len() > NAME_BYTES || !request.name.bytes().all(allowed) {
-            return Err(malformed("a key's name has 1 to 64 of a-z, 0-9, '.', '_', ':' and '-'"));
+        let malformed =
+            |message: &str| refuse(FailureCode::Malformed, message, "correct it and ask again");
+        let allowed = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte)
+        };
+        if request.name.is_empty()
+            || request.name.len() > NAME_BYTES
+            || !request.name.bytes().all(allowed)
+        {
+            return Err(malformed(
+                "a key's name has 1 to 64 of a-z, 0-9, '.', '_', ':' and '-'",
+            ));
         }
         if !matches!(request.scheme.as_str(), "ed25519" | "bip340") {
             return Err(malformed("the scheme must be ed25519 or bip340"));
         }
         let parties = u16::try_from(self.links.roster().len()).unwrap_or(u16::MAX);
-        let asked = u16::try_from(request.threshold).map_err(|_| malformed("the threshold is too large"))?;
-        let threshold = if asked == 0 { self.cluster.threshold } else { asked };
+        let asked = u16::try_from(request.threshold)
+            .map_err(|_| malformed("the threshold is too large"))?;
+        let threshold = if asked == 0 {
+            self.cluster.threshold
+        } else {
+            asked
+        };
         Params::new(threshold, parties)
             .map_err(|_| malformed("the threshold must be from 2 to the number of nodes"))?;
         let mut request_id = [0; 32];
@@ -223,7 +279,8 @@ impl Engine {
     }
 
     fn start_on(self: &Arc<Self>, link: Arc<Link>, row: &KeyRow) {
-        let deadline_ms = u64::try_from(self.config.links.dkg_timeout.as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms =
+            u64::try_from(self.config.links.dkg_timeout.as_millis()).unwrap_or(u64::MAX);
         let start = v1::StartDkg {
             name: row.name.clone(),
             scheme: row.scheme.clone(),
@@ -235,9 +292,20 @@ impl Engine {
         let (engine, request_id) = (Arc::clone(self), start.request_id.clone());
         self.tasks.spawn(async move {
             // The answer itself is heard like every other progress message.
-            if let Err(error) = link.call(coordinator_frame::Body::StartDkg(start), NODE_TIMEOUT).await {
-                let failure = refuse(FailureCode::Unavailable, format!("node {}: {error}", link.index()), "see its log");
-                let aborted = v1::DkgProgress { request_id, failure: Some(failure), ..stage("aborted") };
+            if let Err(error) = link
+                .call(coordinator_frame::Body::StartDkg(start), NODE_TIMEOUT)
+                .await
+            {
+                let failure = refuse(
+                    FailureCode::Unavailable,
+                    format!("node {}: {error}", link.index()),
+                    "see its log",
+                );
+                let aborted = v1::DkgProgress {
+                    request_id,
+                    failure: Some(failure),
+                    ..stage("aborted")
+                };
                 engine.ceremonies.hear(link.index(), aborted);
             }
         });
@@ -262,14 +330,22 @@ impl Engine {
         let heard = self.ceremonies.open(row.request_id, BTreeMap::new());
         // Nobody listens; ListKeys shows how it ends.
         let (out, _) = mpsc::channel(1);
-        self.tasks.spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, None));
+        self.tasks
+            .spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, None));
     }
 
     /// Ends the generations whose session on this node is gone: the node has not come back, or not as it was.
     pub(super) fn end_lost_sessions(&self, index: u16) {
         let link = self.links.get(index);
-        for request_id in self.ceremonies.lost(index, link.as_ref().map(|link| link.boot_id())) {
-            let failure = refuse(FailureCode::Unavailable, "it left during the key generation", "ask for a new key");
+        for request_id in self
+            .ceremonies
+            .lost(index, link.as_ref().map(|link| link.boot_id()))
+        {
+            let failure = refuse(
+                FailureCode::Unavailable,
+                "it left during the key generation",
+                "ask for a new key",
+            );
             let aborted = v1::DkgProgress {
                 request_id: Bytes::copy_from_slice(&request_id),
                 failure: Some(failure),
@@ -292,10 +368,23 @@ impl Engine {
     /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes.
     async fn adopt(self: &Arc<Self>, state: &v1::KeyState) {
         let same = |other: &v1::KeyState| {
-            (&other.request_id, &other.name, &other.scheme, other.threshold)
-                == (&state.request_id, &state.name, &state.scheme, state.threshold)
+            (
+                &other.request_id,
+                &other.name,
+                &other.scheme,
+                other.threshold,
+            ) == (
+                &state.request_id,
+                &state.name,
+                &state.scheme,
+                state.threshold,
+            )
         };
-        let claims = self.links.all().into_iter().filter_map(|link| link.status());
+        let claims = self
+            .links
+            .all()
+            .into_iter()
+            .filter_map(|link| link.status());
         let claims = claims.filter(|status| status.keys.iter().any(same)).count();
         let threshold = usize::try_from(state.threshold).unwrap_or(usize::MAX);
         if claims < threshold.max(usize::from(self.cluster.threshold)) {
@@ -306,8 +395,12 @@ impl Engine {
             scheme: state.scheme.clone(),
             threshold: state.threshold,
         };
-        let Ok(mut row) = self.read_key_request(&request) else { return };
-        let Ok(request_id) = state.request_id.as_ref().try_into() else { return };
+        let Ok(mut row) = self.read_key_request(&request) else {
+            return;
+        };
+        let Ok(request_id) = state.request_id.as_ref().try_into() else {
+            return;
+        };
         row.request_id = request_id;
         let _one_at_a_time = self.admin.lock().await;
         if self.ceremonies.rows().contains_key(&row.request_id) {
@@ -317,7 +410,10 @@ impl Engine {
             tracing::error!(name = row.name, %error, "a key that the nodes have was not taken up");
             return;
         }
-        tracing::warn!(name = row.name, "the nodes have a key that the store does not know; taking it up");
+        tracing::warn!(
+            name = row.name,
+            "the nodes have a key that the store does not know; taking it up"
+        );
         self.ceremonies.note(row.clone());
         self.complete(row);
         for link in self.links.all() {
@@ -372,22 +468,44 @@ impl Engine {
             .map(|(index, _)| index.get())
             .filter(|index| !ceremony.parts.contains_key(index))
             .collect();
-        let message = format!("the key generation took too long; no certificate part of nodes {missing:?}");
-        refuse(FailureCode::TimedOut, message, "look at these nodes, then ask for a new key")
+        let message =
+            format!("the key generation took too long; no certificate part of nodes {missing:?}");
+        refuse(
+            FailureCode::TimedOut,
+            message,
+            "look at these nodes, then ask for a new key",
+        )
     }
 
     /// Keeps what a node has said; an abort before its part is there ends the generation.
-    async fn take_progress(&self, ceremony: &mut Ceremony, index: u16, progress: v1::DkgProgress) -> Result<(), Failure> {
+    async fn take_progress(
+        &self,
+        ceremony: &mut Ceremony,
+        index: u16,
+        progress: v1::DkgProgress,
+    ) -> Result<(), Failure> {
         if !progress.certificate_part.is_empty() {
-            ceremony.parts.entry(index).or_insert_with(|| progress.certificate_part.clone());
+            ceremony
+                .parts
+                .entry(index)
+                .or_insert_with(|| progress.certificate_part.clone());
         }
         if !progress.public_package.is_empty() {
-            ceremony.packages.insert(index, progress.public_package.clone());
+            ceremony
+                .packages
+                .insert(index, progress.public_package.clone());
         }
         if progress.stage != "aborted" {
             // How it ends is said once, at the end, for all nodes together.
-            let shown = if progress.stage == "active" { "certified".to_owned() } else { progress.stage.clone() };
-            ceremony.tell(v1::DkgProgress { stage: shown, ..Default::default() });
+            let shown = if progress.stage == "active" {
+                "certified".to_owned()
+            } else {
+                progress.stage.clone()
+            };
+            ceremony.tell(v1::DkgProgress {
+                stage: shown,
+                ..Default::default()
+            });
             return Ok(());
         }
         self.keep_evidence(index, &progress).await;
@@ -396,7 +514,8 @@ impl Engine {
         }
         let failure = progress.failure.unwrap_or_default();
         let message = format!("node {index} aborted: {}", failure.message);
-        let mut told = Failure::new(failure.code(), message).hint("look at the named nodes, then ask for a new key");
+        let mut told = Failure::new(failure.code(), message)
+            .hint("look at the named nodes, then ask for a new key");
         told.culprits = failure.culprits;
         Err(told)
     }
@@ -409,7 +528,9 @@ impl Engine {
             }
             return;
         };
-        let Some(culprit) = self.links.roster().index(&culprit) else { return };
+        let Some(culprit) = self.links.roster().index(&culprit) else {
+            return;
+        };
         tracing::error!(node = culprit.get(), %fault, "alert: a node broke the key generation");
         let row = EvidenceRow {
             node: culprit.get(),
@@ -432,11 +553,19 @@ impl Engine {
             }
             let parts: Vec<&[u8]> = ceremony.parts.values().map(AsRef::as_ref).collect();
             let certificate = DkgCertificate::from_parts(roster, parts).map_err(|error| {
-                refuse(FailureCode::Aborted, format!("the certificate does not hold: {error}"), "ask for a new key")
+                refuse(
+                    FailureCode::Aborted,
+                    format!("the certificate does not hold: {error}"),
+                    "ask for a new key",
+                )
             })?;
             if ceremony.row.stage == KeyStage::Running {
                 let step = KeyStep::Certify(ceremony.parts.clone());
-                let row = self.store.step_key(ceremony.row.request_id, step, clock::now_ms()).await.map_err(from_store)?;
+                let row = self
+                    .store
+                    .step_key(ceremony.row.request_id, step, clock::now_ms())
+                    .await
+                    .map_err(from_store)?;
                 self.ceremonies.note(row.clone());
                 ceremony.row = row;
             }
@@ -446,9 +575,15 @@ impl Engine {
                 self.hand_certificate(link, &ceremony.row);
             }
         }
-        let Some(package) = ceremony.agreed() else { return Ok(false) };
+        let Some(package) = ceremony.agreed() else {
+            return Ok(false);
+        };
         let step = KeyStep::Activate(package);
-        let row = self.store.step_key(ceremony.row.request_id, step, clock::now_ms()).await.map_err(from_store)?;
+        let row = self
+            .store
+            .step_key(ceremony.row.request_id, step, clock::now_ms())
+            .await
+            .map_err(from_store)?;
         let key = Key::read(&row).map_err(from_store)?.map(Arc::new);
         self.ceremonies.note(row);
         let Some(key) = key else { return Ok(false) };
@@ -467,12 +602,23 @@ impl Engine {
     }
 
     async fn end_without_key(&self, ceremony: &Ceremony, failure: Failure) {
-        tracing::error!(name = ceremony.row.name, reason = failure.message, "key generation ended without a key");
-        match self.store.step_key(ceremony.row.request_id, KeyStep::Abort, clock::now_ms()).await {
+        tracing::error!(
+            name = ceremony.row.name,
+            reason = failure.message,
+            "key generation ended without a key"
+        );
+        match self
+            .store
+            .step_key(ceremony.row.request_id, KeyStep::Abort, clock::now_ms())
+            .await
+        {
             Ok(row) => self.ceremonies.note(row),
             Err(error) => tracing::error!(%error, "the end of a key generation was not stored"),
         }
-        ceremony.tell(v1::DkgProgress { failure: Some(failure), ..stage("aborted") });
+        ceremony.tell(v1::DkgProgress {
+            failure: Some(failure),
+            ..stage("aborted")
+        });
     }
 
     /// Gives a node all parts of a certificate. Its answer is heard like every other progress message.
@@ -493,7 +639,9 @@ impl Engine {
     pub(super) async fn send_certificates(self: &Arc<Self>, link: &Arc<Link>) {
         let states = link.status().map(|status| status.keys).unwrap_or_default();
         for state in states {
-            let Ok(request_id) = <[u8; 32]>::try_from(state.request_id.as_ref()) else { continue };
+            let Ok(request_id) = <[u8; 32]>::try_from(state.request_id.as_ref()) else {
+                continue;
+            };
             let row = self.ceremonies.rows().get(&request_id).cloned();
             let Some(row) = row else {
                 self.adopt(&state).await;
@@ -502,7 +650,9 @@ impl Engine {
             match row.stage {
                 KeyStage::Running => self.ceremonies.hear(link.index(), part_of(&state)),
                 KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
-                KeyStage::Active if state.state != "active" => self.hand_certificate(Arc::clone(link), &row),
+                KeyStage::Active if state.state != "active" => {
+                    self.hand_certificate(Arc::clone(link), &row)
+                }
                 KeyStage::Active | KeyStage::Aborted => {}
             }
         }
@@ -511,7 +661,11 @@ impl Engine {
     /// Every key and generation, for `ListKeys`: with the nodes that say they have it active.
     pub(crate) fn key_infos(&self) -> Vec<v1::KeyInfo> {
         let mut rows: Vec<KeyRow> = self.ceremonies.rows().values().cloned().collect();
-        rows.sort_by(|left, right| left.created_ms.cmp(&right.created_ms).then_with(|| left.name.cmp(&right.name)));
+        rows.sort_by(|left, right| {
+            left.created_ms
+                .cmp(&right.created_ms)
+                .then_with(|| left.name.cmp(&right.name))
+        });
         rows.iter().map(|row| self.key_info(row)).collect()
     }
 
@@ -524,12 +678,18 @@ impl Engine {
             KeyStage::Aborted => "aborted",
         };
         v1::KeyInfo {
-            key_id: key.as_ref().map(|key| Bytes::copy_from_slice(&key.id())).unwrap_or_default(),
+            key_id: key
+                .as_ref()
+                .map(|key| Bytes::copy_from_slice(&key.id()))
+                .unwrap_or_default(),
             name: row.name.clone(),
             scheme: row.scheme.clone(),
             epoch: key.as_ref().map_or(0, |key| key.package.epoch().0),
             state: state.to_owned(),
-            public_key: key.as_ref().map(|key| Bytes::copy_from_slice(&key.public_key)).unwrap_or_default(),
+            public_key: key
+                .as_ref()
+                .map(|key| Bytes::copy_from_slice(&key.public_key))
+                .unwrap_or_default(),
             address: key.as_ref().map(Key::address).unwrap_or_default(),
             nodes: self.active_on(&row.request_id),
             threshold: u32::from(row.threshold),
@@ -539,10 +699,15 @@ impl Engine {
     /// The connected nodes that say a key is active there.
     pub(crate) fn active_on(&self, request_id: &[u8; 32]) -> Vec<u32> {
         let has = |status: &v1::NodeStatus| {
-            status.keys.iter().any(|key| key.request_id.as_ref() == request_id && key.state == "active")
+            status
+                .keys
+                .iter()
+                .any(|key| key.request_id.as_ref() == request_id && key.state == "active")
         };
         let links = self.links.all();
-        let active = links.iter().filter(|link| link.status().as_ref().is_some_and(has));
+        let active = links
+            .iter()
+            .filter(|link| link.status().as_ref().is_some_and(has));
         active.map(|link| u32::from(link.index())).collect()
     }
 }

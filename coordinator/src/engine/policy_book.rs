@@ -37,20 +37,33 @@ struct Pages {
 }
 
 fn none_yet() -> Failure {
-    Failure::new(FailureCode::NotYet, "no policy is installed").hint("an operator installs the first one")
+    Failure::new(FailureCode::NotYet, "no policy is installed")
+        .hint("an operator installs the first one")
 }
 
 /// Reads a row back into what governance works with.
 fn signed_document(document: &Bytes, signatures: &[Bytes]) -> Result<SignedDocument, Failure> {
-    let malformed = |message: String| Failure::new(FailureCode::Malformed, message).hint("do not send it again");
+    let malformed = |message: String| {
+        Failure::new(FailureCode::Malformed, message).hint("do not send it again")
+    };
     if document.len() > MAX_DOCUMENT {
-        return Err(malformed(format!("a policy has at most {MAX_DOCUMENT} bytes")));
+        return Err(malformed(format!(
+            "a policy has at most {MAX_DOCUMENT} bytes"
+        )));
     }
     if signatures.len() > MAX_SIGNATURES {
-        return Err(malformed(format!("a policy has at most {MAX_SIGNATURES} signatures")));
+        return Err(malformed(format!(
+            "a policy has at most {MAX_SIGNATURES} signatures"
+        )));
     }
-    let signatures = signatures.iter().map(|bytes| approve::decode(bytes)).collect::<Result<_, _>>()?;
-    Ok(SignedDocument { document: document.to_vec(), signatures })
+    let signatures = signatures
+        .iter()
+        .map(|bytes| approve::decode(bytes))
+        .collect::<Result<_, _>>()?;
+    Ok(SignedDocument {
+        document: document.to_vec(),
+        signatures,
+    })
 }
 
 fn refused(error: &GovernanceError) -> Failure {
@@ -60,7 +73,8 @@ fn refused(error: &GovernanceError) -> Failure {
         GovernanceError::Quorum { .. } => FailureCode::NotAuthorised,
         _ => FailureCode::Denied,
     };
-    Failure::new(code, error.to_string()).hint("the policy in force stays; see what the message asks for")
+    Failure::new(code, error.to_string())
+        .hint("the policy in force stays; see what the message asks for")
 }
 
 impl Book {
@@ -72,11 +86,21 @@ impl Book {
         let mismatch = |message: String| RunError::Mismatch(format!("its policies: {message}"));
         let accepted = rows
             .iter()
-            .map(|row| Ok((signed_document(&row.document, &row.signatures)?, row.installed_ms)))
+            .map(|row| {
+                Ok((
+                    signed_document(&row.document, &row.signatures)?,
+                    row.installed_ms,
+                ))
+            })
             .collect::<Result<Vec<_>, Failure>>()
             .map_err(|failure| mismatch(failure.message))?;
-        let policies = Policies::replay(cluster, &accepted).map_err(|error| mismatch(error.to_string()))?;
-        Ok(Self(RwLock::new(Pages { policies, current: None, rows })))
+        let policies =
+            Policies::replay(cluster, &accepted).map_err(|error| mismatch(error.to_string()))?;
+        Ok(Self(RwLock::new(Pages {
+            policies,
+            current: None,
+            rows,
+        })))
     }
 
     /// The policy in force.
@@ -88,7 +112,9 @@ impl Book {
             let pages = self.0.read().unwrap_or_else(PoisonError::into_inner);
             let policies = pages.policies.as_ref().ok_or_else(none_yet)?;
             let current = pages.current.as_ref();
-            if let Some(current) = current.filter(|current| current.hash() == policies.in_force(now_ms).hash()) {
+            if let Some(current) =
+                current.filter(|current| current.hash() == policies.in_force(now_ms).hash())
+            {
                 return Ok(Arc::clone(current));
             }
         }
@@ -105,13 +131,22 @@ impl Book {
     }
 
     /// What the chain would be with one more document.
-    fn with(&self, cluster: &ClusterFile, signed: &SignedDocument, now_ms: u64) -> Result<(Policies, Installed), Failure> {
+    fn with(
+        &self,
+        cluster: &ClusterFile,
+        signed: &SignedDocument,
+        now_ms: u64,
+    ) -> Result<(Policies, Installed), Failure> {
         let Some(mut policies) = self.snapshot().0 else {
-            let first = Policies::start(cluster, signed, now_ms).map_err(|error| refused(&error))?;
+            let first =
+                Policies::start(cluster, signed, now_ms).map_err(|error| refused(&error))?;
             let installed = first.in_force(now_ms).clone();
             return Ok((first, installed));
         };
-        let installed = policies.install(cluster, signed, now_ms).map_err(|error| refused(&error))?.clone();
+        let installed = policies
+            .install(cluster, signed, now_ms)
+            .map_err(|error| refused(&error))?
+            .clone();
         Ok((policies, installed))
     }
 
@@ -147,14 +182,18 @@ impl Engine {
     /// The state of the chain as one line for `GetCluster`.
     pub(crate) fn policy_state(&self) -> v1::PolicyState {
         let now_ms = clock::now_ms();
-        let Some(policies) = self.policies.snapshot().0 else { return v1::PolicyState::default() };
+        let Some(policies) = self.policies.snapshot().0 else {
+            return v1::PolicyState::default();
+        };
         let active = policies.in_force(now_ms);
         v1::PolicyState {
             version: active.document().version(),
             hash: Bytes::copy_from_slice(active.hash().as_bytes()),
             effective_ms: active.effective_ms(),
             active: now_ms >= active.effective_ms(),
-            pending_version: policies.pending(now_ms).map_or(0, |pending| pending.document().version()),
+            pending_version: policies
+                .pending(now_ms)
+                .map_or(0, |pending| pending.document().version()),
         }
     }
 
@@ -167,7 +206,11 @@ impl Engine {
         let (policies, rows) = self.policies.snapshot();
         let policies = policies.ok_or_else(none_yet)?;
         let active = policies.in_force(now_ms);
-        let wanted = if version == 0 { active.document().version() } else { version };
+        let wanted = if version == 0 {
+            active.document().version()
+        } else {
+            version
+        };
         let by_hash = |row: &&PolicyRow| row.hash.as_ref() == active.hash().as_bytes();
         let found = if version == 0 {
             rows.iter().find(by_hash)
@@ -191,34 +234,55 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::install_policy`].
-    pub(crate) fn propose_policy(&self, request: &v1::InstallPolicy) -> Result<v1::PolicyInfo, Failure> {
+    pub(crate) fn propose_policy(
+        &self,
+        request: &v1::InstallPolicy,
+    ) -> Result<v1::PolicyInfo, Failure> {
         let now_ms = clock::now_ms();
         let signed = signed_document(&request.document, &request.signatures)?;
         let (_, installed) = self.policies.with(&self.cluster, &signed, now_ms)?;
-        Ok(info(&row(request, &installed, now_ms), installed.effective_ms(), false))
+        Ok(info(
+            &row(request, &installed, now_ms),
+            installed.effective_ms(),
+            false,
+        ))
     }
 
     /// Installs a document here, durably, and on every connected node.
     ///
     /// # Errors
     /// What governance refuses. A document that is here already is handed to the nodes again and is no error.
-    pub(crate) async fn install_policy(self: &Arc<Self>, request: v1::InstallPolicy) -> Result<v1::PolicyInfo, Failure> {
+    pub(crate) async fn install_policy(
+        self: &Arc<Self>,
+        request: v1::InstallPolicy,
+    ) -> Result<v1::PolicyInfo, Failure> {
         let _one_at_a_time = self.admin.lock().await;
         let now_ms = clock::now_ms();
         let signed = signed_document(&request.document, &request.signatures)?;
         let hash = policy::document::PolicyHash::of(&signed.document);
         let (_, rows) = self.policies.snapshot();
-        let known = rows.iter().find(|row| row.hash.as_ref() == hash.as_bytes()).map(|row| row.version);
+        let known = rows
+            .iter()
+            .find(|row| row.hash.as_ref() == hash.as_bytes())
+            .map(|row| row.version);
         let version = if let Some(version) = known {
             version
         } else {
             let (policies, installed) = self.policies.with(&self.cluster, &signed, now_ms)?;
             let row = row(&request, &installed, now_ms);
-            self.store.add_policy(row.clone()).await.map_err(from_store)?;
+            self.store
+                .add_policy(row.clone())
+                .await
+                .map_err(from_store)?;
             self.policies.replace(policies, row);
             let version = installed.document().version();
-            tracing::info!(version, effective_ms = installed.effective_ms(), "policy installed");
-            self.deadlines.add(installed.effective_ms(), Wake::Everything);
+            tracing::info!(
+                version,
+                effective_ms = installed.effective_ms(),
+                "policy installed"
+            );
+            self.deadlines
+                .add(installed.effective_ms(), Wake::Everything);
             version
         };
         let mut info = self.policy_info(version)?;
@@ -229,23 +293,48 @@ impl Engine {
         for (index, answer) in futures_util::future::join_all(asked).await {
             let (state, failure) = match answer {
                 Ok(node_frame::Body::PolicyState(state)) => (Some(state), None),
-                Ok(_) => (None, Some(Failure::new(FailureCode::Malformed, "an answer of the wrong kind"))),
+                Ok(_) => (
+                    None,
+                    Some(Failure::new(
+                        FailureCode::Malformed,
+                        "an answer of the wrong kind",
+                    )),
+                ),
                 Err(CallError::Refused(failure)) => (None, Some(failure)),
-                Err(error) => (None, Some(Failure::new(FailureCode::TimedOut, error.to_string()))),
+                Err(error) => (
+                    None,
+                    Some(Failure::new(FailureCode::TimedOut, error.to_string())),
+                ),
             };
-            info.nodes.push(v1::NodePolicy { index: u32::from(index), state, failure });
+            info.nodes.push(v1::NodePolicy {
+                index: u32::from(index),
+                state,
+                failure,
+            });
         }
         Ok(info)
     }
 
     /// Hands a node the documents that it does not have, oldest first.
     pub(super) async fn send_policies(&self, link: &Arc<Link>) {
-        let known = link.status().and_then(|status| status.policy).unwrap_or_default();
+        let known = link
+            .status()
+            .and_then(|status| status.policy)
+            .unwrap_or_default();
         let have = known.version.max(known.pending_version);
         let (_, rows) = self.policies.snapshot();
         for row in rows.into_iter().filter(|row| row.version > have) {
-            let install = v1::InstallPolicy { document: row.document, signatures: row.signatures };
-            match link.call(coordinator_frame::Body::InstallPolicy(install), INSTALL_TIMEOUT).await {
+            let install = v1::InstallPolicy {
+                document: row.document,
+                signatures: row.signatures,
+            };
+            match link
+                .call(
+                    coordinator_frame::Body::InstallPolicy(install),
+                    INSTALL_TIMEOUT,
+                )
+                .await
+            {
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(node = link.index(), version = row.version, %error, "policy not taken by the node");

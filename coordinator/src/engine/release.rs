@@ -29,7 +29,9 @@ impl Engine {
     pub(super) fn drive(self: &Arc<Self>, id: RequestId, token: Option<Box<Approved>>) {
         {
             let mut live = self.live();
-            let Some(live) = live.get_mut(&id) else { return };
+            let Some(live) = live.get_mut(&id) else {
+                return;
+            };
             if live.driven || self.stopping.is_cancelled() {
                 return;
             }
@@ -45,29 +47,42 @@ impl Engine {
 
     fn after_try(&self, id: RequestId, tried: Tried) {
         let mut table = self.live();
-        let Some(live) = table.get_mut(&id) else { return };
+        let Some(live) = table.get_mut(&id) else {
+            return;
+        };
         live.driven = false;
         let Tried::Again(failure) = tried else { return };
         let config = &self.config.signing;
-        let doubled = config.retry_first_ms.saturating_mul(1_u64.checked_shl(live.tries).unwrap_or(u64::MAX));
+        let doubled = config
+            .retry_first_ms
+            .saturating_mul(1_u64.checked_shl(live.tries).unwrap_or(u64::MAX));
         let pause_ms = doubled.min(config.retry_max_ms);
         live.tries = live.tries.saturating_add(1).min(63);
         // Shown to whoever asks; the store keeps only how it ends.
-        live.status.send_modify(|status| status.failure = Some(failure));
+        live.status
+            .send_modify(|status| status.failure = Some(failure));
         drop(table);
-        self.deadlines.add(clock::now_ms().saturating_add(pause_ms), Wake::Request(id));
+        self.deadlines
+            .add(clock::now_ms().saturating_add(pause_ms), Wake::Request(id));
     }
 
     async fn try_once(self: &Arc<Self>, id: RequestId, token: Option<Box<Approved>>) -> Tried {
-        let Some(mut record) = self.peek(id) else { return Tried::Ended };
+        let Some(mut record) = self.peek(id) else {
+            return Tried::Ended;
+        };
         let (intake, approved) = match (self.rejudge(&record), token) {
             (Ok((intake, _)), Some(token)) => (intake, token),
-            (Ok((intake, judge)), None) => match self.store.weigh(id, judge, clock::now_ms()).await {
+            (Ok((intake, judge)), None) => match self.store.weigh(id, judge, clock::now_ms()).await
+            {
                 Ok(judgement) => match (judgement.decision, judgement.token) {
                     (Decision::Approve(_), Some(token)) => (intake, token),
                     (Decision::Approve(_), None) => return Tried::Again(no_verdict(Vec::new())),
-                    (Decision::Wait(reasons, _), _) => return self.later(&record, no_verdict(reasons)).await,
-                    (Decision::Deny(reasons), _) => return self.give_up(&record, no_verdict(reasons)).await,
+                    (Decision::Wait(reasons, _), _) => {
+                        return self.later(&record, no_verdict(reasons)).await;
+                    }
+                    (Decision::Deny(reasons), _) => {
+                        return self.give_up(&record, no_verdict(reasons)).await;
+                    }
                 },
                 Err(error) => return Tried::Again(from_store(error)),
             },
@@ -76,9 +91,18 @@ impl Engine {
         if record.state == State::Reserved {
             if !self.signing.has_quorum(&intake.key) {
                 let failure = Failure::new(FailureCode::Unavailable, "too few nodes are connected");
-                return self.later(&record, failure.hint("it goes on as soon as enough nodes are back")).await;
+                return self
+                    .later(
+                        &record,
+                        failure.hint("it goes on as soon as enough nodes are back"),
+                    )
+                    .await;
             }
-            match self.store.advance(id, Move::plain(Event::Sign, clock::now_ms())).await {
+            match self
+                .store
+                .advance(id, Move::plain(Event::Sign, clock::now_ms()))
+                .await
+            {
                 Ok(moved) => record = self.put(moved),
                 Err(StoreError::WrongState { .. }) => {
                     self.refresh(id).await;
@@ -110,7 +134,10 @@ impl Engine {
         let mut timings_us = signed.timings_us;
         if let Some(live) = self.live().get(&job.id) {
             timings_us.extend(live.reserve_us.map(|us| ("reserve".to_owned(), us)));
-            timings_us.extend(live.arrived.map(|arrived| ("total".to_owned(), clock::micros_since(arrived))));
+            timings_us.extend(
+                live.arrived
+                    .map(|arrived| ("total".to_owned(), clock::micros_since(arrived))),
+            );
         }
         let signed_tx = solana::assemble(&job.approved.intent().raw_tx, &signed.signature);
         let release = Release {
@@ -119,7 +146,10 @@ impl Engine {
             signers: signed.signers,
             timings_us,
         };
-        let step = Move { release: Some(release), ..Move::plain(Event::Release, clock::now_ms()) };
+        let step = Move {
+            release: Some(release),
+            ..Move::plain(Event::Release, clock::now_ms())
+        };
         match self.store.advance(job.id, step).await {
             Ok(record) => {
                 let record = self.put(record);
@@ -137,7 +167,11 @@ impl Engine {
             return Tried::Again(failure);
         }
         if record.state == State::Reserved {
-            return match self.store.advance(record.id, Move::plain(Event::Expire, clock::now_ms())).await {
+            return match self
+                .store
+                .advance(record.id, Move::plain(Event::Expire, clock::now_ms()))
+                .await
+            {
                 Ok(record) => {
                     self.put(record);
                     Tried::Ended
@@ -147,7 +181,10 @@ impl Engine {
         }
         let mut failure = failure;
         failure.set_code(FailureCode::TimedOut);
-        failure.message = format!("the request expired while it was being signed: {}", failure.message);
+        failure.message = format!(
+            "the request expired while it was being signed: {}",
+            failure.message
+        );
         failure.hint = "the amount stays debited; submit a new request".into();
         self.give_up(record, failure).await
     }
@@ -155,7 +192,11 @@ impl Engine {
     async fn give_up(&self, record: &Record, failure: Failure) -> Tried {
         tracing::warn!(request = %record.id, code = ?failure.code(), reason = failure.message, "request failed");
         let alarm = failure.code() == FailureCode::SecurityAbort;
-        match self.store.advance(record.id, Move::failed(failure, clock::now_ms())).await {
+        match self
+            .store
+            .advance(record.id, Move::failed(failure, clock::now_ms()))
+            .await
+        {
             Ok(record) => {
                 self.put(record);
                 Tried::Ended
@@ -177,7 +218,11 @@ impl Engine {
         }
         tracing::error!(request = %request, ?nodes, "alert: security abort");
         let detail = serde_json::json!({ "what": "security abort", "nodes": nodes });
-        if let Err(error) = self.store.note("alert", Some(request), detail, clock::now_ms()).await {
+        if let Err(error) = self
+            .store
+            .note("alert", Some(request), detail, clock::now_ms())
+            .await
+        {
             tracing::error!(%error, "an alert was not stored");
         }
     }
@@ -207,7 +252,12 @@ fn no_verdict(reasons: Vec<v1::Reason>) -> Failure {
 }
 
 /// What a dry run shows: the request as it would be after submission.
-pub(super) fn explained(intake: &Intake, policy: &Installed, decision: Decision, now_ms: u64) -> v1::RequestStatus {
+pub(super) fn explained(
+    intake: &Intake,
+    policy: &Installed,
+    decision: Decision,
+    now_ms: u64,
+) -> v1::RequestStatus {
     let intent = intake.signed.intent();
     let (state, reasons, needs) = match decision {
         Decision::Deny(reasons) => (State::Denied, reasons, None),

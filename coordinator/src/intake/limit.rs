@@ -29,7 +29,10 @@ impl CallLimit {
         let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(limits.requests_per_second))
             .allow_burst(at_least_one(limits.burst));
-        Self { buckets: RateLimiter::hashmap(quota), clock: DefaultClock::default() }
+        Self {
+            buckets: RateLimiter::hashmap(quota),
+            clock: DefaultClock::default(),
+        }
     }
 
     /// Counts a call.
@@ -40,11 +43,13 @@ impl CallLimit {
         if self.buckets.len() > REMEMBERED {
             self.buckets.retain_recent();
         }
-        self.buckets.check_key(caller.as_bytes()).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now());
-            let wait_ms = wait.as_millis().max(1);
-            Failure::new(FailureCode::Limit, "this certificate calls too often")
-                .hint(format!("call again in {wait_ms} ms"))
-        })
+        self.buckets
+            .check_key(caller.as_bytes())
+            .map_err(|not_until| {
+                let wait = not_until.wait_time_from(self.clock.now());
+                let wait_ms = wait.as_millis().max(1);
+                Failure::new(FailureCode::Limit, "this certificate calls too often")
+                    .hint(format!("call again in {wait_ms} ms"))
+            })
     }
 }

@@ -61,7 +61,10 @@ pub(crate) struct Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("index", &self.index).field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("index", &self.index)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +82,13 @@ impl Drop for Waiting<'_> {
 }
 
 impl Link {
-    pub(super) fn new(index: u16, node: NodeId, boot_id: [u8; 16], software: String, out: Outgoing) -> Self {
+    pub(super) fn new(
+        index: u16,
+        node: NodeId,
+        boot_id: [u8; 16],
+        software: String,
+        out: Outgoing,
+    ) -> Self {
         Self {
             index,
             node,
@@ -134,7 +143,10 @@ impl Link {
 
     /// The latest status it has given.
     pub(crate) fn status(&self) -> Option<v1::NodeStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether it is to be asked only if nobody else is left.
@@ -191,7 +203,10 @@ impl Link {
         let (sender, receiver) = oneshot::channel();
         self.table().insert(call_id, sender);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting { link: self, call_id };
+        let _waiting = Waiting {
+            link: self,
+            call_id,
+        };
         self.send(frame(call_id, body))?;
         tokio::select! {
             answer = receiver => match answer {
@@ -224,10 +239,17 @@ impl Link {
         };
         let took_us = clock::micros_since(start).max(1);
         let old_us = self.rtt_us.load(Ordering::Relaxed);
-        let smooth_us = if old_us == 0 { took_us } else { old_us.saturating_mul(7).saturating_add(took_us) / 8 };
+        let smooth_us = if old_us == 0 {
+            took_us
+        } else {
+            old_us.saturating_mul(7).saturating_add(took_us) / 8
+        };
         self.rtt_us.store(smooth_us, Ordering::Relaxed);
         let middle_ms = start_ms.saturating_add(took_us / 2_000);
-        self.offset_ms.store(status.clock_ms.wrapping_sub(middle_ms).cast_signed(), Ordering::Relaxed);
+        self.offset_ms.store(
+            status.clock_ms.wrapping_sub(middle_ms).cast_signed(),
+            Ordering::Relaxed,
+        );
         self.note_status(status);
         Ok(())
     }

@@ -11,7 +11,10 @@ use super::{Links, link::Link};
 /// of the other node, so that the sender starts another session instead of waiting.
 pub(super) fn pass_on(links: &Links, sender: &Link, piece: Tunnel) {
     if piece.from.as_ref() != sender.node().as_bytes() {
-        tracing::warn!(node = sender.index(), "dropped a tunnel piece in another node's name");
+        tracing::warn!(
+            node = sender.index(),
+            "dropped a tunnel piece in another node's name"
+        );
         return;
     }
     let receiver = <[u8; 32]>::try_from(piece.to.as_ref())
@@ -27,7 +30,11 @@ pub(super) fn pass_on(links: &Links, sender: &Link, piece: Tunnel) {
         reset: true,
     };
     let was_reset = piece.reset;
-    let passed = receiver.is_some_and(|receiver| receiver.tell(coordinator_frame::Body::Tunnel(piece)).is_ok());
+    let passed = receiver.is_some_and(|receiver| {
+        receiver
+            .tell(coordinator_frame::Body::Tunnel(piece))
+            .is_ok()
+    });
     if !passed && !was_reset {
         // A sender whose own queue is full loses the reset too, and notices by its deadline.
         let _full = sender.tell(coordinator_frame::Body::Tunnel(reset));

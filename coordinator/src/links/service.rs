@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use proto::{
     channel::identity::{Peer, Role},
-    v1::{CoordinatorFrame, Failure, FailureCode, NodeFrame, node_frame, node_link_server::NodeLink},
+    v1::{
+        CoordinatorFrame, Failure, FailureCode, NodeFrame, node_frame, node_link_server::NodeLink,
+    },
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -34,19 +36,26 @@ impl LinkService {
 impl NodeLink for LinkService {
     type LinkStream = ReceiverStream<Result<CoordinatorFrame, Status>>;
 
-    async fn link(&self, request: Request<Streaming<NodeFrame>>) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(
+        &self,
+        request: Request<Streaming<NodeFrame>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
         let role = request.extensions().get::<Peer>().map(|peer| peer.role);
         let Some(Role::Node(certificate)) = role else {
             let failure = Failure::new(FailureCode::NotAuthorised, "only nodes may open a link");
             return Err(failure.hint("use a node's certificate").into());
         };
-        let permit = Arc::clone(&self.links.handshakes).try_acquire_owned().map_err(|_| {
-            let failure = Failure::new(FailureCode::Unavailable, "too many greetings are under way");
-            Status::from(failure.hint("dial again in a second"))
-        })?;
+        let permit = Arc::clone(&self.links.handshakes)
+            .try_acquire_owned()
+            .map_err(|_| {
+                let failure =
+                    Failure::new(FailureCode::Unavailable, "too many greetings are under way");
+                Status::from(failure.hint("dial again in a second"))
+            })?;
         let (out, outgoing) = mpsc::channel(self.links.config.queue);
         let links = Arc::clone(&self.links);
-        self.tasks.spawn(run(links, certificate, request.into_inner(), out, permit));
+        self.tasks
+            .spawn(run(links, certificate, request.into_inner(), out, permit));
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 }
@@ -76,9 +85,19 @@ async fn run(
         }
     };
     drop(permit);
-    let link = Arc::new(Link::new(proved.index, proved.node, proved.boot_id, proved.software, out));
+    let link = Arc::new(Link::new(
+        proved.index,
+        proved.node,
+        proved.boot_id,
+        proved.software,
+        out,
+    ));
     links.register(&link);
-    tracing::info!(node = link.index(), software = link.software(), "node connected");
+    tracing::info!(
+        node = link.index(),
+        software = link.software(),
+        "node connected"
+    );
     let beats = tokio::spawn(link::keep_alive(
         Arc::clone(&link),
         links.config.heartbeat,
@@ -108,7 +127,11 @@ async fn listen(links: &Links, link: &Arc<Link>, stream: &mut Streaming<NodeFram
             }
             Ok(None) => return,
             Err(status) => {
-                tracing::info!(node = link.index(), reason = status.message(), "the link broke");
+                tracing::info!(
+                    node = link.index(),
+                    reason = status.message(),
+                    "the link broke"
+                );
                 return;
             }
         }
@@ -123,24 +146,36 @@ async fn take(links: &Links, link: &Arc<Link>, frame: NodeFrame) -> Result<(), &
         tracing::warn!(node = link.index(), %error, "bad frame");
         return Err("a frame that is too large or empty");
     }
-    let Some(body) = frame.body else { return Err("a frame without a body") };
+    let Some(body) = frame.body else {
+        return Err("a frame without a body");
+    };
     match body {
         node_frame::Body::Tunnel(piece) => relay::pass_on(links, link, piece),
-        node_frame::Body::Hello(_) | node_frame::Body::HelloProof(_) => return Err("a second greeting"),
+        node_frame::Body::Hello(_) | node_frame::Body::HelloProof(_) => {
+            return Err("a second greeting");
+        }
         body => {
             // Progress of a key generation matters beyond the call that it may answer.
             if let node_frame::Body::DkgProgress(progress) = &body {
                 let said = node_frame::Body::DkgProgress(progress.clone());
-                links.report(Report::Said(Arc::clone(link), Box::new(said))).await;
+                links
+                    .report(Report::Said(Arc::clone(link), Box::new(said)))
+                    .await;
             }
             if frame.call_id != 0 {
                 if !link.answer(frame.call_id, body) {
-                    tracing::debug!(node = link.index(), call = frame.call_id, "a late answer was dropped");
+                    tracing::debug!(
+                        node = link.index(),
+                        call = frame.call_id,
+                        "a late answer was dropped"
+                    );
                 }
             } else if let node_frame::Body::Status(status) = body {
                 link.note_status(status);
             } else if !matches!(body, node_frame::Body::DkgProgress(_)) {
-                links.report(Report::Said(Arc::clone(link), Box::new(body))).await;
+                links
+                    .report(Report::Said(Arc::clone(link), Box::new(body)))
+                    .await;
             }
         }
     }

@@ -40,7 +40,10 @@ impl Pools {
         let mut pools = self.lock();
         let pool = pools.entry((key.id(), link.index())).or_default();
         if pool.boot_id != *link.boot_id() {
-            *pool = Pool { boot_id: *link.boot_id(), ..Pool::default() };
+            *pool = Pool {
+                boot_id: *link.boot_id(),
+                ..Pool::default()
+            };
         }
         work(pool)
     }
@@ -61,7 +64,13 @@ impl Pools {
     }
 
     /// How many to fetch now, if it is time and nobody else does; the caller must call [`Pools::filled`] afterwards.
-    pub(super) fn begin_fill(&self, key: &Key, link: &Link, low: usize, high: usize) -> Option<usize> {
+    pub(super) fn begin_fill(
+        &self,
+        key: &Key,
+        link: &Link,
+        low: usize,
+        high: usize,
+    ) -> Option<usize> {
         self.with(key, link, |pool| {
             if pool.filling || pool.ready.len() >= low {
                 return None;
@@ -90,5 +99,8 @@ impl Pools {
 pub(super) fn open(roster: &Roster, key: &Key, link: &Link, envelope: Bytes) -> Option<Ready> {
     let published = wire::open_commitment(roster, &key.package, &envelope).ok()?;
     let own = published.node == link.node() && published.boot_id == *link.boot_id();
-    own.then_some(Ready { commitment: published.commitment, envelope })
+    own.then_some(Ready {
+        commitment: published.commitment,
+        envelope,
+    })
 }

@@ -20,7 +20,9 @@ use mpc_core::{
 use prost::bytes::Bytes;
 use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
 
-use super::{Culprit, Job, LATE_MS, NoSignature, Outcome, SILENT_MS, Signed, Signing, pools::Ready};
+use super::{
+    Culprit, Job, LATE_MS, NoSignature, Outcome, SILENT_MS, Signed, Signing, pools::Ready,
+};
 use crate::{
     clock,
     links::{CallError, Link},
@@ -32,11 +34,18 @@ const ON_DEMAND: usize = 2;
 /// What a run waits for.
 enum Heard {
     /// A node answered, or did not.
-    Answer { index: u16, attempt: Attempt, result: Box<Result<node_frame::Body, CallError>> },
+    Answer {
+        index: u16,
+        attempt: Attempt,
+        result: Box<Result<node_frame::Body, CallError>>,
+    },
     /// An attempt has taken longer than it should.
     Late { attempt: Attempt },
     /// A node without a stock was asked for commitments.
-    Stocked { index: u16, result: Result<(), CallError> },
+    Stocked {
+        index: u16,
+        result: Result<(), CallError>,
+    },
 }
 
 struct Asked {
@@ -85,13 +94,19 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(signing: &'a Arc<Signing>, job: &'a Job, base: u32) -> Self {
         let order = signing.order(job);
-        let links: BTreeMap<_, _> = order.iter().map(|link| (link.index(), Arc::clone(link))).collect();
+        let links: BTreeMap<_, _> = order
+            .iter()
+            .map(|link| (link.index(), Arc::clone(link)))
+            .collect();
         Self {
             signing,
             job,
             base,
             start: Instant::now(),
-            standing: links.keys().map(|index| (*index, Standing::Spare)).collect(),
+            standing: links
+                .keys()
+                .map(|index| (*index, Standing::Spare))
+                .collect(),
             order: order.iter().map(|link| link.index()).collect(),
             links,
             offered: BTreeMap::new(),
@@ -115,14 +130,23 @@ impl<'a> Run<'a> {
             Err(error) => Err(NoSignature::Never(internal(&error))),
         };
         self.tidy();
-        Outcome { result, culprits: self.culprits, alarms: self.alarms }
+        Outcome {
+            result,
+            culprits: self.culprits,
+            alarms: self.alarms,
+        }
     }
 
     async fn work(&mut self) -> Result<(), Error> {
         let key = &self.job.key.package;
         // Chains that are signed here take the stored key as it is.
-        let tweak = if key.purpose() == Purpose::Bip340 { Tweak::PlainBip340 } else { Tweak::None };
-        let request = SigningRequest::new(key.purpose(), self.job.approved.message().to_vec(), tweak)?;
+        let tweak = if key.purpose() == Purpose::Bip340 {
+            Tweak::PlainBip340
+        } else {
+            Tweak::None
+        };
+        let request =
+            SigningRequest::new(key.purpose(), self.job.approved.message().to_vec(), tweak)?;
         let mut robust = Coordinator::new(key.clone(), request)?;
         let threshold = usize::from(key.params().threshold());
         let first: Vec<u16> = self.order.iter().copied().take(threshold).collect();
@@ -130,7 +154,9 @@ impl<'a> Run<'a> {
             self.offer(&mut robust, index)?;
         }
         while self.done.is_none() && self.open > 0 {
-            let Some(heard) = self.heard.next().await else { break };
+            let Some(heard) = self.heard.next().await else {
+                break;
+            };
             self.on(&mut robust, heard)?;
         }
         Ok(())
@@ -146,7 +172,11 @@ impl<'a> Run<'a> {
                 }
             }
             Heard::Late { attempt } => self.late(robust, attempt),
-            Heard::Answer { index, attempt, result } => {
+            Heard::Answer {
+                index,
+                attempt,
+                result,
+            } => {
                 self.open = self.open.saturating_sub(1);
                 match *result {
                     Ok(node_frame::Body::Share(share)) => self.share(robust, index, attempt, share),
@@ -159,7 +189,9 @@ impl<'a> Run<'a> {
 
     /// Takes a commitment of a node out of its pool, or asks the node for some first.
     fn offer(&mut self, robust: &mut Coordinator, index: u16) -> Result<(), Error> {
-        let Some(link) = self.links.get(&index).cloned() else { return Ok(()) };
+        let Some(link) = self.links.get(&index).cloned() else {
+            return Ok(());
+        };
         self.standing.insert(index, Standing::Offered);
         let ready = self.signing.pools.take(&self.job.key, &link);
         self.signing.refill(&self.job.key, &link);
@@ -179,7 +211,10 @@ impl<'a> Run<'a> {
     }
 
     fn offer_stock(&mut self, robust: &mut Coordinator, index: u16) -> Result<(), Error> {
-        let ready = self.links.get(&index).and_then(|link| self.signing.pools.take(&self.job.key, link));
+        let ready = self
+            .links
+            .get(&index)
+            .and_then(|link| self.signing.pools.take(&self.job.key, link));
         match ready {
             Some(ready) => self.give(robust, index, ready),
             None => self.lose(robust, index, &CallError::WrongKind),
@@ -217,7 +252,9 @@ impl<'a> Run<'a> {
 
     fn ask(&mut self, attempt: Attempt, package: Package) {
         let elapsed_us = clock::micros_since(self.start);
-        self.timings_us.entry("commitments".into()).or_insert(elapsed_us);
+        self.timings_us
+            .entry("commitments".into())
+            .or_insert(elapsed_us);
         let signers: Vec<u16> = package.signers().keys().map(|index| index.get()).collect();
         let commitments = package
             .signers()
@@ -236,14 +273,20 @@ impl<'a> Run<'a> {
         };
         let deadline = self.signing.config.answer_timeout;
         for index in &signers {
-            let Some(link) = self.links.get(index).cloned() else { continue };
+            let Some(link) = self.links.get(index).cloned() else {
+                continue;
+            };
             self.standing.insert(*index, Standing::Owing);
             let (index, frame) = (*index, coordinator_frame::Body::Sign(sign.clone()));
             self.open = self.open.saturating_add(1);
             self.heard.push(
                 async move {
                     let result = Box::new(link.call(frame, deadline).await);
-                    Heard::Answer { index, attempt, result }
+                    Heard::Answer {
+                        index,
+                        attempt,
+                        result,
+                    }
                 }
                 .boxed(),
             );
@@ -259,9 +302,17 @@ impl<'a> Run<'a> {
         self.asked.insert(attempt, Asked { package, signers });
     }
 
-    fn share(&mut self, robust: &mut Coordinator, index: u16, attempt: Attempt, share: v1::Share) -> Result<(), Error> {
+    fn share(
+        &mut self,
+        robust: &mut Coordinator,
+        index: u16,
+        attempt: Attempt,
+        share: v1::Share,
+    ) -> Result<(), Error> {
         self.next.push((index, share.next_commitments));
-        let Some(asked) = self.asked.get(&attempt) else { return Ok(()) };
+        let Some(asked) = self.asked.get(&attempt) else {
+            return Ok(());
+        };
         let (request, on_wire) = (self.job.id, self.on_wire(attempt));
         let roster = self.signing.links.roster();
         match wire::open_share(roster, &asked.package, request, on_wire, &share.envelope) {
@@ -276,19 +327,42 @@ impl<'a> Run<'a> {
                 }
                 if self.done.is_some() {
                     let after = clock::micros_since(self.start);
-                    let asked_us = self.timings_us.get("commitments").copied().unwrap_or_default();
-                    self.timings_us.insert("shares".into(), before.saturating_sub(asked_us));
-                    self.timings_us.insert("aggregate".into(), after.saturating_sub(before));
+                    let asked_us = self
+                        .timings_us
+                        .get("commitments")
+                        .copied()
+                        .unwrap_or_default();
+                    self.timings_us
+                        .insert("shares".into(), before.saturating_sub(asked_us));
+                    self.timings_us
+                        .insert("aggregate".into(), after.saturating_sub(before));
                     return Ok(());
                 }
-                if self.standing.get(&index) == Some(&Standing::Out) || !self.is_hopeful() { self.widen(robust) } else { Ok(()) }
+                if self.standing.get(&index) == Some(&Standing::Out) || !self.is_hopeful() {
+                    self.widen(robust)
+                } else {
+                    Ok(())
+                }
             }
-            Ok(_) => self.accuse(robust, index, "answered in another node's name".into(), Bytes::new()),
+            Ok(_) => self.accuse(
+                robust,
+                index,
+                "answered in another node's name".into(),
+                Bytes::new(),
+            ),
             Err(Error::Aborted(abort)) => {
-                let evidence = abort.evidence.map(|evidence| evidence.encode()).unwrap_or_default();
+                let evidence = abort
+                    .evidence
+                    .map(|evidence| evidence.encode())
+                    .unwrap_or_default();
                 self.accuse(robust, index, abort.fault.to_string(), evidence.into())
             }
-            Err(error) => self.accuse(robust, index, format!("its share cannot be used: {error}"), Bytes::new()),
+            Err(error) => self.accuse(
+                robust,
+                index,
+                format!("its share cannot be used: {error}"),
+                Bytes::new(),
+            ),
         }
     }
 
@@ -296,46 +370,84 @@ impl<'a> Run<'a> {
     fn is_hopeful(&self) -> bool {
         self.asked.values().any(|asked| {
             asked.signers.iter().all(|index| {
-                matches!(self.standing.get(index), Some(Standing::Owing | Standing::Answered))
+                matches!(
+                    self.standing.get(index),
+                    Some(Standing::Owing | Standing::Answered)
+                )
             })
         })
     }
 
     fn exclude(&mut self, index: u16, attempt: Attempt) {
         self.standing.insert(index, Standing::Out);
-        let convicted = self.asked.get(&attempt).zip(self.shares.get(&(attempt, index))).map(|(asked, envelope)| {
-            let roster = self.signing.links.roster();
-            wire::convict(roster, &asked.package, self.job.id, self.on_wire(attempt), envelope)
-        });
+        let convicted = self
+            .asked
+            .get(&attempt)
+            .zip(self.shares.get(&(attempt, index)))
+            .map(|(asked, envelope)| {
+                let roster = self.signing.links.roster();
+                wire::convict(
+                    roster,
+                    &asked.package,
+                    self.job.id,
+                    self.on_wire(attempt),
+                    envelope,
+                )
+            });
         let (fault, evidence) = match convicted {
             Some(Ok(abort)) => {
-                let evidence = abort.evidence.map(|evidence| evidence.encode()).unwrap_or_default();
+                let evidence = abort
+                    .evidence
+                    .map(|evidence| evidence.encode())
+                    .unwrap_or_default();
                 (abort.fault.to_string(), Bytes::from(evidence))
             }
-            Some(Err(_)) | None => ("its signature share does not verify".to_owned(), Bytes::new()),
+            Some(Err(_)) | None => (
+                "its signature share does not verify".to_owned(),
+                Bytes::new(),
+            ),
         };
         self.caught(index, fault, evidence);
     }
 
     fn caught(&mut self, index: u16, fault: String, evidence: Bytes) {
         self.signing.convict(index);
-        self.culprits.push(Culprit { index, fault, evidence });
+        self.culprits.push(Culprit {
+            index,
+            fault,
+            evidence,
+        });
     }
 
-    fn accuse(&mut self, robust: &mut Coordinator, index: u16, fault: String, evidence: Bytes) -> Result<(), Error> {
+    fn accuse(
+        &mut self,
+        robust: &mut Coordinator,
+        index: u16,
+        fault: String,
+        evidence: Bytes,
+    ) -> Result<(), Error> {
         self.caught(index, fault, evidence);
         self.drop_out(robust, index)
     }
 
     /// A node gave no share: it refused, or could not be reached.
-    fn lose(&mut self, robust: &mut Coordinator, index: u16, error: &CallError) -> Result<(), Error> {
-        let Some(link) = self.links.get(&index).cloned() else { return Ok(()) };
+    fn lose(
+        &mut self,
+        robust: &mut Coordinator,
+        index: u16,
+        error: &CallError,
+    ) -> Result<(), Error> {
+        let Some(link) = self.links.get(&index).cloned() else {
+            return Ok(());
+        };
         match error {
             CallError::Refused(failure) => {
                 match failure.code() {
                     FailureCode::SecurityAbort => self.alarms.push(index),
                     FailureCode::Stale => self.signing.pools.clear(&self.job.key, &link),
-                    FailureCode::Limit => self.signing.note_crowded(&self.job.approved.intent().wallet, index),
+                    FailureCode::Limit => self
+                        .signing
+                        .note_crowded(&self.job.approved.intent().wallet, index),
                     _ => {}
                 }
                 self.refusals.insert(index, failure.clone());
@@ -358,7 +470,9 @@ impl<'a> Run<'a> {
     }
 
     fn late(&mut self, robust: &mut Coordinator, attempt: Attempt) -> Result<(), Error> {
-        let Some(asked) = self.asked.get(&attempt) else { return Ok(()) };
+        let Some(asked) = self.asked.get(&attempt) else {
+            return Ok(());
+        };
         let owing: Vec<u16> = asked
             .signers
             .iter()
@@ -372,7 +486,11 @@ impl<'a> Run<'a> {
             let actions = robust.on_silence(PartyIndex::new(*index)?);
             self.follow(actions)?;
         }
-        if owing.is_empty() { Ok(()) } else { self.widen(robust) }
+        if owing.is_empty() {
+            Ok(())
+        } else {
+            self.widen(robust)
+        }
     }
 
     /// Offers everybody who is free: those not asked yet, and those who have answered.
@@ -384,7 +502,12 @@ impl<'a> Run<'a> {
             .order
             .iter()
             .copied()
-            .filter(|index| matches!(self.standing.get(index), Some(Standing::Spare | Standing::Answered)))
+            .filter(|index| {
+                matches!(
+                    self.standing.get(index),
+                    Some(Standing::Spare | Standing::Answered)
+                )
+            })
             .collect();
         for index in free {
             self.offer(robust, index)?;
@@ -409,13 +532,26 @@ impl<'a> Run<'a> {
                     | FailureCode::Internal
             )
         };
-        let final_nos: Vec<&Failure> = self.refusals.values().filter(|failure| lost(failure.code())).collect();
-        let liars: BTreeSet<u32> = self.culprits.iter().map(|culprit| u32::from(culprit.index)).collect();
+        let final_nos: Vec<&Failure> = self
+            .refusals
+            .values()
+            .filter(|failure| lost(failure.code()))
+            .collect();
+        let liars: BTreeSet<u32> = self
+            .culprits
+            .iter()
+            .map(|culprit| u32::from(culprit.index))
+            .collect();
         let gone = final_nos.len().saturating_add(liars.len());
         let left = usize::from(params.parties()).saturating_sub(gone);
         let reasons = self.refusals.iter().flat_map(|(index, failure)| {
             let first = format!("node {index}: {}", failure.message);
-            core::iter::once(first).chain(failure.reasons.iter().map(move |reason| format!("node {index}: {reason}")))
+            core::iter::once(first).chain(
+                failure
+                    .reasons
+                    .iter()
+                    .map(move |reason| format!("node {index}: {reason}")),
+            )
         });
         let never = left < usize::from(params.threshold());
         // Another run would ask the nodes that raised the alarm again, so there is none.
@@ -429,12 +565,17 @@ impl<'a> Run<'a> {
         let mut failure = Failure::new(code, "too few nodes gave a share").reasons(reasons);
         failure.culprits = liars.into_iter().collect();
         if alarmed {
-            let hint = "find out what happened before anything is signed again; this is never retried";
+            let hint =
+                "find out what happened before anything is signed again; this is never retried";
             Err(NoSignature::Never(failure.hint(hint)))
         } else if never {
-            Err(NoSignature::Never(failure.hint("see the reasons of each node; the amount stays debited")))
+            Err(NoSignature::Never(failure.hint(
+                "see the reasons of each node; the amount stays debited",
+            )))
         } else {
-            Err(NoSignature::Again(failure.hint("it is tried again until the request expires")))
+            Err(NoSignature::Again(
+                failure.hint("it is tried again until the request expires"),
+            ))
         }
     }
 
@@ -454,13 +595,27 @@ impl<'a> Run<'a> {
             Purpose::Ecdsa => false,
         };
         if !valid {
-            let failure = Failure::new(FailureCode::Internal, "the assembled signature does not verify");
-            return Err(NoSignature::Never(failure.hint("nothing was released; please report it")));
+            let failure = Failure::new(
+                FailureCode::Internal,
+                "the assembled signature does not verify",
+            );
+            return Err(NoSignature::Never(
+                failure.hint("nothing was released; please report it"),
+            ));
         }
         let complete = self.asked.iter().rev().find(|(attempt, asked)| {
-            asked.signers.iter().all(|index| self.shares.contains_key(&(**attempt, *index)))
+            asked
+                .signers
+                .iter()
+                .all(|index| self.shares.contains_key(&(**attempt, *index)))
         });
-        let signers = complete.map(|(_, asked)| asked.signers.iter().map(|index| u32::from(*index)).collect());
+        let signers = complete.map(|(_, asked)| {
+            asked
+                .signers
+                .iter()
+                .map(|index| u32::from(*index))
+                .collect()
+        });
         Ok(Signed {
             signature,
             signers: signers.unwrap_or_default(),
@@ -477,7 +632,9 @@ impl<'a> Run<'a> {
         }
         let next = core::mem::take(&mut self.next);
         for (index, envelopes) in next {
-            let Some(link) = self.links.get(&index).cloned() else { continue };
+            let Some(link) = self.links.get(&index).cloned() else {
+                continue;
+            };
             let (signing, key) = (Arc::clone(self.signing), Arc::clone(&self.job.key));
             self.signing.tasks.spawn(async move {
                 signing.keep(&key, &link, envelopes).await;
@@ -488,5 +645,6 @@ impl<'a> Run<'a> {
 }
 
 fn internal(error: &Error) -> Failure {
-    Failure::new(FailureCode::Internal, error.to_string()).hint("nothing was released; please report it")
+    Failure::new(FailureCode::Internal, error.to_string())
+        .hint("nothing was released; please report it")
 }

@@ -14,8 +14,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Decided, EventRow, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStep, Move, NewApproval, NewRequest,
-    OrderRow, PolicyRow, Reach, Record, RequestId, Store, StoreError,
+    Answer, Decided, EventRow, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStep, Move,
+    NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Record, RequestId, Store, StoreError,
 };
 
 mod ledger;
@@ -48,7 +48,9 @@ struct Readers {
 
 impl core::fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Sqlite").field("path", &self.readers.path).finish_non_exhaustive()
+        f.debug_struct("Sqlite")
+            .field("path", &self.readers.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,7 +77,9 @@ fn from_sql(value: i64) -> Result<u64, StoreError> {
 }
 
 fn id_from_sql(bytes: &[u8]) -> Result<RequestId, StoreError> {
-    let bytes: [u8; 32] = bytes.try_into().map_err(|_| StoreError::Damaged("an id is not 32 bytes"))?;
+    let bytes: [u8; 32] = bytes
+        .try_into()
+        .map_err(|_| StoreError::Damaged("an id is not 32 bytes"))?;
     Ok(RequestId::from_bytes(bytes))
 }
 
@@ -93,8 +97,16 @@ impl Sqlite {
             .name("store".into())
             .spawn(move || writer::run(connection, receiver))
             .map_err(|error| unavailable(&error))?;
-        let readers = Readers { path: path.to_path_buf(), idle: Mutex::new(Vec::new()) };
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), readers: Arc::new(readers), _lock: lock })
+        let readers = Readers {
+            path: path.to_path_buf(),
+            idle: Mutex::new(Vec::new()),
+        };
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            readers: Arc::new(readers),
+            _lock: lock,
+        })
     }
 
     /// Runs `work` in the next group of steps; answers when the group is on disk.
@@ -150,7 +162,11 @@ impl Drop for Sqlite {
 
 impl Readers {
     fn take(&self) -> Result<Connection, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         if let Some(connection) = idle {
             return Ok(connection);
         }
@@ -176,7 +192,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .write(true)
         .open(&name)
-        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display())))?;
+        .map_err(|error| {
+            StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display()))
+        })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
@@ -198,7 +216,9 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let done: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let done = usize::try_from(done).map_err(|_| StoreError::Damaged("its version is negative"))?;
     if done > MIGRATIONS.len() {
-        return Err(StoreError::Damaged("it was written by a newer version of this software"));
+        return Err(StoreError::Damaged(
+            "it was written by a newer version of this software",
+        ));
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     for migration in MIGRATIONS.iter().skip(done) {
@@ -210,8 +230,15 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 }
 
 impl Store for Sqlite {
-    fn submit(&self, new: NewRequest, judge: Judge, reach: Reach, now_ms: u64) -> Answer<'_, Decided> {
-        self.write(move |db| requests::submit(db, &new, &judge, reach, now_ms)).boxed()
+    fn submit(
+        &self,
+        new: NewRequest,
+        judge: Judge,
+        reach: Reach,
+        now_ms: u64,
+    ) -> Answer<'_, Decided> {
+        self.write(move |db| requests::submit(db, &new, &judge, reach, now_ms))
+            .boxed()
     }
 
     fn decide(
@@ -222,15 +249,18 @@ impl Store for Sqlite {
         reach: Reach,
         now_ms: u64,
     ) -> Answer<'_, Decided> {
-        self.write(move |db| requests::decide(db, id, approval.as_ref(), &judge, reach, now_ms)).boxed()
+        self.write(move |db| requests::decide(db, id, approval.as_ref(), &judge, reach, now_ms))
+            .boxed()
     }
 
     fn advance(&self, id: RequestId, step: Move) -> Answer<'_, Record> {
-        self.write(move |db| requests::advance(db, id, step)).boxed()
+        self.write(move |db| requests::advance(db, id, step))
+            .boxed()
     }
 
     fn weigh(&self, id: RequestId, judge: Judge, now_ms: u64) -> Answer<'_, Judgement> {
-        self.read(move |db| requests::weigh(db, id, &judge, now_ms)).boxed()
+        self.read(move |db| requests::weigh(db, id, &judge, now_ms))
+            .boxed()
     }
 
     fn request(&self, id: RequestId) -> Answer<'_, Record> {
@@ -246,7 +276,8 @@ impl Store for Sqlite {
     }
 
     fn add_receipt(&self, id: RequestId, node: u16, receipt: Bytes, now_ms: u64) -> Answer<'_, ()> {
-        self.write(move |db| requests::add_receipt(db, id, node, &receipt, now_ms)).boxed()
+        self.write(move |db| requests::add_receipt(db, id, node, &receipt, now_ms))
+            .boxed()
     }
 
     fn add_policy(&self, row: PolicyRow) -> Answer<'_, ()> {
@@ -270,7 +301,8 @@ impl Store for Sqlite {
     }
 
     fn step_key(&self, request_id: [u8; 32], step: KeyStep, now_ms: u64) -> Answer<'_, KeyRow> {
-        self.write(move |db| rows::step_key(db, &request_id, &step, now_ms)).boxed()
+        self.write(move |db| rows::step_key(db, &request_id, &step, now_ms))
+            .boxed()
     }
 
     fn keys(&self) -> Answer<'_, Vec<KeyRow>> {
@@ -292,7 +324,8 @@ impl Store for Sqlite {
         detail: serde_json::Value,
         now_ms: u64,
     ) -> Answer<'_, ()> {
-        self.write(move |db| trail::append(db, kind, request, &detail, now_ms)).boxed()
+        self.write(move |db| trail::append(db, kind, request, &detail, now_ms))
+            .boxed()
     }
 
     fn events(&self, after: u64, limit: u32) -> Answer<'_, Vec<EventRow>> {

@@ -14,7 +14,12 @@ use coordinator::{
     store::{KeyRow, KeyStage, KeyStep, Sqlite, Store},
 };
 use ed25519_dalek::SigningKey;
-use mpc_core::{id::Purpose, identity::IdentityKey, keys::KeyShare, testing::{Committee, Simulator}};
+use mpc_core::{
+    id::Purpose,
+    identity::IdentityKey,
+    keys::KeyShare,
+    testing::{Committee, Simulator},
+};
 use policy::{
     approval::{Approval, Decision},
     chain::Address,
@@ -60,7 +65,9 @@ require = [{ group = "treasury", min = 1, exclude = "initiator" }]
 "#;
 
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     u64::try_from(since.as_millis()).expect("fits")
 }
 
@@ -108,28 +115,49 @@ impl Cluster {
         let mut simulator = Simulator::start_with(committee, Purpose::Ed25519, 2, 7);
         simulator.run();
         let committee = &simulator.committee;
-        let identities: Vec<_> = (1..=3).map(|index| Arc::clone(committee.identity(index))).collect();
+        let identities: Vec<_> = (1..=3)
+            .map(|index| Arc::clone(committee.identity(index)))
+            .collect();
         let nodes = (1..=3).map(|index| {
-            let member = *committee.roster.get(&committee.node(index)).expect("member");
-            NodeEntry { index, identity: *member.identity.as_bytes(), exchange: member.exchange }
+            let member = *committee
+                .roster
+                .get(&committee.node(index))
+                .expect("member");
+            NodeEntry {
+                index,
+                identity: *member.identity.as_bytes(),
+                exchange: member.exchange,
+            }
         });
         let nodes: Vec<NodeEntry> = nodes.collect();
         let order: Vec<_> = (1..=3).map(|index| committee.node(index)).collect();
         let outputs: Vec<_> = order
             .iter()
-            .map(|node| simulator.results.remove(node).expect("ended").expect("made a key"))
+            .map(|node| {
+                simulator
+                    .results
+                    .remove(node)
+                    .expect("ended")
+                    .expect("made a key")
+            })
             .collect();
         let parts: BTreeMap<u16, _> = (1_u16..)
             .zip(&order)
             .map(|(index, node)| (index, outputs[0].certificate.parts()[node].clone().into()))
             .collect();
-        let shares: Vec<_> = outputs.into_iter().map(|output| Arc::new(output.share)).collect();
+        let shares: Vec<_> = outputs
+            .into_iter()
+            .map(|output| Arc::new(output.share))
+            .collect();
 
         let folder = tempfile::tempdir().expect("folder");
         let base = folder.path().to_path_buf();
-        let authority = make_ca(&cluster_id(), Validity::days(now_ms() / 1_000, 30)).expect("authority");
+        let authority =
+            make_ca(&cluster_id(), Validity::days(now_ms() / 1_000, 30)).expect("authority");
         write(&base.join("ca.pem"), authority.cert_pem());
-        let crl = authority.crl(&[], 1, Validity::days(now_ms() / 1_000, 30)).expect("list");
+        let crl = authority
+            .crl(&[], 1, Validity::days(now_ms() / 1_000, 30))
+            .expect("list");
         write(&base.join("crl.pem"), &crl);
         let pin = issue(&authority, &base, "coordinator", Role::Coordinator, &[NAME]);
         let file = ClusterFile {
@@ -156,7 +184,14 @@ impl Cluster {
             "schema = 1\ncluster = \"cluster.toml\"\nlisten = \"127.0.0.1:0\"\n[tls]\nca = \"ca.pem\"\ncrl = \"crl.pem\"\ncert = \"coordinator.pem\"\nkey = \"coordinator.key\"\n{options}"
         );
         write(&config, &text);
-        let cluster = Self { folder, authority, identities, shares, file, config };
+        let cluster = Self {
+            folder,
+            authority,
+            identities,
+            shares,
+            file,
+            config,
+        };
         cluster.store_key(parts);
         cluster
     }
@@ -176,8 +211,14 @@ impl Cluster {
         let package = self.shares[0].public().encode();
         Runtime::new().expect("runtime").block_on(async {
             store.add_key(row).await.expect("stored");
-            store.step_key([1; 32], KeyStep::Certify(parts), 1).await.expect("stored");
-            store.step_key([1; 32], KeyStep::Activate(package.into()), 2).await.expect("stored");
+            store
+                .step_key([1; 32], KeyStep::Certify(parts), 1)
+                .await
+                .expect("stored");
+            store
+                .step_key([1; 32], KeyStep::Activate(package.into()), 2)
+                .await
+                .expect("stored");
         });
     }
 
@@ -207,7 +248,12 @@ impl Cluster {
             let _dropped = stopped.await;
         }));
         let address = runtime.block_on(async { address.await.expect("starts") });
-        Running { address, runtime: Some(runtime), stop: Some(stop), ended: Some(ended) }
+        Running {
+            address,
+            runtime: Some(runtime),
+            stop: Some(stop),
+            ended: Some(ended),
+        }
     }
 
     /// Certificate files of a role, made at first use.
@@ -226,9 +272,23 @@ impl Cluster {
     }
 
     pub(crate) async fn channel(&self, role: Role, running: &Running) -> Channel {
-        let pins = self.file.coordinator.pins.iter().map(|pin| SpkiPin::from_bytes(*pin)).collect();
+        let pins = self
+            .file
+            .coordinator
+            .pins
+            .iter()
+            .map(|pin| SpkiPin::from_bytes(*pin))
+            .collect();
         let address = running.address.to_string();
-        dial::connect(Target::new(self.files(role), cluster_id(), &address, NAME, pins)).await.expect("connects")
+        dial::connect(Target::new(
+            self.files(role),
+            cluster_id(),
+            &address,
+            NAME,
+            pins,
+        ))
+        .await
+        .expect("connects")
     }
 
     pub(crate) async fn client(&self, running: &Running) -> QuorateClient<Channel> {
@@ -238,7 +298,8 @@ impl Cluster {
     /// Installs the usual policy as version 1.
     pub(crate) async fn install_policy(&self, running: &Running) -> PolicyHash {
         let text = self.policy();
-        let document = Document::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let document =
+            Document::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let hash = PolicyHash::of(text.as_bytes());
         let consent = Statement::Policy(PolicyConsent {
             common: common("erin"),
@@ -248,13 +309,26 @@ impl Cluster {
         });
         let signed = SignedStatement::sign(&consent, &person_key("erin")).expect("signs");
         let mut operator = OperatorClient::new(self.channel(Role::Operator, running).await);
-        let install =
-            v1::InstallPolicy { document: text.into_bytes().into(), signatures: vec![signed.encode().into()] };
-        let proposed = operator.propose_policy(install.clone()).await.expect("acceptable").into_inner();
+        let install = v1::InstallPolicy {
+            document: text.into_bytes().into(),
+            signatures: vec![signed.encode().into()],
+        };
+        let proposed = operator
+            .propose_policy(install.clone())
+            .await
+            .expect("acceptable")
+            .into_inner();
         assert_eq!((proposed.version, proposed.active), (1, false));
-        let info = operator.install_policy(install.clone()).await.expect("installed").into_inner();
+        let info = operator
+            .install_policy(install.clone())
+            .await
+            .expect("installed")
+            .into_inner();
         assert_eq!((info.version, info.active), (1, true));
-        operator.install_policy(install).await.expect("again is no error");
+        operator
+            .install_policy(install)
+            .await
+            .expect("again is no error");
         hash
     }
 
@@ -279,14 +353,25 @@ impl Cluster {
     }
 
     pub(crate) fn wallet_key(&self) -> [u8; 32] {
-        self.shares[0].public().public_key().as_slice().try_into().expect("32 bytes")
+        self.shares[0]
+            .public()
+            .public_key()
+            .as_slice()
+            .try_into()
+            .expect("32 bytes")
     }
 
     /// A transfer; `number` makes it and its idempotency key different from others.
     pub(crate) fn intent(&self, number: u8, lamports: u64) -> Intent {
         let from = Address::from_bytes(self.wallet_key());
-        let raw_tx =
-            build::transfer(from, Address::from_bytes([9; 32]), lamports, [number; 32], Version::V0).expect("builds");
+        let raw_tx = build::transfer(
+            from,
+            Address::from_bytes([9; 32]),
+            lamports,
+            [number; 32],
+            Version::V0,
+        )
+        .expect("builds");
         Intent {
             cluster_id: "c-test".into(),
             key_id: *self.shares[0].public().key_id().as_bytes(),
@@ -308,7 +393,9 @@ pub(crate) fn signed(intent: Intent) -> SignedIntent {
 }
 
 pub(crate) fn submission(intent: Intent) -> v1::SubmitRequest {
-    v1::SubmitRequest { signed_intent: signed(intent).encode().into() }
+    v1::SubmitRequest {
+        signed_intent: signed(intent).encode().into(),
+    }
 }
 
 fn common(name: &str) -> Common {
@@ -328,7 +415,10 @@ fn common(name: &str) -> Common {
 
 fn sign(statement: &Statement) -> prost::bytes::Bytes {
     let key = person_key(&statement.common().person);
-    SignedStatement::sign(statement, &key).expect("signs").encode().into()
+    SignedStatement::sign(statement, &key)
+        .expect("signs")
+        .encode()
+        .into()
 }
 
 /// A vote of `name` on what the coordinator shows.
@@ -339,20 +429,33 @@ pub(crate) fn vote(
     decision: Decision,
     lines: &[String],
 ) -> prost::bytes::Bytes {
-    let approval = Approval::new(common(name), intent, *policy.as_bytes(), decision, lines.to_vec());
+    let approval = Approval::new(
+        common(name),
+        intent,
+        *policy.as_bytes(),
+        decision,
+        lines.to_vec(),
+    );
     sign(&Statement::Approval(approval))
 }
 
 pub(crate) fn cancellation(name: &str, request: [u8; 32]) -> prost::bytes::Bytes {
-    sign(&Statement::Cancel(Cancel { common: common(name), request }))
+    sign(&Statement::Cancel(Cancel {
+        common: common(name),
+        request,
+    }))
 }
 
 pub(crate) fn freeze(name: &str) -> prost::bytes::Bytes {
-    sign(&Statement::Freeze(Freeze { common: common(name) }))
+    sign(&Statement::Freeze(Freeze {
+        common: common(name),
+    }))
 }
 
 fn issue(authority: &Authority, base: &Path, name: &str, role: Role, names: &[&str]) -> SpkiPin {
-    let issued = authority.issue(role, names, Validity::days(now_ms() / 1_000, 30)).expect("issues");
+    let issued = authority
+        .issue(role, names, Validity::days(now_ms() / 1_000, 30))
+        .expect("issues");
     write(&base.join(format!("{name}.pem")), &issued.cert_pem);
     write(&base.join(format!("{name}.key")), &issued.key_pem);
     issued.leaf.pin

@@ -15,10 +15,23 @@ use super::{
 const QUICK: &str = "[signing]\nanswer_timeout = \"500ms\"\nlate_after = \"100ms\"\nretry_first = \"50ms\"\n[links]\nheartbeat = \"100ms\"\n";
 
 fn assert_released(cluster: &Cluster, status: &v1::RequestStatus, raw_tx: &[u8]) {
-    assert_eq!(status.state(), RequestState::Released, "{:?} {:?}", status.failure, status.reasons);
+    assert_eq!(
+        status.state(),
+        RequestState::Released,
+        "{:?} {:?}",
+        status.failure,
+        status.reasons
+    );
     let signature: [u8; 64] = status.signature.as_ref().try_into().expect("64 bytes");
-    assert!(verify::ed25519_verify_strict(&cluster.wallet_key(), raw_tx, &signature));
-    assert_eq!(status.signed_tx.as_ref(), solana::assemble(raw_tx, &signature));
+    assert!(verify::ed25519_verify_strict(
+        &cluster.wallet_key(),
+        raw_tx,
+        &signature
+    ));
+    assert_eq!(
+        status.signed_tx.as_ref(),
+        solana::assemble(raw_tx, &signature)
+    );
     assert_eq!(status.signers.len(), 2);
 }
 
@@ -38,18 +51,31 @@ async fn three_honest_nodes_sign_and_the_answer_never_changes() {
         assert!(number < 200, "the load is not spread: {:?}", asked());
         let intent = cluster.intent(number, 1_000);
         let request = submission(intent.clone());
-        let status = client.submit(request.clone()).await.expect("answers").into_inner();
+        let status = client
+            .submit(request.clone())
+            .await
+            .expect("answers")
+            .into_inner();
         assert_released(&cluster, &status, &intent.raw_tx);
         for phase in ["reserve", "commitments", "shares", "aggregate", "total"] {
-            assert!(status.timings_us.contains_key(phase), "{phase} is not measured");
+            assert!(
+                status.timings_us.contains_key(phase),
+                "{phase} is not measured"
+            );
         }
         first.push((request, status));
     }
     let before = asked();
-    assert!(before.iter().sum::<usize>() >= 2 * first.len(), "two shares per signature");
+    assert!(
+        before.iter().sum::<usize>() >= 2 * first.len(),
+        "two shares per signature"
+    );
     for (request, status) in first {
         let again = client.submit(request).await.expect("answers").into_inner();
-        assert_eq!((again.signature, again.signed_tx), (status.signature, status.signed_tx));
+        assert_eq!(
+            (again.signature, again.signed_tx),
+            (status.signature, status.signed_tx)
+        );
     }
     assert_eq!(asked(), before, "nothing was signed again");
 }
@@ -64,23 +90,40 @@ async fn one_silent_node_delays_at_most_the_first_requests() {
     for number in 1..=6 {
         let intent = cluster.intent(number, 1_000);
         let began = Instant::now();
-        let status = client.submit(submission(intent.clone())).await.expect("answers").into_inner();
+        let status = client
+            .submit(submission(intent.clone()))
+            .await
+            .expect("answers")
+            .into_inner();
         assert_released(&cluster, &status, &intent.raw_tx);
         assert_eq!(status.signers, [2, 3]);
         assert!(began.elapsed() < Duration::from_secs(5));
     }
-    assert!(nodes[0].times_asked() <= 3, "a silent node is asked last: {}", nodes[0].times_asked());
+    assert!(
+        nodes[0].times_asked() <= 3,
+        "a silent node is asked last: {}",
+        nodes[0].times_asked()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lying_node_is_named_with_evidence_and_the_signature_comes() {
     let (cluster, running) = start(QUICK);
     cluster.install_policy(&running).await;
-    let nodes = connect_all(&cluster, &running, [Script::Honest, Script::Lies, Script::Honest]).await;
+    let nodes = connect_all(
+        &cluster,
+        &running,
+        [Script::Honest, Script::Lies, Script::Honest],
+    )
+    .await;
     let mut client = cluster.client(&running).await;
     for number in 1..=6 {
         let intent = cluster.intent(number, 1_000);
-        let status = client.submit(submission(intent.clone())).await.expect("answers").into_inner();
+        let status = client
+            .submit(submission(intent.clone()))
+            .await
+            .expect("answers")
+            .into_inner();
         assert_released(&cluster, &status, &intent.raw_tx);
         assert_eq!(status.signers, [1, 3]);
     }
@@ -90,9 +133,15 @@ async fn a_lying_node_is_named_with_evidence_and_the_signature_comes() {
     let rows = store.evidence().await.expect("read");
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].node, 2);
-    let (culprit, _) = evidence::verify(&roster(&cluster), &rows[0].evidence).expect("holds for anybody");
+    let (culprit, _) =
+        evidence::verify(&roster(&cluster), &rows[0].evidence).expect("holds for anybody");
     assert_eq!(culprit, cluster.identities[1].public().node_id());
-    let alerts = store.events(0, 1_000).await.expect("read").into_iter().filter(|row| row.kind == "alert");
+    let alerts = store
+        .events(0, 1_000)
+        .await
+        .expect("read")
+        .into_iter()
+        .filter(|row| row.kind == "alert");
     assert_eq!(alerts.count(), 1);
 }
 
@@ -105,12 +154,20 @@ async fn one_node_without_room_is_replaced_and_two_end_the_request() {
     nodes[2].play(Script::Refuses(FailureCode::Limit));
     for number in 1..=4 {
         let intent = cluster.intent(number, 1_000);
-        let status = client.submit(submission(intent.clone())).await.expect("answers").into_inner();
+        let status = client
+            .submit(submission(intent.clone()))
+            .await
+            .expect("answers")
+            .into_inner();
         assert_released(&cluster, &status, &intent.raw_tx);
         assert_eq!(status.signers, [1, 2]);
     }
     nodes[1].play(Script::Refuses(FailureCode::Limit));
-    let status = client.submit(submission(cluster.intent(9, 1_000))).await.expect("answers").into_inner();
+    let status = client
+        .submit(submission(cluster.intent(9, 1_000)))
+        .await
+        .expect("answers")
+        .into_inner();
     assert_eq!(status.state(), RequestState::Failed);
     assert_eq!(status.failure.expect("a reason").code(), FailureCode::Limit);
     assert!(status.signature.is_empty() && status.signed_tx.is_empty());
@@ -120,12 +177,24 @@ async fn one_node_without_room_is_replaced_and_two_end_the_request() {
 async fn a36_two_liars_get_no_signature_out() {
     let (cluster, running) = start(QUICK);
     cluster.install_policy(&running).await;
-    let _nodes = connect_all(&cluster, &running, [Script::Lies, Script::Lies, Script::Honest]).await;
+    let _nodes = connect_all(
+        &cluster,
+        &running,
+        [Script::Lies, Script::Lies, Script::Honest],
+    )
+    .await;
     let mut client = cluster.client(&running).await;
-    let status = client.submit(submission(cluster.intent(1, 1_000))).await.expect("answers").into_inner();
+    let status = client
+        .submit(submission(cluster.intent(1, 1_000)))
+        .await
+        .expect("answers")
+        .into_inner();
     assert_eq!(status.state(), RequestState::Failed);
     let failure = status.failure.expect("a reason");
-    assert_eq!((failure.code(), failure.culprits), (FailureCode::Aborted, vec![1, 2]));
+    assert_eq!(
+        (failure.code(), failure.culprits),
+        (FailureCode::Aborted, vec![1, 2])
+    );
     assert!(status.signature.is_empty() && status.signed_tx.is_empty());
 }
 
@@ -133,14 +202,29 @@ async fn a36_two_liars_get_no_signature_out() {
 async fn a18_a_security_abort_is_shown_and_never_tried_again() {
     let (cluster, running) = start(QUICK);
     cluster.install_policy(&running).await;
-    let nodes = connect_all(&cluster, &running, [Script::Refuses(FailureCode::SecurityAbort); 3]).await;
+    let nodes = connect_all(
+        &cluster,
+        &running,
+        [Script::Refuses(FailureCode::SecurityAbort); 3],
+    )
+    .await;
     let mut client = cluster.client(&running).await;
     let request = submission(cluster.intent(1, 1_000));
-    let status = client.submit(request.clone()).await.expect("answers").into_inner();
+    let status = client
+        .submit(request.clone())
+        .await
+        .expect("answers")
+        .into_inner();
     assert_eq!(status.state(), RequestState::Failed);
-    assert_eq!(status.failure.expect("a reason").code(), FailureCode::SecurityAbort);
+    assert_eq!(
+        status.failure.expect("a reason").code(),
+        FailureCode::SecurityAbort
+    );
     let asked = || nodes.iter().map(Node::times_asked).sum::<usize>();
-    assert!(nodes.iter().all(|node| node.times_asked() <= 1), "nobody is asked twice");
+    assert!(
+        nodes.iter().all(|node| node.times_asked() <= 1),
+        "nobody is asked twice"
+    );
     for node in &nodes {
         node.play(Script::Honest);
     }
@@ -160,7 +244,11 @@ async fn a18_one_node_cannot_veto_by_crying_wolf_but_it_is_heard() {
     let mut client = cluster.client(&running).await;
     for number in 1..=3 {
         let intent = cluster.intent(number, 1_000);
-        let status = client.submit(submission(intent.clone())).await.expect("answers").into_inner();
+        let status = client
+            .submit(submission(intent.clone()))
+            .await
+            .expect("answers")
+            .into_inner();
         assert_released(&cluster, &status, &intent.raw_tx);
         assert_eq!(status.signers, [2, 3]);
     }
@@ -168,7 +256,10 @@ async fn a18_one_node_cannot_veto_by_crying_wolf_but_it_is_heard() {
     assert!(cries >= 1);
     running.stop().await;
     let events = cluster.store().events(0, 1_000).await.expect("read");
-    assert_eq!(events.iter().filter(|row| row.kind == "alert").count(), cries);
+    assert_eq!(
+        events.iter().filter(|row| row.kind == "alert").count(),
+        cries
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,7 +281,9 @@ async fn a96_a_request_that_was_being_signed_at_a_crash_goes_on_and_is_debited_o
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(nodes);
-    tokio::task::spawn_blocking(move || running.crash()).await.expect("ends");
+    tokio::task::spawn_blocking(move || running.crash())
+        .await
+        .expect("ends");
     drop(waiting);
 
     let running = start_again(&cluster);
@@ -202,14 +295,23 @@ async fn a96_a_request_that_was_being_signed_at_a_crash_goes_on_and_is_debited_o
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let query = v1::RequestQuery { request_id: status.request_id.clone() };
-        status = client.get_request(query).await.expect("answers").into_inner();
+        let query = v1::RequestQuery {
+            request_id: status.request_id.clone(),
+        };
+        status = client
+            .get_request(query)
+            .await
+            .expect("answers")
+            .into_inner();
     }
     assert_released(&cluster, &status, &intent.raw_tx);
     drop(nodes);
     running.stop().await;
     let kinds: Vec<_> = cluster.store().events(0, 10_000).await.expect("read");
-    let debits = kinds.iter().filter(|row| row.kind == "reserve" && row.request.map(|id| id.as_bytes().to_vec()) == Some(status.request_id.to_vec()));
+    let debits = kinds.iter().filter(|row| {
+        row.kind == "reserve"
+            && row.request.map(|id| id.as_bytes().to_vec()) == Some(status.request_id.to_vec())
+    });
     assert_eq!(debits.count(), 1);
 }
 
@@ -222,10 +324,20 @@ async fn a_request_without_a_quorum_waits_reserved_and_is_signed_when_nodes_come
     wait_connected(&cluster, &running, 1).await;
     let mut client = cluster.client(&running).await;
     let intent = cluster.intent(1, 1_000);
-    let status = client.submit(submission(intent.clone())).await.expect("answers").into_inner();
+    let status = client
+        .submit(submission(intent.clone()))
+        .await
+        .expect("answers")
+        .into_inner();
     assert_eq!(status.state(), RequestState::Reserved);
-    let query = v1::RequestQuery { request_id: status.request_id };
-    let mut changes = client.watch_request(query).await.expect("follows").into_inner();
+    let query = v1::RequestQuery {
+        request_id: status.request_id,
+    };
+    let mut changes = client
+        .watch_request(query)
+        .await
+        .expect("follows")
+        .into_inner();
     let _two = Node::connect(&cluster, &running, 2, Script::Honest).await;
     let mut last = None;
     while let Some(status) = changes.message().await.expect("goes on") {
@@ -245,7 +357,14 @@ async fn a86_the_limit_holds_for_many_callers_at_once() {
     let tasks: Vec<_> = (1..=30)
         .map(|number| {
             let (mut client, request) = (client.clone(), submission(cluster.intent(number, each)));
-            tokio::spawn(async move { client.submit(request).await.expect("answers").into_inner().state() })
+            tokio::spawn(async move {
+                client
+                    .submit(request)
+                    .await
+                    .expect("answers")
+                    .into_inner()
+                    .state()
+            })
         })
         .collect();
     let mut released = 0;

@@ -32,7 +32,14 @@ fn memories() -> Vec<Memory> {
         let output = simulator.output(index);
         let part = output.certificate.parts()[&simulator.committee.node(index)].clone();
         let package = output.share.public().encode();
-        let generation = Generation { part, gives_part: true, aborts: false, package, request_id: None, active: false };
+        let generation = Generation {
+            part,
+            gives_part: true,
+            aborts: false,
+            package,
+            request_id: None,
+            active: false,
+        };
         Arc::new(Mutex::new(Some(generation)))
     };
     (1..=3).map(memory).collect()
@@ -45,7 +52,9 @@ fn change(memory: &Memory, change: impl FnOnce(&mut Generation)) {
 async fn connect(cluster: &Cluster, running: &Running, memories: &[Memory]) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (index, memory) in (1..).zip(memories) {
-        nodes.push(Node::connect_with(cluster, running, index, Script::Honest, Arc::clone(memory)).await);
+        nodes.push(
+            Node::connect_with(cluster, running, index, Script::Honest, Arc::clone(memory)).await,
+        );
     }
     wait_connected(cluster, running, memories.len()).await;
     nodes
@@ -53,8 +62,16 @@ async fn connect(cluster: &Cluster, running: &Running, memories: &[Memory]) -> V
 
 async fn create(cluster: &Cluster, running: &Running) -> Streaming<DkgProgress> {
     let mut operator = OperatorClient::new(cluster.channel(Role::Operator, running).await);
-    let request = v1::CreateKeyRequest { name: "new".into(), scheme: "ed25519".into(), threshold: 2 };
-    operator.create_key(request).await.expect("begins").into_inner()
+    let request = v1::CreateKeyRequest {
+        name: "new".into(),
+        scheme: "ed25519".into(),
+        threshold: 2,
+    };
+    operator
+        .create_key(request)
+        .await
+        .expect("begins")
+        .into_inner()
 }
 
 async fn last(mut progress: Streaming<DkgProgress>) -> DkgProgress {
@@ -67,8 +84,16 @@ async fn last(mut progress: Streaming<DkgProgress>) -> DkgProgress {
 
 async fn key(cluster: &Cluster, running: &Running) -> v1::KeyInfo {
     let mut operator = OperatorClient::new(cluster.channel(Role::Operator, running).await);
-    let keys = operator.list_keys(v1::ListKeysQuery {}).await.expect("answers").into_inner().keys;
-    keys.into_iter().rev().find(|key| key.name == "new").expect("listed")
+    let keys = operator
+        .list_keys(v1::ListKeysQuery {})
+        .await
+        .expect("answers")
+        .into_inner()
+        .keys;
+    keys.into_iter()
+        .rev()
+        .find(|key| key.name == "new")
+        .expect("listed")
 }
 
 async fn until_active(cluster: &Cluster, running: &Running, nodes: &[u32]) {
@@ -118,14 +143,22 @@ async fn a_generation_that_a_crash_interrupted_is_completed_from_what_the_nodes_
     let nodes = connect(&cluster, &running, &memories).await;
     let progress = create(&cluster, &running).await;
     for _ in 0..100 {
-        if memories.iter().all(|memory| memory.lock().expect("lock").as_ref().is_some_and(|all| all.request_id.is_some())) {
+        if memories.iter().all(|memory| {
+            memory
+                .lock()
+                .expect("lock")
+                .as_ref()
+                .is_some_and(|all| all.request_id.is_some())
+        }) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(key(&cluster, &running).await.state, "running");
     drop((progress, nodes));
-    tokio::task::spawn_blocking(move || running.crash()).await.expect("ends");
+    tokio::task::spawn_blocking(move || running.crash())
+        .await
+        .expect("ends");
 
     let running = start_again(&cluster);
     let _nodes = connect(&cluster, &running, &memories).await;
@@ -141,7 +174,10 @@ async fn a_node_that_aborts_ends_it_and_the_name_is_free_again() {
     let end = last(create(&cluster, &running).await).await;
     assert_eq!(end.stage, "aborted");
     let failure = end.failure.expect("a reason");
-    assert_eq!((failure.code(), failure.culprits.as_slice()), (FailureCode::Aborted, [1].as_slice()));
+    assert_eq!(
+        (failure.code(), failure.culprits.as_slice()),
+        (FailureCode::Aborted, [1].as_slice())
+    );
     assert_eq!(key(&cluster, &running).await.state, "aborted");
     change(&memories[1], |generation| generation.aborts = false);
     let end = last(create(&cluster, &running).await).await;
@@ -156,7 +192,9 @@ async fn a_node_that_leaves_ends_a_generation_soon() {
     let mut nodes = connect(&cluster, &running, &memories).await;
     let progress = create(&cluster, &running).await;
     drop(nodes.pop());
-    let end = tokio::time::timeout(Duration::from_secs(20), last(progress)).await.expect("soon");
+    let end = tokio::time::timeout(Duration::from_secs(20), last(progress))
+        .await
+        .expect("soon");
     assert_eq!(end.stage, "aborted");
 }
 
@@ -174,7 +212,11 @@ async fn a_lost_store_learns_the_keys_from_the_nodes() {
     let running = start_again(&cluster);
     let two = connect(&cluster, &running, &memories[..2]).await;
     until_listed(&cluster, &running).await;
-    assert_eq!(key(&cluster, &running).await.state, "running", "not before all nodes have shown their part");
+    assert_eq!(
+        key(&cluster, &running).await.state,
+        "running",
+        "not before all nodes have shown their part"
+    );
     drop(two);
     let _all = connect(&cluster, &running, &memories).await;
     until_active(&cluster, &running, &[1, 2, 3]).await;
@@ -184,7 +226,12 @@ async fn a_lost_store_learns_the_keys_from_the_nodes() {
 async fn until_listed(cluster: &Cluster, running: &Running) {
     let mut operator = OperatorClient::new(cluster.channel(Role::Operator, running).await);
     for _ in 0..100 {
-        let keys = operator.list_keys(v1::ListKeysQuery {}).await.expect("answers").into_inner().keys;
+        let keys = operator
+            .list_keys(v1::ListKeysQuery {})
+            .await
+            .expect("answers")
+            .into_inner()
+            .keys;
         if keys.iter().any(|key| key.name == "new") {
             return;
         }

@@ -87,11 +87,16 @@ impl Drop for Node {
 }
 
 pub(crate) fn roster(cluster: &Cluster) -> Roster {
-    let members = cluster.shares.iter().zip(&cluster.identities).map(|(share, identity)| Member {
-        index: share.index(),
-        identity: identity.public(),
-        exchange: mpc_core::identity::ExchangeKey::generate(&mut UnwrapErr(getrandom::SysRng)).public(),
-    });
+    let members = cluster
+        .shares
+        .iter()
+        .zip(&cluster.identities)
+        .map(|(share, identity)| Member {
+            index: share.index(),
+            identity: identity.public(),
+            exchange: mpc_core::identity::ExchangeKey::generate(&mut UnwrapErr(getrandom::SysRng))
+                .public(),
+        });
     Roster::new(members).expect("valid")
 }
 
@@ -105,8 +110,14 @@ pub(crate) async fn greet(
 ) -> Result<(mpsc::Sender<NodeFrame>, Streaming<CoordinatorFrame>), tonic::Status> {
     let mut client = NodeLinkClient::new(cluster.channel(Role::Node(index), running).await);
     let (out, outgoing) = mpsc::channel(256);
-    let node = cluster.identities[usize::from(index) - 1].public().node_id();
-    let frame = |body| NodeFrame { version: 1, call_id: 0, body: Some(body) };
+    let node = cluster.identities[usize::from(index) - 1]
+        .public()
+        .node_id();
+    let frame = |body| NodeFrame {
+        version: 1,
+        call_id: 0,
+        body: Some(body),
+    };
     let hello = v1::Hello {
         cluster_id: "c-test".into(),
         node_id: node.as_bytes().to_vec().into(),
@@ -114,19 +125,35 @@ pub(crate) async fn greet(
         boot_id: boot_id.to_vec().into(),
         software: "test".into(),
     };
-    out.send(frame(node_frame::Body::Hello(hello))).await.expect("open");
-    let mut stream = client.link(ReceiverStream::new(outgoing)).await?.into_inner();
+    out.send(frame(node_frame::Body::Hello(hello)))
+        .await
+        .expect("open");
+    let mut stream = client
+        .link(ReceiverStream::new(outgoing))
+        .await?
+        .into_inner();
     let first = stream.message().await?.expect("a challenge");
-    let Some(coordinator_frame::Body::Challenge(challenge)) = first.body else { panic!("no challenge: {first:?}") };
+    let Some(coordinator_frame::Body::Challenge(challenge)) = first.body else {
+        panic!("no challenge: {first:?}")
+    };
     let nonce = challenge.nonce.as_ref().try_into().expect("32 bytes");
     let signature = identity.sign(&hello_digest("c-test", node.as_bytes(), &boot_id, &nonce));
-    let proof = v1::HelloProof { signature: signature.to_vec().into() };
-    out.send(frame(node_frame::Body::HelloProof(proof))).await.expect("open");
+    let proof = v1::HelloProof {
+        signature: signature.to_vec().into(),
+    };
+    out.send(frame(node_frame::Body::HelloProof(proof)))
+        .await
+        .expect("open");
     Ok((out, stream))
 }
 
 impl Node {
-    pub(crate) async fn connect(cluster: &Cluster, running: &Running, index: u16, script: Script) -> Self {
+    pub(crate) async fn connect(
+        cluster: &Cluster,
+        running: &Running,
+        index: u16,
+        script: Script,
+    ) -> Self {
         Self::connect_with(cluster, running, index, script, Arc::default()).await
     }
 
@@ -141,7 +168,9 @@ impl Node {
         let mut boot_id = [0; 16];
         getrandom::fill(&mut boot_id).expect("random");
         let identity = Arc::clone(&cluster.identities[position]);
-        let (out, stream) = greet(cluster, running, index, &identity, boot_id).await.expect("greets");
+        let (out, stream) = greet(cluster, running, index, &identity, boot_id)
+            .await
+            .expect("greets");
         let script = Arc::new(Mutex::new(script));
         let (asked, announced) = (Arc::default(), Arc::default());
         let actor = Actor {
@@ -157,7 +186,12 @@ impl Node {
             announced: Arc::clone(&announced),
         };
         let task = tokio::spawn(actor.run(out, stream));
-        Self { script, asked, announced, task }
+        Self {
+            script,
+            asked,
+            announced,
+            task,
+        }
     }
 
     pub(crate) fn play(&self, script: Script) {
@@ -170,7 +204,11 @@ impl Node {
 }
 
 /// Connects all three, and waits until the coordinator has commitments of each.
-pub(crate) async fn connect_all(cluster: &Cluster, running: &Running, scripts: [Script; 3]) -> Vec<Node> {
+pub(crate) async fn connect_all(
+    cluster: &Cluster,
+    running: &Running,
+    scripts: [Script; 3],
+) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (index, script) in (1..).zip(scripts) {
         nodes.push(Node::connect(cluster, running, index, script).await);
@@ -182,8 +220,18 @@ pub(crate) async fn connect_all(cluster: &Cluster, running: &Running, scripts: [
 pub(crate) async fn wait_connected(cluster: &Cluster, running: &Running, count: usize) {
     let mut client = cluster.client(running).await;
     for _ in 0..100 {
-        let info = client.get_cluster(v1::ClusterQuery {}).await.expect("answers").into_inner();
-        if info.nodes.iter().filter(|node| node.connected && node.status.is_some()).count() == count {
+        let info = client
+            .get_cluster(v1::ClusterQuery {})
+            .await
+            .expect("answers")
+            .into_inner();
+        if info
+            .nodes
+            .iter()
+            .filter(|node| node.connected && node.status.is_some())
+            .count()
+            == count
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -196,7 +244,11 @@ impl Actor {
         while let Ok(Some(frame)) = stream.message().await {
             let Some(body) = frame.body else { continue };
             if let Some(body) = self.answer(body) {
-                let answer = NodeFrame { version: 1, call_id: frame.call_id, body: Some(body) };
+                let answer = NodeFrame {
+                    version: 1,
+                    call_id: frame.call_id,
+                    body: Some(body),
+                };
                 if frame.call_id != 0 && out.send(answer).await.is_err() {
                     return;
                 }
@@ -212,7 +264,9 @@ impl Actor {
             Call::StatusQuery(_) => Some(Answer::Status(self.status())),
             Call::InstallPolicy(_) => Some(Answer::PolicyState(v1::PolicyState::default())),
             Call::StartDkg(start) => Some(Answer::DkgProgress(self.generate(&start))),
-            Call::DkgCertificate(certificate) => Some(Answer::DkgProgress(self.certify(&certificate))),
+            Call::DkgCertificate(certificate) => {
+                Some(Answer::DkgProgress(self.certify(&certificate)))
+            }
             Call::Order(_) => Some(Answer::FreezeState(v1::FreezeState::default())),
             Call::Announce(announce) => {
                 self.announced.fetch_add(1, Ordering::Relaxed);
@@ -229,7 +283,9 @@ impl Actor {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 match script {
                     Script::Silent => None,
-                    Script::Refuses(code) => Some(Answer::Failure(Failure::new(code, "scripted refusal"))),
+                    Script::Refuses(code) => {
+                        Some(Answer::Failure(Failure::new(code, "scripted refusal")))
+                    }
                     Script::Honest | Script::Lies => Some(self.sign(&sign, script == Script::Lies)),
                 }
             }
@@ -241,7 +297,10 @@ impl Actor {
         let mut generation = self.generation.lock().expect("lock");
         let generation = generation.as_mut().expect("a script for key generations");
         generation.request_id = Some(start.request_id.to_vec());
-        let mut progress = v1::DkgProgress { request_id: start.request_id.clone(), ..Default::default() };
+        let mut progress = v1::DkgProgress {
+            request_id: start.request_id.clone(),
+            ..Default::default()
+        };
         if generation.aborts {
             progress.stage = "aborted".into();
             let mut failure = Failure::new(FailureCode::Aborted, "a bad share");
@@ -257,7 +316,11 @@ impl Actor {
     }
 
     fn certify(&self, certificate: &v1::DkgCertificate) -> v1::DkgProgress {
-        assert_eq!(certificate.parts.len(), 3, "a certificate is handed over whole");
+        assert_eq!(
+            certificate.parts.len(),
+            3,
+            "a certificate is handed over whole"
+        );
         let mut generation = self.generation.lock().expect("lock");
         let generation = generation.as_mut().expect("a script for key generations");
         generation.active = true;
@@ -277,9 +340,17 @@ impl Actor {
             ..Default::default()
         }];
         let generation = self.generation.lock().expect("lock");
-        if let Some((generation, request_id)) = generation.as_ref().and_then(|all| Some((all, all.request_id.clone()?))) {
+        if let Some((generation, request_id)) = generation
+            .as_ref()
+            .and_then(|all| Some((all, all.request_id.clone()?)))
+        {
             keys.push(v1::KeyState {
-                state: if generation.active { "active" } else { "pending" }.into(),
+                state: if generation.active {
+                    "active"
+                } else {
+                    "pending"
+                }
+                .into(),
                 request_id: request_id.into(),
                 certificate_part: generation.part.clone().into(),
                 name: "new".into(),
@@ -297,17 +368,42 @@ impl Actor {
     }
 
     fn receipt(&self, signed_intent: &[u8]) -> v1::Receipt {
-        let intent = SignedIntent::decode(signed_intent).expect("decodes").digest();
+        let intent = SignedIntent::decode(signed_intent)
+            .expect("decodes")
+            .digest();
         let node_id = *self.identity.public().node_id().as_bytes();
         let first_seen_ms = now_ms();
-        let signature = self.identity.sign(&Receipt::digest("c-test", &intent, &node_id, first_seen_ms));
-        v1::Receipt { signed_receipt: Receipt { intent, node_id, first_seen_ms, signature }.encode().into() }
+        let signature =
+            self.identity
+                .sign(&Receipt::digest("c-test", &intent, &node_id, first_seen_ms));
+        v1::Receipt {
+            signed_receipt: Receipt {
+                intent,
+                node_id,
+                first_seen_ms,
+                signature,
+            }
+            .encode()
+            .into(),
+        }
     }
 
     fn commitments(&mut self, count: usize) -> Vec<prost::bytes::Bytes> {
-        let made = self.pool.generate(&self.share, count, &mut UnwrapErr(getrandom::SysRng)).expect("makes");
-        let seal = |commitment| wire::seal_commitment(&self.identity, self.share.public(), &self.boot_id, commitment);
-        made.iter().map(|commitment| seal(commitment).into()).collect()
+        let made = self
+            .pool
+            .generate(&self.share, count, &mut UnwrapErr(getrandom::SysRng))
+            .expect("makes");
+        let seal = |commitment| {
+            wire::seal_commitment(
+                &self.identity,
+                self.share.public(),
+                &self.boot_id,
+                commitment,
+            )
+        };
+        made.iter()
+            .map(|commitment| seal(commitment).into())
+            .collect()
     }
 
     fn sign(&mut self, sign: &v1::Sign, lies: bool) -> node_frame::Body {
@@ -323,7 +419,12 @@ impl Actor {
         let Some(nonces) = self.pool.take(&own) else {
             return node_frame::Body::Failure(Failure::new(FailureCode::Stale, "no such nonces"));
         };
-        let request = SigningRequest::new(Purpose::Ed25519, intent.intent().raw_tx.clone(), Tweak::None).expect("valid");
+        let request = SigningRequest::new(
+            Purpose::Ed25519,
+            intent.intent().raw_tx.clone(),
+            Tweak::None,
+        )
+        .expect("valid");
         let package = Package::new(public, commitments, &request).expect("valid");
         let mut share = frost::sign(nonces, &self.share, &package).expect("signs");
         if lies {
@@ -332,7 +433,13 @@ impl Actor {
             share = SignatureShare::decode(Purpose::Ed25519, &bytes).expect("still a scalar");
         }
         let request = RequestId::from_bytes(intent.digest());
-        let envelope = wire::seal_share(&self.identity, &package, request, Attempt(sign.attempt), &share);
+        let envelope = wire::seal_share(
+            &self.identity,
+            &package,
+            request,
+            Attempt(sign.attempt),
+            &share,
+        );
         node_frame::Body::Share(v1::Share {
             envelope: envelope.expect("seals").into(),
             next_commitments: self.commitments(1),

@@ -29,7 +29,10 @@ async fn speed_of_requests_that_need_nobody() {
     let _nodes = connect_all(&cluster, &running, [Script::Honest; 3]).await;
     let client = cluster.client(&running).await;
     let intents = (0..REQUESTS).map(|number| {
-        let mut intent = cluster.intent(u8::try_from(number % 250).expect("small"), 1 + u64::from(number) / 250);
+        let mut intent = cluster.intent(
+            u8::try_from(number % 250).expect("small"),
+            1 + u64::from(number) / 250,
+        );
         intent.idempotency_key = format!("pay-{number}");
         submission(intent)
     });
@@ -38,13 +41,24 @@ async fn speed_of_requests_that_need_nobody() {
     let began = Instant::now();
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
-            let (mut client, requests, next) = (client.clone(), Arc::clone(&requests), Arc::clone(&next));
+            let (mut client, requests, next) =
+                (client.clone(), Arc::clone(&requests), Arc::clone(&next));
             tokio::spawn(async move {
                 let mut taken_us = Vec::new();
                 while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let began = Instant::now();
-                    let status = client.submit(request.clone()).await.expect("answers").into_inner();
-                    assert_eq!(status.state(), RequestState::Released, "{:?} {:?}", status.reasons, status.failure);
+                    let status = client
+                        .submit(request.clone())
+                        .await
+                        .expect("answers")
+                        .into_inner();
+                    assert_eq!(
+                        status.state(),
+                        RequestState::Released,
+                        "{:?} {:?}",
+                        status.reasons,
+                        status.failure
+                    );
                     taken_us.push(began.elapsed().as_micros());
                 }
                 taken_us

@@ -22,7 +22,11 @@ pub(super) struct View<'c> {
 
 impl<'c> View<'c> {
     pub(super) const fn new(db: &'c Connection, own: RequestId) -> Self {
-        Self { db, own, failure: RefCell::new(None) }
+        Self {
+            db,
+            own,
+            failure: RefCell::new(None),
+        }
     }
 
     /// The first thing that went wrong while the view was used.
@@ -53,10 +57,13 @@ impl<'c> View<'c> {
             .optional()?;
         let (before_seq, before_total) = before.unwrap_or((0, [0; 32]));
         let mut sum = minus(last.total, Amount::from_be_bytes(before_total))?;
-        let mut entries = last.seq.checked_sub(from_sql(before_seq)?).ok_or(BACKWARDS)?;
-        let mut own = self
-            .db
-            .prepare_cached("SELECT amount FROM debit WHERE request = ? AND scope = ? AND at_ms >= ?")?;
+        let mut entries = last
+            .seq
+            .checked_sub(from_sql(before_seq)?)
+            .ok_or(BACKWARDS)?;
+        let mut own = self.db.prepare_cached(
+            "SELECT amount FROM debit WHERE request = ? AND scope = ? AND at_ms >= ?",
+        )?;
         let mut rows = own.query(params![self.own.as_bytes(), scope, since])?;
         while let Some(row) = rows.next()? {
             sum = minus(sum, Amount::from_be_bytes(row.get(0)?))?;
@@ -75,7 +82,8 @@ impl<'c> View<'c> {
     }
 }
 
-const TOO_LARGE: StoreError = StoreError::Damaged("a running total of the ledger does not fit 256 bits");
+const TOO_LARGE: StoreError =
+    StoreError::Damaged("a running total of the ledger does not fit 256 bits");
 
 const BACKWARDS: StoreError = StoreError::Damaged("a running total of the ledger goes back");
 
@@ -91,11 +99,17 @@ struct Last {
 
 fn last_row(db: &Connection, scope: &str) -> Result<Option<Last>, StoreError> {
     let row: Option<(i64, i64, [u8; 32])> = db
-        .prepare_cached("SELECT seq, at_ms, total FROM debit WHERE scope = ? ORDER BY seq DESC LIMIT 1")?
+        .prepare_cached(
+            "SELECT seq, at_ms, total FROM debit WHERE scope = ? ORDER BY seq DESC LIMIT 1",
+        )?
         .query_row([scope], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     row.map(|(seq, at_ms, total)| {
-        Ok(Last { seq: from_sql(seq)?, at_ms: from_sql(at_ms)?, total: Amount::from_be_bytes(total) })
+        Ok(Last {
+            seq: from_sql(seq)?,
+            at_ms: from_sql(at_ms)?,
+            total: Amount::from_be_bytes(total),
+        })
     })
     .transpose()
 }
@@ -123,7 +137,11 @@ pub(super) fn debit(
     )?;
     for (scope, amount) in per_scope(debits)? {
         let scope = scope.to_string();
-        let last = last_row(db, &scope)?.unwrap_or(Last { seq: 0, at_ms: 0, total: Amount::ZERO });
+        let last = last_row(db, &scope)?.unwrap_or(Last {
+            seq: 0,
+            at_ms: 0,
+            total: Amount::ZERO,
+        });
         let total = last.total.checked_add(amount).ok_or(TOO_LARGE)?;
         insert.execute(params![
             scope,
@@ -162,6 +180,7 @@ impl LedgerView for View<'_> {
 
     fn conflict(&self, raw_hash: &[u8; 32]) -> Option<[u8; 32]> {
         let unknown = Some(RequestId::from_bytes([0; 32]));
-        self.or_full(self.holder(raw_hash), unknown).map(|id| *id.as_bytes())
+        self.or_full(self.holder(raw_hash), unknown)
+            .map(|id| *id.as_bytes())
     }
 }

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
 
 use super::{
-    Decided, Filter, Judge, Judgement, Move, NewApproval, NewRequest, Reach, Record, RequestId, StoreError,
-    from_sql, id_from_sql,
+    Decided, Filter, Judge, Judgement, Move, NewApproval, NewRequest, Reach, Record, RequestId,
+    StoreError, from_sql, id_from_sql,
     ledger::{self, View},
     to_sql, trail,
 };
@@ -42,12 +42,22 @@ pub(super) fn submit(
         if existing != new.id {
             return Err(StoreError::Conflict { existing });
         }
-        return Ok(Decided { record: load(db, existing)?, changed: false, token: None });
+        return Ok(Decided {
+            record: load(db, existing)?,
+            changed: false,
+            token: None,
+        });
     }
     if count_live(db)? >= new.live_bound {
-        return Err(StoreError::Full { what: "the number of live requests", bound: new.live_bound });
+        return Err(StoreError::Full {
+            what: "the number of live requests",
+            bound: new.live_bound,
+        });
     }
-    let mut row = Row { record: blank(new, now_ms), raw_hash: new.transaction };
+    let mut row = Row {
+        record: blank(new, now_ms),
+        raw_hash: new.transaction,
+    };
     insert(db, &row)?;
     trail::append(
         db,
@@ -60,7 +70,11 @@ pub(super) fn submit(
     if changed {
         save(db, &mut row.record, now_ms)?;
     }
-    Ok(Decided { record: row.record, changed: true, token })
+    Ok(Decided {
+        record: row.record,
+        changed: true,
+        token,
+    })
 }
 
 pub(super) fn decide(
@@ -73,7 +87,9 @@ pub(super) fn decide(
 ) -> Result<Decided, StoreError> {
     let mut row = load_row(db, id)?;
     if row.record.state != State::Announced {
-        return Err(StoreError::WrongState { found: row.record.state });
+        return Err(StoreError::WrongState {
+            found: row.record.state,
+        });
     }
     let added = match approval {
         Some(approval) => add_approval(db, &mut row.record, approval, now_ms)?,
@@ -84,13 +100,19 @@ pub(super) fn decide(
     if changed {
         save(db, &mut row.record, now_ms)?;
     }
-    Ok(Decided { record: row.record, changed, token })
+    Ok(Decided {
+        record: row.record,
+        changed,
+        token,
+    })
 }
 
 pub(super) fn advance(db: &Connection, id: RequestId, step: Move) -> Result<Record, StoreError> {
     let mut record = load(db, id)?;
     let Some(next) = record.state.after(step.event) else {
-        return Err(StoreError::WrongState { found: record.state });
+        return Err(StoreError::WrongState {
+            found: record.state,
+        });
     };
     let mut detail = json!({ "from": record.state.as_str() });
     record.state = next;
@@ -132,7 +154,12 @@ pub(super) fn weigh(
         Err(error) => return Err(error),
     };
     let view = View::new(db, id);
-    let judgement = judge(&Case { now_ms, first_seen_ms, approvals: &approvals, ledger: &view });
+    let judgement = judge(&Case {
+        now_ms,
+        first_seen_ms,
+        approvals: &approvals,
+        ledger: &view,
+    });
     view.failure()?;
     Ok(judgement)
 }
@@ -156,21 +183,40 @@ fn settle(
     view.failure()?;
     match judgement.decision {
         Decision::Deny(reasons) => {
-            step(db, record, Event::Deny, &json!({ "reasons": codes(&reasons) }), now_ms)?;
+            step(
+                db,
+                record,
+                Event::Deny,
+                &json!({ "reasons": codes(&reasons) }),
+                now_ms,
+            )?;
             record.status.reasons = reasons;
             record.status.needs = None;
             Ok((true, None))
         }
         Decision::Wait(reasons, needs) => {
-            let changed = record.status.reasons != reasons || record.status.needs.as_ref() != Some(&needs);
+            let changed =
+                record.status.reasons != reasons || record.status.needs.as_ref() != Some(&needs);
             record.status.reasons = reasons;
             record.status.needs = Some(needs);
             Ok((changed, None))
         }
         Decision::Approve(debits) => {
-            step(db, record, Event::Approve, &json!({ "approvals": record.approvals.len() }), now_ms)?;
+            step(
+                db,
+                record,
+                Event::Approve,
+                &json!({ "approvals": record.approvals.len() }),
+                now_ms,
+            )?;
             ledger::debit(db, record.id, &row.raw_hash, &debits, now_ms)?;
-            step(db, record, Event::Reserve, &json!({ "debits": debits.len() }), now_ms)?;
+            step(
+                db,
+                record,
+                Event::Reserve,
+                &json!({ "debits": debits.len() }),
+                now_ms,
+            )?;
             if reach == Reach::Sign {
                 step(db, record, Event::Sign, &json!({}), now_ms)?;
             }
@@ -220,7 +266,11 @@ fn blank(new: &NewRequest, now_ms: u64) -> Record {
     }
 }
 
-fn holder_of_key(db: &Connection, initiator: &str, key: &str) -> Result<Option<RequestId>, StoreError> {
+fn holder_of_key(
+    db: &Connection,
+    initiator: &str,
+    key: &str,
+) -> Result<Option<RequestId>, StoreError> {
     let id: Option<Vec<u8>> = db
         .prepare_cached("SELECT id FROM request WHERE initiator = ? AND idempotency_key = ?")?
         .query_row([initiator, key], |row| row.get(0))
@@ -293,7 +343,10 @@ fn add_approval(
         return Ok(false);
     }
     if record.approvals.len() >= APPROVALS_BOUND {
-        return Err(StoreError::Full { what: "the number of votes on one request", bound: APPROVALS_BOUND });
+        return Err(StoreError::Full {
+            what: "the number of votes on one request",
+            bound: APPROVALS_BOUND,
+        });
     }
     db.prepare_cached("INSERT INTO approval (request, statement, info) VALUES (?, ?, ?)")?
         .execute(params![
@@ -315,7 +368,9 @@ pub(super) fn add_receipt(
     receipt: &Bytes,
     now_ms: u64,
 ) -> Result<(), StoreError> {
-    let known = db.prepare_cached("SELECT 1 FROM request WHERE id = ?")?.exists([id.as_bytes()])?;
+    let known = db
+        .prepare_cached("SELECT 1 FROM request WHERE id = ?")?
+        .exists([id.as_bytes()])?;
     if !known {
         return Err(StoreError::NotFound);
     }
@@ -364,11 +419,18 @@ fn read(db: &Connection, row: &rusqlite::Row<'_>) -> Result<Row, StoreError> {
         approvals,
         receipts: receipts(db, id)?,
     };
-    Ok(Row { record, raw_hash: row.get(10)? })
+    Ok(Row {
+        record,
+        raw_hash: row.get(10)?,
+    })
 }
 
-fn approvals(db: &Connection, id: RequestId) -> Result<(Vec<Bytes>, Vec<v1::ApprovalInfo>), StoreError> {
-    let mut statement = db.prepare_cached("SELECT statement, info FROM approval WHERE request = ? ORDER BY rowid")?;
+fn approvals(
+    db: &Connection,
+    id: RequestId,
+) -> Result<(Vec<Bytes>, Vec<v1::ApprovalInfo>), StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT statement, info FROM approval WHERE request = ? ORDER BY rowid")?;
     let mut rows = statement.query([id.as_bytes()])?;
     let (mut statements, mut infos) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {

@@ -8,7 +8,8 @@ use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use super::{
-    EvidenceRow, KeyRow, KeyStep, OrderRow, PolicyRow, RequestId, StoreError, from_sql, id_from_sql, to_sql, trail,
+    EvidenceRow, KeyRow, KeyStep, OrderRow, PolicyRow, RequestId, StoreError, from_sql,
+    id_from_sql, to_sql, trail,
 };
 use crate::store::KeyStage;
 
@@ -26,16 +27,25 @@ pub(super) fn begin(db: &Connection, now_ms: u64) -> Result<u64, StoreError> {
 
 pub(super) fn add_policy(db: &Connection, row: PolicyRow) -> Result<(), StoreError> {
     let detail = json!({ "version": row.version, "hash": hex::encode(&row.hash) });
-    let install = v1::InstallPolicy { document: row.document, signatures: row.signatures };
+    let install = v1::InstallPolicy {
+        document: row.document,
+        signatures: row.signatures,
+    };
     db.execute(
         "INSERT INTO policy (version, hash, install, installed_ms) VALUES (?, ?, ?, ?)",
-        params![to_sql(row.version)?, row.hash.as_ref(), install.encode_to_vec(), to_sql(row.installed_ms)?],
+        params![
+            to_sql(row.version)?,
+            row.hash.as_ref(),
+            install.encode_to_vec(),
+            to_sql(row.installed_ms)?
+        ],
     )?;
     trail::append(db, "policy", None, &detail, row.installed_ms)
 }
 
 pub(super) fn policies(db: &Connection) -> Result<Vec<PolicyRow>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT version, hash, install, installed_ms FROM policy ORDER BY seq")?;
+    let mut statement =
+        db.prepare_cached("SELECT version, hash, install, installed_ms FROM policy ORDER BY seq")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -54,16 +64,26 @@ pub(super) fn policies(db: &Connection) -> Result<Vec<PolicyRow>, StoreError> {
 
 pub(super) fn add_order(db: &Connection, row: OrderRow, kind: &str) -> Result<(), StoreError> {
     let count = row.statements.len();
-    let body = v1::Order { statements: row.statements }.encode_to_vec();
+    let body = v1::Order {
+        statements: row.statements,
+    }
+    .encode_to_vec();
     db.execute(
         "INSERT INTO person_order (accepted_ms, body, state) VALUES (?, ?, ?)",
         params![to_sql(row.accepted_ms)?, body, row.state.as_ref()],
     )?;
-    trail::append(db, kind, None, &json!({ "statements": count }), row.accepted_ms)
+    trail::append(
+        db,
+        kind,
+        None,
+        &json!({ "statements": count }),
+        row.accepted_ms,
+    )
 }
 
 pub(super) fn orders(db: &Connection) -> Result<Vec<OrderRow>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT accepted_ms, body, state FROM person_order ORDER BY seq")?;
+    let mut statement =
+        db.prepare_cached("SELECT accepted_ms, body, state FROM person_order ORDER BY seq")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -88,10 +108,15 @@ const fn stage_word(stage: KeyStage) -> &'static str {
 }
 
 fn stage_of(word: &str) -> Result<KeyStage, StoreError> {
-    [KeyStage::Running, KeyStage::Certified, KeyStage::Active, KeyStage::Aborted]
-        .into_iter()
-        .find(|stage| stage_word(*stage) == word)
-        .ok_or(StoreError::Damaged("a key stage is unknown"))
+    [
+        KeyStage::Running,
+        KeyStage::Certified,
+        KeyStage::Active,
+        KeyStage::Aborted,
+    ]
+    .into_iter()
+    .find(|stage| stage_word(*stage) == word)
+    .ok_or(StoreError::Damaged("a key stage is unknown"))
 }
 
 pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
@@ -146,9 +171,17 @@ pub(super) fn step_key(
         }
         KeyStep::Abort => {}
     }
-    trail::append(db, kind, None, &json!({ "generation": hex::encode(request_id) }), now_ms)?;
+    trail::append(
+        db,
+        kind,
+        None,
+        &json!({ "generation": hex::encode(request_id) }),
+        now_ms,
+    )?;
     let all = keys(db)?;
-    all.into_iter().find(|row| row.request_id == *request_id).ok_or(StoreError::NotFound)
+    all.into_iter()
+        .find(|row| row.request_id == *request_id)
+        .ok_or(StoreError::NotFound)
 }
 
 pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
@@ -176,7 +209,9 @@ pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
 
 fn parts(db: &Connection, request_id: &[u8; 32]) -> Result<BTreeMap<u16, Bytes>, StoreError> {
     let mut statement = db.prepare_cached("SELECT node, part FROM part WHERE request_id = ?")?;
-    let rows = statement.query_map([request_id], |row| Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))?;
+    let rows = statement.query_map([request_id], |row| {
+        Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -191,13 +226,15 @@ pub(super) fn add_evidence(db: &Connection, row: &EvidenceRow) -> Result<(), Sto
             row.fault
         ],
     )?;
-    let detail = json!({ "node": row.node, "fault": row.fault, "transferable": !row.evidence.is_empty() });
+    let detail =
+        json!({ "node": row.node, "fault": row.fault, "transferable": !row.evidence.is_empty() });
     trail::append(db, "alert", row.request, &detail, row.at_ms)
 }
 
 pub(super) fn evidence(db: &Connection) -> Result<Vec<EvidenceRow>, StoreError> {
-    let mut statement =
-        db.prepare_cached("SELECT node, at_ms, request, evidence, fault FROM evidence ORDER BY seq")?;
+    let mut statement = db.prepare_cached(
+        "SELECT node, at_ms, request, evidence, fault FROM evidence ORDER BY seq",
+    )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {

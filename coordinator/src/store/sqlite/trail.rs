@@ -22,15 +22,17 @@ pub(super) fn append(
     let seq = from_sql(last_seq)?.saturating_add(1);
     let detail = detail.to_string();
     let hash = chain(&last_hash, seq, now_ms, kind, request.as_ref(), &detail);
-    db.prepare_cached("INSERT INTO event (seq, at_ms, kind, request, detail, hash) VALUES (?, ?, ?, ?, ?, ?)")?
-        .execute(params![
-            to_sql(seq)?,
-            to_sql(now_ms)?,
-            kind,
-            request.as_ref().map(RequestId::as_bytes),
-            detail,
-            hash
-        ])?;
+    db.prepare_cached(
+        "INSERT INTO event (seq, at_ms, kind, request, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        to_sql(seq)?,
+        to_sql(now_ms)?,
+        kind,
+        request.as_ref().map(RequestId::as_bytes),
+        detail,
+        hash
+    ])?;
     Ok(())
 }
 

@@ -42,12 +42,20 @@ fn commit_group(
     let mut next = Some(first);
     while let Some(job) = next {
         run_one(&transaction, job, finished)?;
-        next = if finished.len() < GROUP { jobs.try_recv().ok() } else { None };
+        next = if finished.len() < GROUP {
+            jobs.try_recv().ok()
+        } else {
+            None
+        };
     }
     transaction.commit().map_err(|error| unavailable(&error))
 }
 
-fn run_one(connection: &Connection, job: Job, finished: &mut Vec<Finish>) -> Result<(), StoreError> {
+fn run_one(
+    connection: &Connection,
+    job: Job,
+    finished: &mut Vec<Finish>,
+) -> Result<(), StoreError> {
     let statement = |sql| {
         connection
             .prepare_cached(sql)
