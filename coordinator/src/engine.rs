@@ -258,7 +258,7 @@ impl Engine {
         match self.store.request(id).await {
             Ok(record) => drop(self.put(record)),
             Err(error) => {
-                tracing::error!(request = %id, %error, "a live request could not be read")
+                tracing::error!(request = %id, %error, "a live request could not be read");
             }
         }
     }

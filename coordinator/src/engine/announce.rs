@@ -41,7 +41,7 @@ impl Engine {
             );
             match call.await {
                 Ok(node_frame::Body::Receipt(receipt)) => {
-                    engine.take_receipt(&link, id, receipt).await
+                    engine.take_receipt(&link, id, receipt).await;
                 }
                 Ok(_) => tracing::warn!(
                     node = link.index(),
@@ -49,7 +49,7 @@ impl Engine {
                 ),
                 Err(CallError::Gone) => {}
                 Err(error) => {
-                    tracing::warn!(request = %id, node = link.index(), %error, "not announced")
+                    tracing::warn!(request = %id, node = link.index(), %error, "not announced");
                 }
             }
         });

@@ -651,7 +651,7 @@ impl Engine {
                 KeyStage::Running => self.ceremonies.hear(link.index(), part_of(&state)),
                 KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
                 KeyStage::Active if state.state != "active" => {
-                    self.hand_certificate(Arc::clone(link), &row)
+                    self.hand_certificate(Arc::clone(link), &row);
                 }
                 KeyStage::Active | KeyStage::Aborted => {}
             }

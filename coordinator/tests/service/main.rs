@@ -14,5 +14,4 @@ mod cluster;
 mod faults;
 mod keys;
 mod node;
-mod speed;
 mod strangers;
