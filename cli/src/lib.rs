@@ -10,7 +10,7 @@
 //! | [`sample`] | the policy documents that this program writes |
 //! | [`people`] | key files, statements, `ssh-keygen` |
 //! | [`demo`] | the demonstration |
-//! | [`bench`] | the load generator |
+//! | [`mod@bench`] | the load generator |
 //! | [`verbs`] | everything else |
 #![forbid(unsafe_code)]
 

@@ -29,13 +29,14 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// `a12_something` of a line `fn a12_something(..`.
+/// The name of the function that a line begins, if it is named after an attack: `a`, a number, an underscore.
 fn attack_test(line: &str) -> Option<&str> {
-    let (_, rest) = line.split_once("fn a")?;
-    let (name, _) = rest.split_once('(')?;
-    let digits = name.bytes().take_while(u8::is_ascii_digit).count();
-    let named = digits > 0 && name[digits..].starts_with('_');
-    named.then(|| &line[line.len() - rest.len() - 1..][..name.len() + 1])
+    let line = line.trim_start();
+    let rest = line.strip_prefix("async ").unwrap_or(line);
+    let (name, _) = rest.strip_prefix("fn ")?.split_once('(')?;
+    let number = name.strip_prefix('a')?.split('_').next()?;
+    let named = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    named.then_some(name)
 }
 
 fn tests_in_the_tree() -> BTreeSet<(String, String)> {
