@@ -105,14 +105,19 @@ impl Tunnels {
         .collect()
     }
 
-    /// Sends a message, if there is a session; without one it will be said again when one begins.
+    /// Sends a message, if there is a session; without one it will be said again when one begins. The side that cannot dial
+    /// asks the other one to: what it believes of the session may be out of date, and it may have nothing left to say.
     pub(super) fn send(&mut self, to: &NodeId, message: &[u8]) -> Vec<v1::Tunnel> {
         let me = self.me;
         let Some(peer) = self.peers.get_mut(to) else {
             return Vec::new();
         };
         let Some(live) = peer.live.as_mut() else {
-            return Vec::new();
+            return if peer.dials {
+                Vec::new()
+            } else {
+                vec![reset_frame(me, *to, [0; 16])]
+            };
         };
         match live.tunnel.send(message) {
             Ok(bytes) => live.frames(me, *to, &bytes),
@@ -233,5 +238,98 @@ fn reset_frame(me: NodeId, to: NodeId, connection: [u8; 16]) -> v1::Tunnel {
         seq: 0,
         data: Vec::new().into(),
         reset: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mpc_core::group::{Point, Ristretto255, Scalar};
+    use mpc_core::id::PartyIndex;
+    use mpc_core::identity::IdentityKey;
+    use mpc_core::roster::Member;
+
+    use super::*;
+
+    fn exchange(index: u16) -> [u8; 32] {
+        let point = Point::<Ristretto255>::mul_base(&Scalar::from_u64(index.into()));
+        point.encode().as_slice().try_into().unwrap()
+    }
+
+    fn pair() -> (Tunnels, Tunnels) {
+        let seeds = [[1; 32], [2; 32], [3; 32]];
+        let keys = seeds.map(|seed| IdentityKey::from_seed(Zeroizing::new(seed)));
+        let member = |(index, key): (u16, &IdentityKey)| Member {
+            index: PartyIndex::new(index).unwrap(),
+            identity: key.public(),
+            exchange: exchange(index),
+        };
+        let roster = Roster::new((1..).zip(&keys).map(member)).unwrap();
+        let tunnels = |at: usize| {
+            let identity = TunnelIdentity::from_seed(&Zeroizing::new(seeds[at])).unwrap();
+            Tunnels::new(keys[at].public().node_id(), identity, &roster)
+        };
+        let (one, two) = (tunnels(0), tunnels(1));
+        if one.me < two.me {
+            (one, two)
+        } else {
+            (two, one)
+        }
+    }
+
+    /// Carries frames to and fro until there are none; what each side heard.
+    fn settle(
+        dialler: &mut Tunnels,
+        acceptor: &mut Tunnels,
+        first: Vec<v1::Tunnel>,
+    ) -> Vec<Zeroizing<Vec<u8>>> {
+        let (mut frames, mut heard) = (first, Vec::new());
+        while let Some(frame) = (!frames.is_empty()).then(|| frames.remove(0)) {
+            let to_acceptor = frame.to.as_ref() == acceptor.me.as_bytes().as_slice();
+            let end = if to_acceptor {
+                &mut *acceptor
+            } else {
+                &mut *dialler
+            };
+            if let Some((_, outcome)) = end.receive(&frame) {
+                frames.extend(outcome.frames);
+                heard.extend(outcome.messages);
+            }
+        }
+        heard
+    }
+
+    fn dial(dialler: &mut Tunnels, to: &NodeId) -> Vec<v1::Tunnel> {
+        let all = dialler.dial().into_iter();
+        all.filter(|(node, _)| node == to)
+            .flat_map(|(_, frames)| frames)
+            .collect()
+    }
+
+    #[test]
+    fn a71_a_session_that_a_relay_broke_on_one_side_comes_back_when_that_side_speaks() {
+        let (mut dialler, mut acceptor) = pair();
+        let (from, to) = (dialler.me, acceptor.me);
+        let first = dial(&mut dialler, &to);
+        settle(&mut dialler, &mut acceptor, first);
+        let hello = acceptor.send(&from, b"one");
+        assert_eq!(*settle(&mut dialler, &mut acceptor, hello)[0], b"one");
+
+        let forged = v1::Tunnel {
+            from: from.as_bytes().to_vec().into(),
+            to: to.as_bytes().to_vec().into(),
+            connection: vec![8; 16].into(),
+            seq: 0,
+            data: vec![1; 64].into(),
+            reset: false,
+        };
+        settle(&mut dialler, &mut acceptor, vec![forged]);
+        assert!(dial(&mut dialler, &to).is_empty(), "it noticed nothing");
+        let lost = acceptor.send(&from, b"two");
+        assert!(settle(&mut dialler, &mut acceptor, lost).is_empty());
+        let again = dial(&mut dialler, &to);
+        assert!(!again.is_empty(), "it was asked to dial again");
+        settle(&mut dialler, &mut acceptor, again);
+        let said_again = acceptor.send(&from, b"two");
+        assert_eq!(*settle(&mut dialler, &mut acceptor, said_again)[0], b"two");
     }
 }
