@@ -216,6 +216,11 @@ impl Params {
     pub const fn parties(self) -> u16 {
         self.parties
     }
+
+    /// The indices 1 to [`Self::parties`].
+    pub fn indices(self) -> impl Iterator<Item = PartyIndex> {
+        (1..=self.parties).filter_map(|index| PartyIndex::new(index).ok())
+    }
 }
 
 #[cfg(test)]

@@ -156,11 +156,28 @@ impl ExchangeKey {
     }
 }
 
+impl ExchangeKey {
+    /// The key as a secret of its group, for protocols on it.
+    pub(crate) const fn secret(&self) -> &SecretScalar<Ristretto255> {
+        &self.0
+    }
+
+    /// The key with this secret.
+    pub(crate) const fn from_secret(secret: SecretScalar<Ristretto255>) -> Self {
+        Self(secret)
+    }
+}
+
 impl ZeroizeOnDrop for ExchangeKey {}
+
+/// Decodes the public half of an export key.
+pub(crate) fn exchange_point(bytes: &[u8; 32]) -> Result<Point<Ristretto255>, DecodeError> {
+    Point::decode("exchange", bytes)
+}
 
 /// Checks the public half of an export key.
 pub(crate) fn check_exchange(bytes: &[u8; 32]) -> Result<(), DecodeError> {
-    Point::<Ristretto255>::decode("exchange", bytes).map(|_| ())
+    exchange_point(bytes).map(|_| ())
 }
 
 #[cfg(test)]

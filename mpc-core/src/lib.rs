@@ -18,6 +18,7 @@
 //! `_vartime` take public values only.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod codec;
 pub mod dkg;
 pub mod envelope;

@@ -24,6 +24,22 @@ impl<G: Group> SecretPolynomial<G> {
         Self((0..threshold).map(|_| SecretScalar::random(rng)).collect())
     }
 
+    /// As [`Self::random`], but with a given value at 0.
+    #[must_use]
+    pub fn with_constant(
+        constant: &SecretScalar<G>,
+        threshold: u16,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let mut first = *constant.expose_secret();
+        let higher = (1..threshold).map(|_| SecretScalar::random(rng));
+        Self(
+            core::iter::once(SecretScalar::take(&mut first))
+                .chain(higher)
+                .collect(),
+        )
+    }
+
     /// The polynomial with these coefficients.
     #[cfg(test)]
     pub(crate) const fn from_coefficients(coefficients: Vec<SecretScalar<G>>) -> Self {

@@ -54,6 +54,18 @@ tags! {
     NODE = "node";
     /// Hedged nonce of a proof.
     NONCE = "nonce";
+    /// Challenge of a backup: which halves are opened.
+    PVE_CHALLENGE = "pve/ch";
+    /// Authenticator of an encrypted half.
+    PVE_MAC = "pve/mac";
+    /// One-time pad of an encrypted half.
+    PVE_PAD = "pve/pad";
+    /// One-time sending key of an encrypted half.
+    PVE_COINS = "pve/r";
+    /// The parts of one recovery key.
+    PVE_PARTS = "pve/parts";
+    /// First half of a share in one row of a backup.
+    PVE_HALF = "pve/x";
     /// Roster with the parameters of a key.
     ROSTER = "roster";
     /// Name of a session.
