@@ -61,6 +61,15 @@ name32!(
     SessionId
 );
 name32!(
+    /// A pair setup: the tagged hash of the base transfers that two nodes ran with each other. Two nodes that hold
+    /// different seeds hold different names.
+    PairId
+);
+name32!(
+    /// What a preprocessing session is run for: 32 fresh bytes, never used twice.
+    PoolId
+);
+name32!(
     /// What a session is run for: 32 fresh bytes chosen by whoever asks, never used twice.
     RequestId
 );

@@ -29,6 +29,7 @@ pub mod group;
 pub mod id;
 pub mod identity;
 pub mod keys;
+pub mod pair;
 pub mod polynomial;
 pub mod proof;
 pub mod roster;
