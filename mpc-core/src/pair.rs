@@ -5,6 +5,8 @@
 //! (Protocol notes, sections 4 and 5.)
 
 pub mod extension;
+#[cfg(test)]
+mod vectors;
 pub mod vole;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};

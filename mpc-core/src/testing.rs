@@ -10,17 +10,19 @@
     reason = "a test helper fails its test by panicking"
 )]
 
+use core::convert::Infallible;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use rand_core::{CryptoRng, SeedableRng, TryCryptoRng, TryRng};
 
 use crate::Error;
 use crate::dkg::{self, DkgOutput, Setup};
 use crate::envelope::{Envelope, Header, Recipient};
 use crate::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId};
 use crate::identity::{ExchangeKey, IdentityKey};
+use crate::pair::{COLUMNS, ReceiverSeeds, SEED_BYTES, SenderSeeds};
 use crate::roster::{Member, Roster};
 use crate::session::{Inbound, Ready, Session, Step, WriteKind};
 
@@ -36,6 +38,71 @@ pub fn rng(seed: u64) -> ChaCha20Rng {
         .zip(seed.to_be_bytes())
         .for_each(|(slot, byte)| *slot = byte);
     ChaCha20Rng::from_seed(bytes)
+}
+
+/// A generator that yields given bytes, for known answers: it feeds a protocol the choices of another implementation.
+///
+/// A scalar of secp256k1 is drawn as its 32 bytes. Panics when the bytes run out.
+#[derive(Debug, Default)]
+pub struct Script(VecDeque<u8>);
+
+impl Script {
+    /// Appends bytes.
+    #[must_use]
+    pub fn then(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
+        self
+    }
+
+    /// How many bytes are left.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.0.len()
+    }
+
+    fn next<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        let Ok(()) = self.try_fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+impl TryRng for Script {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(u32::from_le_bytes(self.next()))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(u64::from_le_bytes(self.next()))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for byte in bytes {
+            *byte = self.0.pop_front().expect("the script is long enough");
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Script {}
+
+/// The seeds of one direction between two nodes, as if a trusted dealer had run the base transfers.
+#[must_use]
+pub fn deal_seeds(rng: &mut impl CryptoRng) -> (ReceiverSeeds, SenderSeeds) {
+    let mut both = Box::new([[[0; SEED_BYTES]; 2]; COLUMNS]);
+    both.iter_mut()
+        .flatten()
+        .for_each(|seed| rng.fill_bytes(seed));
+    let mut delta = [0; COLUMNS / 8];
+    rng.fill_bytes(&mut delta);
+    let mut chosen = Box::new([[0; SEED_BYTES]; COLUMNS]);
+    for (number, (chosen, [zero, one])) in chosen.iter_mut().zip(both.iter()).enumerate() {
+        let bit = (u128::from_le_bytes(delta) >> number) & 1;
+        *chosen = if bit == 1 { *one } else { *zero };
+    }
+    (ReceiverSeeds::new(both), SenderSeeds::new(delta, chosen))
 }
 
 /// `len` bytes that depend on a number.

@@ -14,6 +14,8 @@
 
 mod bits;
 mod check;
+#[cfg(test)]
+mod rigged;
 
 use rand_core::CryptoRng;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -61,7 +63,7 @@ pub struct Direction {
 /// The public name of one extension. Bound to the session, to the receiver's contribution to it, and to the setup, so that no two
 /// extensions ever expand a seed to the same columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Nonce([u8; 32]);
+pub struct Nonce(pub(super) [u8; 32]);
 
 impl Nonce {
     /// `session` is the name of the session before anybody has contributed, `contribution` the fresh nonce of the receiver.

@@ -14,6 +14,9 @@
     reason = "field operations wrap by definition"
 )]
 
+#[cfg(test)]
+mod rigged;
+
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -34,7 +37,7 @@ const WIDTH: usize = 3;
 /// What the pads of one multiplication are bound to: the session with everybody's contributions, the two nodes in their roles, their
 /// setup, and the extension message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Context([u8; 32]);
+pub struct Context(pub(super) [u8; 32]);
 
 impl Context {
     /// `session` is the full name of the session.
@@ -124,13 +127,13 @@ pub struct ReceiverOutput {
 struct Rows(Vec<[Scalar; WIDTH]>);
 
 /// The challenges that combine nonce and key columns, after the corrections are fixed.
-struct Challenges {
+pub(super) struct Challenges {
     corrections_hash: [u8; 32],
-    chi: [Scalar; 2],
+    pub(super) chi: [Scalar; 2],
 }
 
 impl Challenges {
-    fn new(context: &Context, corrections: &[u8]) -> Self {
+    pub(super) fn new(context: &Context, corrections: &[u8]) -> Self {
         let hash = transcript::hash(Tag::VOLE_Q).field(context.0);
         let corrections_hash = hash.field(corrections).digest();
         let chi = [0, 1].map(|number| {
@@ -160,7 +163,12 @@ impl Challenges {
     }
 
     /// The weights of the transfers: a hash of everything that the sender says.
-    fn gadget(&self, context: &Context, check: &[u8; 32], factors: &[u8; 32]) -> Vec<Scalar> {
+    pub(super) fn gadget(
+        &self,
+        context: &Context,
+        check: &[u8; 32],
+        factors: &[u8; 32],
+    ) -> Vec<Scalar> {
         let hash = transcript::hash(Tag::VOLE_G).field(context.0);
         let hash = hash.field(self.corrections_hash).field(check);
         let mut blocks = Counted::new(&hash.field(factors).digest());
@@ -175,7 +183,7 @@ const ROWS_U16: u16 = 768;
 const _: () = assert!(ROWS_U16 as usize == ROWS);
 
 /// The pads of one row.
-fn pad_row(pads: &mut Pads, row: u128, number: u16) -> [Scalar; WIDTH] {
+pub(super) fn pad_row(pads: &mut Pads, row: u128, number: u16) -> [Scalar; WIDTH] {
     [0, 1, 2].map(|column| {
         let mut digest = pads.digest(row, number, column);
         let pad = Scalar::from_be_reduced(&digest);
