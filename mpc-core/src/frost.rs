@@ -54,7 +54,7 @@ mod taproot;
 pub mod wire;
 
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;
 
 pub use aggregate::{Signature, aggregate, verify_share};
 pub use commitment::Commitment;

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mpc_core::dkg::{DkgOutput, Pending};
-use mpc_core::group::{Ed25519, Ristretto255, Secp256k1};
+use mpc_core::group::{Ed25519, LazySum, Ristretto255, Secp256k1};
 use mpc_core::id::Purpose;
 use mpc_core::identity::{ExchangeKey, IdentityKey};
 use mpc_core::keys::KeyShare;
+use mpc_core::pair::{ReceiverSeeds, SenderSeeds, extension, vole};
 use mpc_core::secret::{SecretBytes, SecretScalar};
 use mpc_core::session::{Durable, Held, Write};
 use mpc_core::testing::Simulator;
+use mpc_core::transcript::block::Pads;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use zeroize::ZeroizeOnDrop;
 
@@ -68,7 +70,11 @@ fn mentioning(needle: &str) -> Vec<String> {
 fn hashing_happens_in_the_transcript_only() {
     assert_eq!(
         mentioning("sha2::"),
-        ["transcript.rs", "transcript/ciphersuite.rs"]
+        [
+            "transcript.rs",
+            "transcript/block.rs",
+            "transcript/ciphersuite.rs"
+        ]
     );
 }
 
@@ -130,7 +136,16 @@ fn a79_a81_no_clock_no_own_randomness_no_unsafe() {
 #[test]
 fn a81_variable_time_stays_away_from_secrets() {
     // In these files every value is a secret or is multiplied by one.
-    for name in ["secret.rs", "dkg/round1.rs"] {
+    for name in [
+        "secret.rs",
+        "dkg/round1.rs",
+        "group/secp256k1/lazy.rs",
+        "pair/extension.rs",
+        "pair/extension/bits.rs",
+        "pair/extension/check.rs",
+        "pair/vole.rs",
+        "transcript/block.rs",
+    ] {
         let (_, code) = sources()
             .into_iter()
             .find(|(file, _)| file == name)
@@ -156,7 +171,15 @@ fn a82_secret_types_wipe_themselves_and_cannot_be_copied_or_compared() {
         ExchangeKey,
         KeyShare,
         Pending,
+        ReceiverSeeds,
+        SenderSeeds,
+        extension::Receiver,
+        extension::Sender,
+        LazySum,
+        Pads,
     );
+    assert_not_impl_any!(vole::SenderOutput: Clone, Copy, PartialEq);
+    assert_not_impl_any!(vole::ReceiverOutput: Clone, Copy, PartialEq);
     assert_not_impl_any!(DkgOutput: Clone, Copy);
     assert_not_impl_any!(mpc_core::dkg::Session: Clone, Copy);
     assert_not_impl_any!(Write: Clone, Copy);

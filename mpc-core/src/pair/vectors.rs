@@ -4,15 +4,12 @@ use super::extension::{self, Direction, Nonce};
 use super::vole;
 use super::{COLUMNS, ReceiverSeeds, SEED_BYTES, SenderSeeds};
 use crate::codec::Writer;
+use crate::frost::vectors::records::Record;
+use crate::group::Scalar;
 use crate::id::{NodeId, PairId, SessionId};
 use crate::testing::Script;
 use crate::transcript::block::{Pads, column_stream};
 use crate::transcript::body_digest;
-
-#[path = "../../tests/frost/records.rs"]
-mod records;
-
-use records::Record;
 
 /// The inputs of one case.
 struct Case {
@@ -136,9 +133,7 @@ fn every_step_of_both_messages_matches_the_model() {
         case.same("pad00", pads[0].encode());
         case.same_digest(
             "pads",
-            pads.iter()
-                .flat_map(super::super::group::Scalar::encode)
-                .collect::<Vec<_>>(),
+            pads.iter().flat_map(Scalar::encode).collect::<Vec<_>>(),
         );
 
         let script = (0..3).fold(Script::default(), |script, c| {
@@ -174,10 +169,7 @@ fn multiply(
     case.same("g0", gadget[0].encode());
     case.same_digest(
         "g",
-        gadget
-            .iter()
-            .flat_map(super::super::group::Scalar::encode)
-            .collect::<Vec<_>>(),
+        gadget.iter().flat_map(Scalar::encode).collect::<Vec<_>>(),
     );
 
     case.same("alphas.0", ours.alpha_k.expose_secret().encode());

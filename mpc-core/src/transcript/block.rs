@@ -25,6 +25,11 @@ const START: [u32; 8] = [
 ];
 
 /// A block with the padding of a message of `LEN` bytes, at most 55.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "`LEN` is a constant, asserted to fit"
+)]
 const fn padded<const LEN: usize>() -> [u8; 64] {
     const { assert!(LEN <= 55, "the message and its padding share one block") };
     let mut block = [0; 64];
