@@ -4,6 +4,9 @@
 //! receiver of oblivious transfers towards the other and sender of the other direction, so it keeps both kinds of seeds.
 //! (Protocol notes, sections 4 and 5.)
 
+pub mod extension;
+pub mod vole;
+
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Number of base transfers of a setup, and of columns of an extended one.

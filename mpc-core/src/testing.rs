@@ -38,6 +38,14 @@ pub fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::from_seed(bytes)
 }
 
+/// `len` bytes that depend on a number.
+#[must_use]
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    rand_core::Rng::fill_bytes(&mut rng(seed), &mut bytes);
+    bytes
+}
+
 /// A committee with all its keys.
 #[derive(Clone, Debug)]
 pub struct Committee {

@@ -6,9 +6,11 @@
 //! ```
 //! Because every tag is used with one sequence of fields and lists, the encoding is injective. The sums and pads of the
 //! key protocols use two such hashes side by side for 64 bytes (`Hs`, `Hg`), which differ in their first field.
-//! SHA-2 is used nowhere else in this crate; the hashes that RFC 9591 and BIP 340 prescribe are in [`ciphersuite`].
+//! SHA-2 is used nowhere else in this crate; the hashes that RFC 9591 and BIP 340 prescribe are in [`ciphersuite`], the
+//! expanders of the pair protocols in [`block`].
 //! (Protocol notes, section 1.3.)
 
+pub mod block;
 pub mod ciphersuite;
 mod tag;
 

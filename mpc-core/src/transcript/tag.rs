@@ -66,10 +66,30 @@ tags! {
     PVE_PARTS = "pve/parts";
     /// First half of a share in one row of a backup.
     PVE_HALF = "pve/x";
+    /// Everything of an extension message: what the pads are bound to.
+    OTX_MSG = "otx/msg";
+    /// Session of one extension of base transfers.
+    OTX_NONCE = "otx/nonce";
+    /// The correction matrix of an extension message.
+    OTX_U = "otx/U";
+    /// The combined rows of an extension, which the sender checks.
+    OTX_V = "otx/V";
+    /// Seed of the check matrix of an extension.
+    OTX_X = "otx/X";
     /// Roster with the parameters of a key.
     ROSTER = "roster";
     /// Name of a session.
     SSID = "ssid";
     /// Name of a session before the parties have contributed.
     SSID0 = "ssid0";
+    /// Challenge that combines the columns of a multiplication message.
+    VOLE_CHI = "vole/chi";
+    /// Session of one multiplication: what its pads are bound to.
+    VOLE_CTX = "vole/ctx";
+    /// Seed of the gadget vector.
+    VOLE_G = "vole/g";
+    /// The correction matrix of a multiplication message.
+    VOLE_Q = "vole/Q";
+    /// The combined rows of a multiplication, which the receiver checks.
+    VOLE_U = "vole/u";
 }

@@ -1,0 +1,310 @@
+//! Extends the 128 base transfers of a pair setup to 768 fresh ones, with one message from the receiver to the sender.
+//!
+//! Afterwards the receiver holds a choice bit `x_r` and a row `V_r` for every `r`, the sender a row `W_r`, and
+//! `W_r = V_r xor x_r * delta`. The sender checks with 128 public random combinations of the rows, one of fresh rows added to
+//! each, that the receiver used one `x` for all columns. A failed check may mean that a bit of `delta` was guessed wrong: never
+//! let the receiver try again (protocol notes, section 6). (Section 5.1.)
+//!
+//! # Timing
+//! Constant time in seeds, choices and rows. The check matrix and the message are public.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "shifts and offsets by constants within their types"
+)]
+
+mod bits;
+mod check;
+
+use rand_core::CryptoRng;
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::{COLUMNS, ReceiverSeeds, SenderSeeds};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::id::{NodeId, PairId, SessionId};
+use crate::transcript::block::column_stream;
+use crate::transcript::{self, Tag};
+use check::Matrix;
+
+/// Number of transfers that come out.
+pub const ROWS: usize = 768;
+
+/// Number of transfers that are spent on the check.
+pub const CHECK_ROWS: usize = 128;
+
+/// Statistical security of the multiplication in bits.
+const STATISTICAL: usize = (ROWS - SCALAR_BITS - 2 * COMPUTATIONAL) / 3;
+/// Computational security in bits.
+const COMPUTATIONAL: usize = 128;
+/// Length of a scalar in bits.
+const SCALAR_BITS: usize = 256;
+
+// Section 5.5: enough transfers that the leakage of a malicious sender does not bias the product, and one mask column is enough.
+const _: () = assert!(ROWS >= SCALAR_BITS + 3 * 80 + 2 * COMPUTATIONAL && STATISTICAL == 85);
+const _: () = assert!(SCALAR_BITS >= COMPUTATIONAL + 2 * (ROWS.ilog2() as usize + 1));
+const _: () = assert!(CHECK_ROWS == COMPUTATIONAL && COLUMNS == COMPUTATIONAL);
+
+/// Length of a column in bytes: one bit for every transfer, those of the check included.
+const COLUMN_BYTES: usize = (ROWS + CHECK_ROWS) / 8;
+
+/// Who extends towards whom, and on which setup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direction {
+    /// The node that holds the choices, and whose message this is.
+    pub receiver: NodeId,
+    /// The node that holds `delta`.
+    pub sender: NodeId,
+    /// The setup.
+    pub pair: PairId,
+}
+
+/// The public name of one extension. Bound to the session, to the receiver's contribution to it, and to the setup, so that no two
+/// extensions ever expand a seed to the same columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonce([u8; 32]);
+
+impl Nonce {
+    /// `session` is the name of the session before anybody has contributed, `contribution` the fresh nonce of the receiver.
+    #[must_use]
+    pub fn new(session: &SessionId, contribution: &[u8; 32], direction: &Direction) -> Self {
+        let hash = transcript::hash(Tag::OTX_NONCE)
+            .field(session)
+            .field(contribution);
+        Self(
+            hash.field(direction.receiver)
+                .field(direction.sender)
+                .field(direction.pair)
+                .digest(),
+        )
+    }
+}
+
+/// The hash of a whole extension message: what the following multiplication is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageHash(pub(super) [u8; 32]);
+
+/// The message of the receiver: 14 384 bytes. Public, but sent to the sender only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The corrections, column by column. Always `COLUMNS * COLUMN_BYTES` bytes.
+    corrections: Vec<u8>,
+    /// The combinations of the choices.
+    choices: [u8; CHECK_ROWS / 8],
+    /// The hash of the combinations of the rows.
+    rows: [u8; 32],
+}
+
+impl Message {
+    /// Length of an encoded message.
+    pub const BYTES: usize = COLUMNS * COLUMN_BYTES + CHECK_ROWS / 8 + 32;
+
+    /// Reads [`Self::BYTES`] bytes. Every bit pattern is a message.
+    ///
+    /// # Errors
+    /// `Length` when fewer are left.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            corrections: reader.bytes("U", COLUMNS * COLUMN_BYTES)?.to_vec(),
+            choices: reader.array("xt")?,
+            rows: reader.array("hV")?,
+        })
+    }
+
+    /// Appends [`Self::BYTES`] bytes.
+    pub fn write(&self, writer: &mut Writer) {
+        writer
+            .bytes(&self.corrections)
+            .bytes(&self.choices)
+            .bytes(&self.rows);
+    }
+
+    /// The hash that seeds the check matrix.
+    fn corrections_hash(&self, nonce: &Nonce, direction: &Direction) -> [u8; 32] {
+        transcript::hash(Tag::OTX_U)
+            .field(nonce.0)
+            .field(direction.receiver)
+            .field(direction.sender)
+            .field(&self.corrections)
+            .digest()
+    }
+
+    fn hash(&self, corrections_hash: &[u8; 32]) -> MessageHash {
+        let hash = transcript::hash(Tag::OTX_MSG).field(corrections_hash);
+        MessageHash(hash.field(self.choices).field(self.rows).digest())
+    }
+}
+
+/// The sender's check failed. The pair must be poisoned, durably, before anything else happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the extension message is inconsistent, the pair setup must not be used again")]
+pub struct CheckFailed;
+
+/// What the receiver holds: choices and rows of 768 transfers, for one multiplication. Wiped when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Receiver {
+    /// Bit `r` is the choice of transfer `r`, lowest first in every byte.
+    choices: Zeroizing<[u8; ROWS / 8]>,
+    /// [`ROWS`] rows.
+    rows: Vec<u128>,
+    #[zeroize(skip)]
+    message: MessageHash,
+}
+
+impl Receiver {
+    /// The hash of the message that was sent.
+    #[must_use]
+    pub const fn message_hash(&self) -> MessageHash {
+        self.message
+    }
+
+    /// The transfers in order: choice and row.
+    pub(super) fn transfers(&self) -> impl Iterator<Item = (Choice, u128)> {
+        let choices = self.choices.iter();
+        let choices =
+            choices.flat_map(|byte| (0..8).map(move |bit| Choice::from((byte >> bit) & 1)));
+        choices.zip(self.rows.iter().copied())
+    }
+}
+
+impl core::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Receiver(..)")
+    }
+}
+
+/// What the sender holds: rows of 768 transfers, for one multiplication. Wiped when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Sender {
+    delta: u128,
+    /// [`ROWS`] rows.
+    rows: Vec<u128>,
+    #[zeroize(skip)]
+    message: MessageHash,
+}
+
+impl Sender {
+    /// The hash of the message that was received.
+    #[must_use]
+    pub const fn message_hash(&self) -> MessageHash {
+        self.message
+    }
+
+    /// The transfers in order: the row of choice 0, then the one of choice 1.
+    pub(super) fn transfers(&self) -> impl Iterator<Item = [u128; 2]> {
+        self.rows.iter().map(|row| [*row, row ^ self.delta])
+    }
+}
+
+impl core::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Sender(..)")
+    }
+}
+
+/// The receiver's side. Draws 112 bytes: the choices, then the bits that hide their combinations.
+#[must_use]
+pub fn receive(
+    seeds: &ReceiverSeeds,
+    nonce: &Nonce,
+    direction: &Direction,
+    rng: &mut impl CryptoRng,
+) -> (Receiver, Message) {
+    let mut choices = Zeroizing::new([0; COLUMN_BYTES]);
+    rng.fill_bytes(choices.as_mut());
+
+    let mut columns = Zeroizing::new(vec![0; COLUMNS * COLUMN_BYTES]);
+    let mut corrections = vec![0; COLUMNS * COLUMN_BYTES];
+    let places = columns
+        .chunks_exact_mut(COLUMN_BYTES)
+        .zip(corrections.chunks_exact_mut(COLUMN_BYTES));
+    for ([zero, one], (column, correction)) in seeds.expose_secret().iter().zip(places) {
+        column_stream(zero, &nonce.0, column);
+        column_stream(one, &nonce.0, correction);
+        let masks = column.iter().zip(choices.iter());
+        for (byte, (column, choice)) in correction.iter_mut().zip(masks) {
+            *byte ^= column ^ choice;
+        }
+    }
+    let mut rows = bits::rows(&columns);
+
+    let mut message = Message {
+        corrections,
+        choices: [0; CHECK_ROWS / 8],
+        rows: [0; 32],
+    };
+    let corrections_hash = message.corrections_hash(nonce, direction);
+    let matrix = Matrix::new(&corrections_hash);
+    message.choices = matrix.combine_bits(&choices);
+    message.rows = hash_rows(&corrections_hash, &matrix.combine_rows(&rows));
+
+    rows.truncate(ROWS);
+    let mut kept = Zeroizing::new([0; ROWS / 8]);
+    kept.iter_mut()
+        .zip(choices.iter())
+        .for_each(|(kept, byte)| *kept = *byte);
+    let receiver = Receiver {
+        choices: kept,
+        rows,
+        message: message.hash(&corrections_hash),
+    };
+    (receiver, message)
+}
+
+/// The sender's side.
+///
+/// # Errors
+/// [`CheckFailed`]: the receiver deviated, or guesses at `delta`.
+pub fn send(
+    seeds: &SenderSeeds,
+    nonce: &Nonce,
+    direction: &Direction,
+    message: &Message,
+) -> Result<Sender, CheckFailed> {
+    let delta = u128::from_le_bytes(*seeds.delta());
+    let mut columns = Zeroizing::new(vec![0; COLUMNS * COLUMN_BYTES]);
+    let places = columns
+        .chunks_exact_mut(COLUMN_BYTES)
+        .zip(message.corrections.chunks_exact(COLUMN_BYTES));
+    for (number, (seed, (column, correction))) in
+        seeds.expose_secret().iter().zip(places).enumerate()
+    {
+        column_stream(seed, &nonce.0, column);
+        let chosen = Choice::from(u8::from((delta >> number) & 1 == 1));
+        for (byte, correction) in column.iter_mut().zip(correction) {
+            *byte ^= u8::conditional_select(&0, correction, chosen);
+        }
+    }
+    let mut rows = bits::rows(&columns);
+
+    let corrections_hash = message.corrections_hash(nonce, direction);
+    let matrix = Matrix::new(&corrections_hash);
+    let mut combined = matrix.combine_rows(&rows);
+    let choices = u128::from_le_bytes(message.choices);
+    for (number, row) in combined.iter_mut().enumerate() {
+        // `choices` is public.
+        *row ^= delta & 0_u128.wrapping_sub((choices >> number) & 1);
+    }
+    let expected = hash_rows(&corrections_hash, &combined);
+    rows.truncate(ROWS);
+    let sender = Sender {
+        delta,
+        rows,
+        message: message.hash(&corrections_hash),
+    };
+    if bool::from(expected.ct_eq(&message.rows)) {
+        Ok(sender)
+    } else {
+        Err(CheckFailed)
+    }
+}
+
+fn hash_rows(corrections_hash: &[u8; 32], combined: &[u128; CHECK_ROWS]) -> [u8; 32] {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(CHECK_ROWS * 16));
+    combined
+        .iter()
+        .for_each(|row| bytes.extend_from_slice(&row.to_le_bytes()));
+    transcript::hash(Tag::OTX_V)
+        .field(corrections_hash)
+        .field(&*bytes)
+        .digest()
+}

@@ -1,0 +1,299 @@
+//! Multiplies secrets of two nodes: after one message from sender to receiver they hold shares of products.
+//!
+//! The sender gets random `alpha_k`, `alpha_x` and `t_k`, `t_x`, the receiver a random `beta` and `r_k`, `r_x`, and
+//! `t_c + r_c = alpha_c * beta`. Nothing in it depends on a key or a message: the two columns are one-time factors for the nonce (k)
+//! and the key (x) of a signature. A third column masks the check. (Protocol notes, sections 5.2 and 5.3.)
+//!
+//! The gadget vector is a hash of the sender's whole message, so the sender commits to everything before it learns with which
+//! weights the receiver's bits are summed.
+//!
+//! # Timing
+//! Constant time in rows, choices and scalars, on both sides. The messages are public.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "field operations wrap by definition"
+)]
+
+use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::extension::{Direction, MessageHash, ROWS, Receiver, Sender};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::group::{LazySum, Secp256k1};
+use crate::id::SessionId;
+use crate::secret::SecretScalar;
+use crate::transcript::block::{Counted, Pads};
+use crate::transcript::{self, Tag};
+
+type Scalar = crate::group::Scalar<Secp256k1>;
+
+/// Nonce, key, mask: in this order everywhere.
+const WIDTH: usize = 3;
+
+/// What the pads of one multiplication are bound to: the session with everybody's contributions, the two nodes in their roles, their
+/// setup, and the extension message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context([u8; 32]);
+
+impl Context {
+    /// `session` is the full name of the session.
+    #[must_use]
+    pub fn new(session: &SessionId, direction: &Direction, extension: &MessageHash) -> Self {
+        let hash = transcript::hash(Tag::VOLE_CTX).field(session);
+        let hash = hash.field(direction.receiver).field(direction.sender);
+        Self(hash.field(direction.pair).field(extension.0).digest())
+    }
+}
+
+/// The message of the sender: 73 792 bytes. Public, but sent to the receiver only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The corrections, row by row. Always `ROWS * WIDTH * 32` bytes.
+    corrections: Vec<u8>,
+    /// The hash of the combined rows.
+    check: [u8; 32],
+    /// The combined factors.
+    factors: [u8; 32],
+}
+
+impl Message {
+    /// Length of an encoded message.
+    pub const BYTES: usize = Self::CORRECTIONS + 64;
+
+    const CORRECTIONS: usize = ROWS * WIDTH * Scalar::BYTES;
+
+    /// Reads [`Self::BYTES`] bytes. The scalars are decoded by [`receive`].
+    ///
+    /// # Errors
+    /// `Length` when fewer are left.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            corrections: reader.bytes("Q", Self::CORRECTIONS)?.to_vec(),
+            check: reader.array("hu")?,
+            factors: reader.array("v")?,
+        })
+    }
+
+    /// Appends [`Self::BYTES`] bytes.
+    pub fn write(&self, writer: &mut Writer) {
+        writer
+            .bytes(&self.corrections)
+            .bytes(&self.check)
+            .bytes(&self.factors);
+    }
+}
+
+/// Why the receiver refuses a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VoleError {
+    /// A scalar is not canonical. The message is signed, so this is provable, and it leaks nothing.
+    #[error("the multiplication message does not decode: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The check failed. The pair must be poisoned, durably, before anything else happens.
+    #[error("the multiplication message is inconsistent, the pair setup must not be used again")]
+    CheckFailed,
+}
+
+/// The sender's shares. 128 bytes, wiped when dropped.
+#[derive(Debug)]
+pub struct SenderOutput {
+    /// Factor of the nonce column.
+    pub alpha_k: SecretScalar<Secp256k1>,
+    /// Factor of the key column.
+    pub alpha_x: SecretScalar<Secp256k1>,
+    /// Share of `alpha_k * beta`.
+    pub t_k: SecretScalar<Secp256k1>,
+    /// Share of `alpha_x * beta`.
+    pub t_x: SecretScalar<Secp256k1>,
+}
+
+/// The receiver's shares. 96 bytes, wiped when dropped.
+#[derive(Debug)]
+pub struct ReceiverOutput {
+    /// The common factor of both columns.
+    pub beta: SecretScalar<Secp256k1>,
+    /// Share of `alpha_k * beta`.
+    pub r_k: SecretScalar<Secp256k1>,
+    /// Share of `alpha_x * beta`.
+    pub r_x: SecretScalar<Secp256k1>,
+}
+
+/// Three scalars for every transfer. Wiped when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Rows(Vec<[Scalar; WIDTH]>);
+
+/// The challenges that combine nonce and key columns, after the corrections are fixed.
+struct Challenges {
+    corrections_hash: [u8; 32],
+    chi: [Scalar; 2],
+}
+
+impl Challenges {
+    fn new(context: &Context, corrections: &[u8]) -> Self {
+        let hash = transcript::hash(Tag::VOLE_Q).field(context.0);
+        let corrections_hash = hash.field(corrections).digest();
+        let chi = [0, 1].map(|number| {
+            let hash = transcript::wide(Tag::VOLE_CHI).field(context.0);
+            hash.field(corrections_hash).u8(number).scalar()
+        });
+        Self {
+            corrections_hash,
+            chi,
+        }
+    }
+
+    /// `mask + chi_k * k + chi_x * x`.
+    fn combine(&self, [k, x, mask]: &[Scalar; WIDTH]) -> Scalar {
+        let [chi_k, chi_x] = &self.chi;
+        let mut sum = LazySum::new();
+        sum.add_product(chi_k, k);
+        sum.add_product(chi_x, x);
+        sum.add(mask);
+        sum.reduce()
+    }
+
+    /// The hash of the combined rows.
+    fn check(&self, context: &Context, combined: &[u8]) -> [u8; 32] {
+        let hash = transcript::hash(Tag::VOLE_U).field(context.0);
+        hash.field(self.corrections_hash).field(combined).digest()
+    }
+
+    /// The weights of the transfers: a hash of everything that the sender says.
+    fn gadget(&self, context: &Context, check: &[u8; 32], factors: &[u8; 32]) -> Vec<Scalar> {
+        let hash = transcript::hash(Tag::VOLE_G).field(context.0);
+        let hash = hash.field(self.corrections_hash).field(check);
+        let mut blocks = Counted::new(&hash.field(factors).digest());
+        (0..ROWS_U16)
+            .map(|row| Scalar::from_be_reduced(&blocks.digest(row)))
+            .collect()
+    }
+}
+
+/// [`ROWS`] as the counter in the hashes.
+const ROWS_U16: u16 = 768;
+const _: () = assert!(ROWS_U16 as usize == ROWS);
+
+/// The pads of one row.
+fn pad_row(pads: &mut Pads, row: u128, number: u16) -> [Scalar; WIDTH] {
+    [0, 1, 2].map(|column| {
+        let mut digest = pads.digest(row, number, column);
+        let pad = Scalar::from_be_reduced(&digest);
+        digest.zeroize();
+        pad
+    })
+}
+
+/// The weighted sums of nonce and key columns.
+fn weigh(gadget: &[Scalar], rows: &Rows) -> [Scalar; 2] {
+    let (mut k_sum, mut x_sum) = (LazySum::new(), LazySum::new());
+    for (weight, [k, x, _]) in gadget.iter().zip(&rows.0) {
+        k_sum.add_product(weight, k);
+        x_sum.add_product(weight, x);
+    }
+    [k_sum.reduce(), x_sum.reduce()]
+}
+
+/// The sender's side. Draws three scalars: `alpha_k`, `alpha_x` and the mask.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the rows serve one multiplication and are wiped here"
+)]
+#[must_use]
+pub fn send(
+    sender: Sender,
+    context: &Context,
+    rng: &mut impl CryptoRng,
+) -> (SenderOutput, Message) {
+    let factors = [(); WIDTH].map(|()| SecretScalar::<Secp256k1>::random(rng));
+    let mut pads = Pads::new(&context.0);
+    let mut zero = Rows(Vec::with_capacity(ROWS));
+    let mut corrections = Vec::with_capacity(Message::CORRECTIONS);
+    for (number, [row, other]) in (0..).zip(sender.transfers()) {
+        let pad = pad_row(&mut pads, row, number);
+        let other = pad_row(&mut pads, other, number);
+        for (factor, (pad, other)) in factors.iter().zip(pad.iter().zip(other)) {
+            let correction = *pad - other + *factor.expose_secret();
+            corrections.extend_from_slice(&correction.encode());
+        }
+        zero.0.push(pad);
+    }
+
+    let challenges = Challenges::new(context, &corrections);
+    let mut combined = Zeroizing::new(Vec::with_capacity(ROWS * Scalar::BYTES));
+    for row in &zero.0 {
+        combined.extend_from_slice(&challenges.combine(row).encode());
+    }
+    let check = challenges.check(context, &combined);
+    let [alpha_k, alpha_x, mask] = factors;
+    let [k, x, m] = [&alpha_k, &alpha_x, &mask].map(|factor| *factor.expose_secret());
+    let factors = challenges.combine(&[k, x, m]).encode();
+
+    let gadget = challenges.gadget(context, &check, &factors);
+    let [k, x] = weigh(&gadget, &zero);
+    let output = SenderOutput {
+        alpha_k,
+        alpha_x,
+        t_k: SecretScalar::new(-k),
+        t_x: SecretScalar::new(-x),
+    };
+    let message = Message {
+        corrections,
+        check,
+        factors,
+    };
+    (output, message)
+}
+
+/// The receiver's side.
+///
+/// # Errors
+/// [`VoleError::Malformed`] for a scalar at or above the order, before any secret is used; [`VoleError::CheckFailed`].
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the rows serve one multiplication and are wiped here, whether it succeeds or not"
+)]
+pub fn receive(
+    receiver: Receiver,
+    context: &Context,
+    message: &Message,
+) -> Result<ReceiverOutput, VoleError> {
+    let factors = Scalar::decode("v", &message.factors)?;
+    let mut corrections = Vec::with_capacity(ROWS * WIDTH);
+    for bytes in message.corrections.chunks_exact(Scalar::BYTES) {
+        corrections.push(Scalar::decode("Q", bytes)?);
+    }
+
+    let challenges = Challenges::new(context, &message.corrections);
+    let mut pads = Pads::new(&context.0);
+    let mut rows = Rows(Vec::with_capacity(ROWS));
+    let mut combined = Zeroizing::new(Vec::with_capacity(ROWS * Scalar::BYTES));
+    let places = corrections.as_chunks::<WIDTH>().0.iter();
+    for (number, ((choice, row), [k, x, m])) in (0..).zip(receiver.transfers().zip(places)) {
+        let [pad_k, pad_x, pad_m] = pad_row(&mut pads, row, number);
+        let row = [
+            pad_k + k.only_if(choice),
+            pad_x + x.only_if(choice),
+            pad_m + m.only_if(choice),
+        ];
+        let sum = challenges.combine(&row) - factors.only_if(choice);
+        combined.extend_from_slice(&sum.encode());
+        rows.0.push(row);
+    }
+    let check = challenges.check(context, &combined);
+    if !bool::from(check.ct_eq(&message.check)) {
+        return Err(VoleError::CheckFailed);
+    }
+
+    let gadget = challenges.gadget(context, &message.check, &message.factors);
+    let chosen = gadget.iter().zip(receiver.transfers());
+    let beta = chosen
+        .map(|(weight, (choice, _))| weight.only_if(choice))
+        .sum();
+    let [r_k, r_x] = weigh(&gadget, &rows).map(SecretScalar::new);
+    Ok(ReceiverOutput {
+        beta: SecretScalar::new(beta),
+        r_k,
+        r_x,
+    })
+}
