@@ -11,7 +11,7 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use policy::{
-    cluster::{ClusterFile, CoordinatorEntry, GenesisEntry, Governor, NodeEntry},
+    cluster::{ClusterFile, CoordinatorEntry, GenesisEntry, Governor, NodeEntry, is_majority},
     credential::CredentialKey,
     id::{ClusterId, CredentialId, PersonId},
 };
@@ -89,6 +89,16 @@ pub fn run(args: &ClusterInitArgs) -> Result<Made, Fail> {
         )
         .hint("--threshold is at most --nodes"));
     }
+    if !args.minority_threshold && !is_majority(args.threshold, usize::from(args.nodes)) {
+        return Err(Fail::new(
+            Exit::Usage,
+            format_args!(
+                "{} is not more than half of {} nodes: two quorums could sign without a common node",
+                args.threshold, args.nodes
+            ),
+        )
+        .hint("raise --threshold, or say --minority-threshold if that is meant"));
+    }
     if usize::from(args.genesis_min) > people.len() || args.genesis_min == 0 {
         return Err(Fail::new(
             Exit::Usage,
@@ -144,6 +154,7 @@ pub fn run(args: &ClusterInitArgs) -> Result<Made, Fail> {
     let cluster = ClusterFile {
         cluster_id: cluster_id.clone(),
         threshold: args.threshold,
+        minority_threshold: args.minority_threshold,
         coordinator: CoordinatorEntry {
             addr: args.listen.to_string(),
             server_name,

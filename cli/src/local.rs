@@ -61,6 +61,7 @@ impl LocalCluster {
             dir: dir.to_owned(),
             nodes: 3,
             threshold: 2,
+            minority_threshold: false,
             listen: free_address()?,
             people: Vec::new(),
             genesis_min: 2,

@@ -6,7 +6,7 @@
 //! ```toml
 //! schema = 1
 //! cluster_id = "c-01"
-//! threshold = 2
+//! threshold = 2              # more than half of the nodes, unless minority_threshold = true
 //!
 //! [coordinator]
 //! addr = "127.0.0.1:7443"
@@ -53,6 +53,9 @@ pub struct ClusterFile {
     pub cluster_id: ClusterId,
     /// How many nodes must sign, 2 to the number of nodes.
     pub threshold: u16,
+    /// Whether the threshold may be half of the nodes or fewer. Written only where people decided so: two quorums without a
+    /// common node can then sign at the same time, and a minority of hostile nodes has the key.
+    pub minority_threshold: bool,
     /// Where nodes and clients connect.
     pub coordinator: CoordinatorEntry,
     /// The nodes in ascending order of their indices, which are 1, 2, and so on.
@@ -175,6 +178,9 @@ impl ClusterFile {
             "schema = 1\ncluster_id = \"{}\"\nthreshold = {}",
             self.cluster_id, self.threshold
         )?;
+        if self.minority_threshold {
+            writeln!(out, "minority_threshold = true")?;
+        }
         let CoordinatorEntry {
             addr,
             server_name,
@@ -249,6 +255,9 @@ fn read(mut table: Table<'_, '_>, problems: &mut Problems<'_>) -> Option<Cluster
     let threshold = table.required("threshold", problems, |v, p| {
         Some((v.number(p)?, v.clone()))
     });
+    let minority_threshold = table
+        .optional("minority_threshold", problems, |v, p| v.boolean(p))
+        .map(|said| said.unwrap_or(false));
     let coordinator = table.required("coordinator", problems, read_coordinator);
     let nodes = table.required("node", problems, read_nodes);
     let genesis = table.required("genesis", problems, read_genesis);
@@ -256,7 +265,17 @@ fn read(mut table: Table<'_, '_>, problems: &mut Problems<'_>) -> Option<Cluster
     let threshold = match (threshold, &nodes) {
         (Some((number, value)), Some(nodes)) => match u16::try_from(number) {
             Ok(number) if number >= MIN_THRESHOLD && usize::from(number) <= nodes.len() => {
-                Some(number)
+                if minority_threshold == Some(true) || is_majority(number, nodes.len()) {
+                    Some(number)
+                } else {
+                    value.fault(
+                        format!(
+                            "threshold must be more than half of the {} nodes, or minority_threshold = true must say that fewer are meant",
+                            nodes.len()
+                        ),
+                        problems,
+                    )
+                }
             }
             _ => value.fault(
                 format!(
@@ -272,10 +291,17 @@ fn read(mut table: Table<'_, '_>, problems: &mut Problems<'_>) -> Option<Cluster
     Some(ClusterFile {
         cluster_id: cluster_id?,
         threshold: threshold?,
+        minority_threshold: minority_threshold?,
         coordinator: coordinator?,
         nodes: nodes?,
         genesis: genesis?,
     })
+}
+
+/// Whether any two quorums have a node in common.
+#[must_use]
+pub fn is_majority(threshold: u16, nodes: usize) -> bool {
+    usize::from(threshold) > nodes / 2
 }
 
 fn read_coordinator(
@@ -474,6 +500,8 @@ mod tests {
     const OTHER: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
     const THIRD: &str = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
 
+    const FOURTH: &str = "278117fc144c72340f67d0f2316e8386ceffbf2b2428c9c51fef7c597f1d426e";
+
     fn good() -> String {
         format!(
             r#"schema = 1
@@ -545,6 +573,25 @@ key = "{THIRD}"
         .map(|(line, path)| (line, path.to_owned()))
         .collect();
         assert_eq!(problems(&text), expected);
+    }
+
+    #[test]
+    fn a16_half_of_the_nodes_sign_only_where_people_wrote_it_down() {
+        let third = format!(
+            "[[node]]\nindex = 3\nidentity = \"{THIRD}\"\nexchange = \"{FOURTH}\"\n\n[[node]]\nindex = 4\nidentity = \"{FOURTH}\"\nexchange = \"{THIRD}\"\n\n[genesis]"
+        );
+        let four = good().replace("[genesis]", &third);
+        assert_eq!(problems(&four), [(3, "threshold".to_owned())]);
+        let meant = four.replace("threshold = 2", "threshold = 2\nminority_threshold = true");
+        let file = ClusterFile::parse(meant.as_bytes()).unwrap();
+        assert!(file.minority_threshold);
+        assert_eq!(file.render(), meant);
+        let three = four.replace("threshold = 2", "threshold = 3");
+        assert!(
+            !ClusterFile::parse(three.as_bytes())
+                .unwrap()
+                .minority_threshold
+        );
     }
 
     /// Without a bound on what is reported, 40 kilobytes of this took minutes.

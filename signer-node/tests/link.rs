@@ -161,6 +161,7 @@ async fn start(limits: &str) -> Setting {
     let file = ClusterFile {
         cluster_id: cluster,
         threshold: 2,
+        minority_threshold: false,
         coordinator: CoordinatorEntry {
             addr: addr.to_string(),
             server_name: "coordinator".to_owned(),

@@ -40,6 +40,9 @@ pub struct ClusterInitArgs {
     /// How many of them must sign
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=32))]
     pub threshold: u16,
+    /// Let half of the nodes or fewer sign
+    #[arg(long)]
+    pub minority_threshold: bool,
     /// Address the coordinator listens on and everybody dials
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7443")]
     pub listen: SocketAddr,

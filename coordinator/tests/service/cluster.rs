@@ -163,6 +163,7 @@ impl Cluster {
         let file = ClusterFile {
             cluster_id: cluster_id(),
             threshold: 2,
+            minority_threshold: false,
             coordinator: CoordinatorEntry {
                 addr: "127.0.0.1:7443".into(),
                 server_name: NAME.into(),

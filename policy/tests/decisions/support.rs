@@ -128,6 +128,7 @@ pub(crate) fn cluster() -> ClusterFile {
     ClusterFile {
         cluster_id: ClusterId::parse("c-01").unwrap(),
         threshold: 2,
+        minority_threshold: false,
         coordinator: CoordinatorEntry {
             addr: "127.0.0.1:7443".to_owned(),
             server_name: "coordinator.c-01".to_owned(),

@@ -116,6 +116,7 @@ impl Cluster {
         let file = ClusterFile {
             cluster_id,
             threshold: 2,
+            minority_threshold: false,
             coordinator: CoordinatorEntry {
                 addr: "127.0.0.1:1".to_owned(),
                 server_name: "coordinator".to_owned(),
