@@ -66,6 +66,10 @@ name32!(
     PairId
 );
 name32!(
+    /// One sharing of a key: the hash of everything that the session that dealt it agreed on. Every epoch has its own.
+    SharingId
+);
+name32!(
     /// What a preprocessing session is run for: 32 fresh bytes, never used twice.
     PoolId
 );

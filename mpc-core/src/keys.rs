@@ -11,7 +11,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use crate::Misuse;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{Ed25519, Group, Point, PointBytes, Scalar, Secp256k1};
-use crate::id::{Epoch, KeyId, NodeId, Params, PartyIndex, Purpose, Suite};
+use crate::id::{Epoch, KeyId, NodeId, Params, PartyIndex, Purpose, SharingId, Suite};
 use crate::polynomial;
 use crate::secret::SecretScalar;
 
@@ -101,6 +101,8 @@ pub struct PublicPoints<G: Group> {
 pub struct KeyFacts {
     /// The name of the key; the same in every epoch.
     pub key_id: KeyId,
+    /// The sharing that the shares are of; another one in every epoch.
+    pub sharing: SharingId,
     /// What the key is for.
     pub purpose: Purpose,
     /// How often its shares have been replaced.
@@ -189,6 +191,12 @@ impl PublicKeyPackage {
     #[must_use]
     pub const fn key_id(&self) -> KeyId {
         self.facts.key_id
+    }
+
+    /// The sharing that the shares are of.
+    #[must_use]
+    pub const fn sharing(&self) -> SharingId {
+        self.facts.sharing
     }
 
     /// What the key is for.
@@ -284,12 +292,13 @@ impl PublicKeyPackage {
     }
 
     /// The one encoding of this package:
-    /// `u8 1 | key id 32 | u8 purpose | u32 epoch | u16 t | u16 n | chain code 32 | X | n times (u16 i, nid 32, S_i)`.
+    /// `u8 1 | key id 32 | sharing 32 | u8 purpose | u32 epoch | u16 t | u16 n | chain code 32 | X | n times (u16 i, nid 32, S_i)`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.u8(VERSION)
             .bytes(self.facts.key_id.as_bytes())
+            .bytes(self.facts.sharing.as_bytes())
             .u8(purpose_code(self.facts.purpose))
             .u32(self.facts.epoch.0);
         out.u16(self.params.threshold())
@@ -320,6 +329,7 @@ impl PublicKeyPackage {
             return Err(DecodeError::new("version", Problem::Unknown));
         }
         let key_id = KeyId::from_bytes(reader.array("key_id")?);
+        let sharing = SharingId::from_bytes(reader.array("sharing")?);
         let purpose = purpose_from_code(reader.u8("purpose")?)?;
         let epoch = Epoch(reader.u32("epoch")?);
         let (threshold, parties) = (reader.u16("threshold")?, reader.u16("parties")?);
@@ -327,6 +337,7 @@ impl PublicKeyPackage {
             .map_err(|_| DecodeError::new("threshold", Problem::Unknown))?;
         let facts = KeyFacts {
             key_id,
+            sharing,
             purpose,
             epoch,
             threshold,

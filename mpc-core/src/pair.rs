@@ -4,12 +4,16 @@
 //! receiver of oblivious transfers towards the other and sender of the other direction, so it keeps both kinds of seeds.
 //! (Protocol notes, sections 4 and 5.)
 
+pub(crate) mod base_ot;
 pub mod extension;
+mod record;
 #[cfg(test)]
 mod vectors;
 pub mod vole;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use record::{PairRecord, RECORD_BYTES};
 
 /// Number of base transfers of a setup, and of columns of an extended one.
 pub const COLUMNS: usize = 128;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::Error;
 use crate::codec::DecodeError;
+use crate::echo::echo;
 use crate::envelope::Envelope;
 use crate::id::{NodeId, PartyIndex, SessionId};
 use crate::roster::Roster;
-use crate::transcript::{self, Tag};
 
 /// A decoded message with the signed bytes it came in.
 #[derive(Clone, Debug)]
@@ -143,22 +143,4 @@ impl<'a, M> Complete<'a, M> {
             .map(|entry| (entry.node, *entry.signed.envelope.digest()));
         echo(session, round, digests)
     }
-}
-
-/// The echo of a round from the signed values of its messages.
-pub(super) fn echo(
-    session: SessionId,
-    round: u8,
-    digests: impl Iterator<Item = (NodeId, [u8; 32])>,
-) -> [u8; 32] {
-    let sorted: BTreeMap<NodeId, [u8; 32]> = digests.collect();
-    let items: Vec<Vec<u8>> = sorted
-        .iter()
-        .map(|(node, digest)| [node.as_bytes(), &digest[..]].concat())
-        .collect();
-    transcript::hash(Tag::ECHO)
-        .field(session)
-        .u8(round)
-        .list(&items)
-        .digest()
 }

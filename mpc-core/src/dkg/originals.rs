@@ -4,8 +4,9 @@
 //! convicts itself.
 
 use super::Plan;
-use super::collect::{self, Collect};
+use super::collect::Collect;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::echo;
 use crate::envelope::{Envelope, Header, Kind, Recipient};
 use crate::id::{NodeId, SessionId};
 
@@ -60,7 +61,7 @@ impl Originals {
             .open(plan, round)?
             .into_iter()
             .map(|envelope| (envelope.header().from, *envelope.digest()));
-        Some(collect::echo(self.session, round, digests))
+        Some(echo::echo(self.session, round, digests))
     }
 }
 

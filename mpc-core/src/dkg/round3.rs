@@ -12,7 +12,7 @@ use super::round2::{self, Dealt, Lane};
 use super::{Plan, round1};
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{Ed25519, Point, Scalar, Secp256k1};
-use crate::id::{Epoch, KeyId, NodeId, PartyIndex, Purpose, SessionId};
+use crate::id::{Epoch, KeyId, NodeId, PartyIndex, Purpose, SessionId, SharingId};
 use crate::identity::{IdentityKey, IdentityPublic};
 use crate::keys::{KeyFacts, KeyGroup, KeyShare, PublicKeyPackage, PublicPoints};
 use crate::polynomial::PublicPolynomial;
@@ -234,6 +234,7 @@ impl<G: KeyGroup + Finish> Receiver<'_, G> {
     fn finish(&self, agreed: Agreed<G>, secret: SecretScalar<G>) -> Result<KeyShare, Error> {
         let facts = KeyFacts {
             key_id: key_id(&agreed.transcript),
+            sharing: SharingId::from_bytes(agreed.transcript),
             purpose: self.plan.purpose,
             epoch: Epoch(0),
             threshold: self.plan.params.threshold(),

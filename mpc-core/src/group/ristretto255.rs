@@ -4,6 +4,7 @@ use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar as DalekScalar;
 use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
 use rand_core::CryptoRng;
+use subtle::{Choice, ConditionallySelectable};
 
 use super::{Ed25519, Group, MAX_POINT_LEN, Point, Scalar, raw::Curve};
 use crate::codec::Problem;
@@ -120,5 +121,13 @@ impl Point<Ristretto255> {
     #[must_use]
     pub fn from_uniform(bytes: &[u8; 64]) -> Self {
         Self(RistrettoPoint::from_uniform_bytes(bytes))
+    }
+
+    /// The two points as they are, or exchanged, in constant time.
+    #[must_use]
+    pub fn select_pair([one, other]: [Self; 2], exchange: Choice) -> [Self; 2] {
+        let first = RistrettoPoint::conditional_select(&one.0, &other.0, exchange);
+        let second = RistrettoPoint::conditional_select(&other.0, &one.0, exchange);
+        [Self(first), Self(second)]
     }
 }

@@ -24,6 +24,14 @@ macro_rules! tags {
 }
 
 tags! {
+    /// The messages of both directions of a pair setup.
+    BOT_DIGEST = "bot/digest";
+    /// A seed of a base transfer.
+    BOT_KEY = "bot/key";
+    /// Name of a pair setup.
+    BOT_PID = "bot/pid";
+    /// The programmable part of a base transfer's reply.
+    BOT_POPF = "bot/popf";
     /// Certificate of a sharing.
     CERT = "cert";
     /// Agreed chain code.

@@ -7,7 +7,7 @@ use mpc_core::frost::{
     self, Commitment, Nonces, Package, Signature, SignatureShare, SigningRequest, Tweak,
 };
 use mpc_core::group::{Ed25519, Secp256k1};
-use mpc_core::id::{Epoch, KeyId, PartyIndex, Purpose};
+use mpc_core::id::{Epoch, KeyId, PartyIndex, Purpose, SharingId};
 use mpc_core::identity::{ExchangeKey, IdentityKey};
 use mpc_core::keys::{KeyFacts, KeyGroup, KeyShare, PublicKeyPackage, PublicPoints};
 use mpc_core::polynomial::SecretPolynomial;
@@ -77,6 +77,7 @@ impl Committee {
         };
         let roster = Roster::new(identities.iter().map(member).collect::<Vec<_>>()).unwrap();
         let facts = KeyFacts {
+            sharing: SharingId::from_bytes([0x5A; 32]),
             key_id: KeyId::from_bytes([u8::try_from(seed & 0xff).unwrap(); 32]),
             purpose,
             epoch: Epoch(0),
