@@ -275,7 +275,7 @@ pub fn receive(
     message: &Message,
 ) -> Result<ReceiverOutput, VoleError> {
     let decode = |field, bytes| {
-        Residue::decode_vartime(bytes).ok_or_else(|| DecodeError::new(field, Problem::NotCanonical))
+        Residue::decode(bytes).ok_or_else(|| DecodeError::new(field, Problem::NotCanonical))
     };
     let factors = decode("v", &message.factors)?;
     let mut corrections = Vec::with_capacity(ROWS);

@@ -8,7 +8,7 @@
     reason = "loops over words of arrays whose lengths are constants"
 )]
 
-use k256::elliptic_curve::subtle::{Choice, ConditionallySelectable};
+use subtle::{Choice, ConditionallySelectable};
 use zeroize::{DefaultIsZeroes, Zeroize, ZeroizeOnDrop};
 
 use super::{Scalar, Secp256k1};
@@ -56,7 +56,7 @@ impl Residue {
 
     /// 32 bytes that must be below the order. Variable time, for messages.
     #[must_use]
-    pub fn decode_vartime(bytes: &[u8; 32]) -> Option<Self> {
+    pub fn decode(bytes: &[u8; 32]) -> Option<Self> {
         let value = Self::from_be_bytes(bytes);
         value.0.iter().rev().lt(ORDER.iter().rev()).then_some(value)
     }
