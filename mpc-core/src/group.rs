@@ -24,7 +24,7 @@ use zeroize::Zeroize;
 
 pub use ed25519::Ed25519;
 pub use ristretto255::Ristretto255;
-pub use secp256k1::{LazySum, Secp256k1};
+pub use secp256k1::{LazySum, Residue, Secp256k1};
 
 use crate::codec::{DecodeError, Problem};
 

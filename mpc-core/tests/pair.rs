@@ -10,13 +10,14 @@
 )]
 
 use mpc_core::codec::{DecodeError, Problem, Reader, Writer};
-use mpc_core::group::{LazySum, Scalar, Secp256k1};
+use mpc_core::group::{LazySum, Residue, Scalar, Secp256k1};
 use mpc_core::id::{NodeId, PairId, SessionId};
 use mpc_core::pair::extension::{self, CheckFailed, Direction, Nonce};
 use mpc_core::pair::vole::{self, Context, ReceiverOutput, SenderOutput, VoleError};
 use mpc_core::pair::{ReceiverSeeds, SenderSeeds};
 use mpc_core::testing::{bytes, deal_seeds, rng};
 use proptest::prelude::*;
+use subtle::Choice;
 
 /// The order of secp256k1, big-endian.
 const ORDER: [u8; 32] = [
@@ -412,27 +413,82 @@ fn a80_secrets_of_the_pair_layer_do_not_print() {
     assert!(!text.chars().any(|c| c.is_ascii_digit()), "{text}");
 }
 
+/// Residues at the edges, canonical or not.
+fn edges() -> Vec<Residue> {
+    let mut above = ORDER;
+    above[31] += 1;
+    let mut below = ORDER;
+    below[31] -= 1;
+    let mut middle = [0; 32];
+    middle[16..].fill(0xFF);
+    let values = [[0; 32], below, ORDER, above, [0xFF; 32], middle, [0x80; 32]];
+    values.iter().map(Residue::from_be_bytes).collect()
+}
+
 #[test]
-fn lazy_sums_are_sums() {
-    let minus_one = -Scalar::<Secp256k1>::one();
+fn residues_at_the_edges_compute_like_scalars() {
+    let all = edges();
+    for a in &all {
+        assert_eq!(a.scalar().encode(), {
+            let mut sum = LazySum::new();
+            sum.add(a);
+            sum.reduce().encode()
+        });
+        for b in &all {
+            let [x, y] = [a, b].map(Residue::scalar);
+            for choice in [0, 1] {
+                let expected = if choice == 1 { x + y } else { x };
+                let choice = Choice::from(choice);
+                assert_eq!(a.add_if(b, choice).encode(), expected.encode());
+            }
+            for c in &all {
+                let z = c.scalar();
+                assert_eq!(a.correct(b, c).encode(), (x - y + z).encode());
+                let mut sum = LazySum::new();
+                sum.add_product(a, b);
+                sum.add(c);
+                assert_eq!(sum.reduce().encode(), (x * y + z).encode());
+            }
+        }
+    }
+}
+
+#[test]
+fn long_sums_do_not_overflow() {
+    let largest = Residue::from_be_bytes(&[0xFF; 32]);
     let mut sum = LazySum::new();
     for _ in 0..10_000 {
-        sum.add_product(&minus_one, &minus_one);
-        sum.add(&minus_one);
+        sum.add_product(&largest, &largest);
+        sum.add(&largest);
     }
-    assert!(sum.reduce().is_zero());
-    sum.add(&minus_one);
-    assert_eq!(sum.reduce(), minus_one);
-    assert!(LazySum::new().reduce().is_zero());
+    let scalar = largest.scalar();
+    let expected = (scalar * scalar + scalar) * Scalar::from_u64(10_000);
+    assert_eq!(sum.reduce().encode(), expected.encode());
+}
+
+#[test]
+fn a1_only_canonical_residues_are_decoded() {
+    let mut below = ORDER;
+    below[31] -= 1;
+    assert!(Residue::decode(&below).is_some());
+    for bytes in [ORDER, [0xFF; 32]] {
+        assert!(Residue::decode(&bytes).is_none());
+    }
+    for place in 0..32 {
+        let mut bytes = ORDER;
+        let smaller = bytes[place].checked_sub(1);
+        if let Some(byte) = smaller {
+            bytes[place] = byte;
+            bytes[place + 1..].fill(0xFF);
+            assert!(Residue::decode(&bytes).is_some(), "byte {place}");
+        }
+    }
 }
 
 #[test]
 fn reduction_of_32_bytes_subtracts_the_order_at_most_once() {
-    let one = {
-        let mut bytes = ORDER;
-        bytes[31] += 1;
-        bytes
-    };
+    let mut one = ORDER;
+    one[31] += 1;
     assert!(Scalar::from_be_reduced(&ORDER).is_zero());
     assert_eq!(Scalar::from_be_reduced(&one), Scalar::one());
     assert!(Scalar::from_be_reduced(&[0; 32]).is_zero());
@@ -449,15 +505,18 @@ proptest! {
 
     #[test]
     fn lazy_sums_agree_with_reducing_each_time(seed: u64, count in 1_usize..40) {
-        let mut rng = rng(seed);
         let (mut lazy, mut plain) = (LazySum::new(), Scalar::zero());
-        for _ in 0..count {
-            let (a, b, c) = (Scalar::random(&mut rng), Scalar::random(&mut rng), Scalar::random(&mut rng));
+        for terms in bytes(seed, 96 * count).as_chunks().0.as_chunks::<3>().0 {
+            let [a, b, c] = terms.each_ref().map(Residue::from_be_bytes);
             lazy.add_product(&a, &b);
             lazy.add(&c);
-            plain += a * b + c;
+            plain += a.scalar() * b.scalar() + c.scalar();
+            prop_assert_eq!(
+                a.correct(&b, &c).encode(),
+                (a.scalar() - b.scalar() + c.scalar()).encode()
+            );
         }
-        prop_assert_eq!(lazy.reduce(), plain);
+        prop_assert_eq!(lazy.reduce().encode(), plain.encode());
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! secp256k1, the curve of Bitcoin and Ethereum keys.
 
-mod lazy;
+mod residue;
 
 use k256::elliptic_curve::ff::PrimeField;
 use k256::elliptic_curve::ops::{LinearCombination, MulByGeneratorVartime, Reduce};
 use k256::elliptic_curve::point::{AffineCoordinates, DecompressPoint};
 use k256::elliptic_curve::sec1::ToSec1Point;
-use k256::elliptic_curve::subtle::{Choice, ConditionallySelectable};
+use k256::elliptic_curve::subtle::Choice;
 use k256::elliptic_curve::{BatchNormalize, Field, Generate, Group as _};
 use k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar as KScalar, WideBytes};
 use rand_core::CryptoRng;
 
-pub use lazy::LazySum;
+pub use residue::{LazySum, Residue};
 
 use super::{Group, MAX_POINT_LEN, Point, Scalar, raw::Curve};
 use crate::codec::Problem;
@@ -189,11 +189,5 @@ impl Scalar<Secp256k1> {
         Self(<KScalar as Reduce<FieldBytes>>::reduce(&FieldBytes::from(
             *bytes,
         )))
-    }
-
-    /// This scalar where `choice` is set, 0 where it is not.
-    #[must_use]
-    pub fn only_if(&self, choice: Choice) -> Self {
-        Self(KScalar::conditional_select(&KScalar::ZERO, &self.0, choice))
     }
 }

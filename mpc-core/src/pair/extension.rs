@@ -24,7 +24,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::{COLUMNS, ReceiverSeeds, SenderSeeds};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{NodeId, PairId, SessionId};
-use crate::transcript::block::column_stream;
+use crate::transcript::block;
 use crate::transcript::{self, Tag};
 use check::Matrix;
 
@@ -159,12 +159,15 @@ impl Receiver {
         self.message
     }
 
-    /// The transfers in order: choice and row.
-    pub(super) fn transfers(&self) -> impl Iterator<Item = (Choice, u128)> {
-        let choices = self.choices.iter();
-        let choices =
-            choices.flat_map(|byte| (0..8).map(move |bit| Choice::from((byte >> bit) & 1)));
-        choices.zip(self.rows.iter().copied())
+    /// The choices in order.
+    pub(super) fn choices(&self) -> impl Iterator<Item = Choice> {
+        let bytes = self.choices.iter();
+        bytes.flat_map(|byte| (0..8).map(move |bit| Choice::from((byte >> bit) & 1)))
+    }
+
+    /// The rows in order.
+    pub(super) fn rows(&self) -> &[u128] {
+        &self.rows
     }
 }
 
@@ -191,9 +194,14 @@ impl Sender {
         self.message
     }
 
-    /// The transfers in order: the row of choice 0, then the one of choice 1.
-    pub(super) fn transfers(&self) -> impl Iterator<Item = [u128; 2]> {
-        self.rows.iter().map(|row| [*row, row ^ self.delta])
+    /// The rows of choice 0, in order. Those of choice 1 differ by [`Self::delta`].
+    pub(super) fn rows(&self) -> &[u128] {
+        &self.rows
+    }
+
+    /// The difference of the two rows of every transfer.
+    pub(super) const fn delta(&self) -> u128 {
+        self.delta
     }
 }
 
@@ -220,11 +228,12 @@ pub fn receive(
         .chunks_exact_mut(COLUMN_BYTES)
         .zip(corrections.chunks_exact_mut(COLUMN_BYTES));
     for ([zero, one], (column, correction)) in seeds.expose_secret().iter().zip(places) {
-        column_stream(zero, &nonce.0, column);
-        column_stream(one, &nonce.0, correction);
-        let masks = column.iter().zip(choices.iter());
-        for (byte, (column, choice)) in correction.iter_mut().zip(masks) {
-            *byte ^= column ^ choice;
+        let zero = Zeroizing::new(block::column(zero, &nonce.0));
+        let one = Zeroizing::new(block::column(one, &nonce.0));
+        column.copy_from_slice(&*zero);
+        let terms = zero.iter().zip(one.iter()).zip(choices.iter());
+        for (correction, ((zero, one), choice)) in correction.iter_mut().zip(terms) {
+            *correction = zero ^ one ^ choice;
         }
     }
     let mut rows = bits::rows(&columns);
@@ -270,10 +279,11 @@ pub fn send(
     for (number, (seed, (column, correction))) in
         seeds.expose_secret().iter().zip(places).enumerate()
     {
-        column_stream(seed, &nonce.0, column);
+        let own = Zeroizing::new(block::column(seed, &nonce.0));
         let chosen = Choice::from(u8::from((delta >> number) & 1 == 1));
-        for (byte, correction) in column.iter_mut().zip(correction) {
-            *byte ^= u8::conditional_select(&0, correction, chosen);
+        let mask = u8::conditional_select(&0, &u8::MAX, chosen);
+        for (byte, (own, correction)) in column.iter_mut().zip(own.iter().zip(correction)) {
+            *byte = own ^ (correction & mask);
         }
     }
     let mut rows = bits::rows(&columns);

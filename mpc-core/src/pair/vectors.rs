@@ -5,10 +5,9 @@ use super::vole;
 use super::{COLUMNS, ReceiverSeeds, SEED_BYTES, SenderSeeds};
 use crate::codec::Writer;
 use crate::frost::vectors::records::Record;
-use crate::group::Scalar;
 use crate::id::{NodeId, PairId, SessionId};
 use crate::testing::Script;
-use crate::transcript::block::{Pads, column_stream};
+use crate::transcript::block;
 use crate::transcript::body_digest;
 
 /// The inputs of one case.
@@ -79,11 +78,7 @@ fn every_step_of_both_messages_matches_the_model() {
             .receiver_seeds
             .expose_secret()
             .iter()
-            .map(|[zero, _]| {
-                let mut column = [0; 112];
-                column_stream(zero, &nonce.0, &mut column);
-                column
-            })
+            .map(|[zero, _]| block::column(zero, &nonce.0))
             .collect();
         case.same("column0", columns[0]);
         case.same_digest("columns0", columns.concat());
@@ -100,7 +95,7 @@ fn every_step_of_both_messages_matches_the_model() {
         case.same("xt", &bytes[14_336..14_352]);
         case.same("hV", &bytes[14_352..]);
         case.same("hX", receiver.message_hash().0);
-        let rows: Vec<_> = receiver.transfers().map(|(_, row)| row).collect();
+        let rows = receiver.rows();
         case.same_digest(
             "V",
             rows.iter()
@@ -111,7 +106,7 @@ fn every_step_of_both_messages_matches_the_model() {
         let sender =
             extension::send(&case.sender_seeds, &nonce, &case.direction, &message).unwrap();
         assert_eq!(sender.message_hash(), receiver.message_hash());
-        let rows: Vec<_> = sender.transfers().map(|[row, _]| row).collect();
+        let rows = sender.rows();
         case.same_digest(
             "W",
             rows.iter()
@@ -125,15 +120,13 @@ fn every_step_of_both_messages_matches_the_model() {
             &receiver.message_hash(),
         );
         case.same("ctx", context.0);
-        let mut pads = Pads::new(&context.0);
-        let pads: Vec<_> = (0..)
-            .zip(&rows)
-            .flat_map(|(r, row)| vole::pad_row(&mut pads, *row, r))
-            .collect();
-        case.same("pad00", pads[0].encode());
+        let pads = vole::Rows::pads(&context, rows).0.concat();
+        case.same("pad00", pads[0].scalar().encode());
         case.same_digest(
             "pads",
-            pads.iter().flat_map(Scalar::encode).collect::<Vec<_>>(),
+            pads.iter()
+                .flat_map(|residue| residue.scalar().encode())
+                .collect::<Vec<_>>(),
         );
 
         let script = (0..3).fold(Script::default(), |script, c| {
@@ -166,10 +159,13 @@ fn multiply(
     case.same("chi.0", challenges.chi[0].encode());
     case.same("chi.1", challenges.chi[1].encode());
     let gadget = challenges.gadget(&context, &case.record.array("hu"), &case.record.array("v"));
-    case.same("g0", gadget[0].encode());
+    case.same("g0", gadget[0].scalar().encode());
     case.same_digest(
         "g",
-        gadget.iter().flat_map(Scalar::encode).collect::<Vec<_>>(),
+        gadget
+            .iter()
+            .flat_map(|residue| residue.scalar().encode())
+            .collect::<Vec<_>>(),
     );
 
     case.same("alphas.0", ours.alpha_k.expose_secret().encode());

@@ -22,8 +22,8 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::extension::{Direction, MessageHash, ROWS, Receiver, Sender};
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::group::{LazySum, Secp256k1};
+use crate::codec::{DecodeError, Problem, Reader, Writer};
+use crate::group::{LazySum, Residue, Secp256k1};
 use crate::id::SessionId;
 use crate::secret::SecretScalar;
 use crate::transcript::block::{Counted, Pads};
@@ -124,12 +124,40 @@ pub struct ReceiverOutput {
 
 /// Three scalars for every transfer. Wiped when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
-struct Rows(Vec<[Scalar; WIDTH]>);
+pub(super) struct Rows(pub(super) Vec<[Residue; WIDTH]>);
+
+impl Rows {
+    /// The pads of rows.
+    pub(super) fn pads(context: &Context, rows: &[u128]) -> Self {
+        let mut pads = Pads::new(&context.0);
+        let mut out = Self(Vec::with_capacity(ROWS));
+        let batches = rows.as_chunks::<{ Pads::ROWS }>().0;
+        for (first, batch) in (0..).step_by(Pads::ROWS).zip(batches) {
+            let mut digests = pads.batch(batch, first);
+            for digests in &digests {
+                let pads = digests.each_ref().map(Residue::from_be_bytes);
+                out.0.push(pads);
+            }
+            digests.zeroize();
+        }
+        out
+    }
+
+    /// The sums of the nonce and key columns with the weights of the gadget.
+    fn weigh(&self, gadget: &[Residue]) -> [Scalar; 2] {
+        let (mut k_sum, mut x_sum) = (LazySum::new(), LazySum::new());
+        for (weight, [k, x, _]) in gadget.iter().zip(&self.0) {
+            k_sum.add_product(weight, k);
+            x_sum.add_product(weight, x);
+        }
+        [k_sum, x_sum].map(|sum| sum.reduce().scalar())
+    }
+}
 
 /// The challenges that combine nonce and key columns, after the corrections are fixed.
 pub(super) struct Challenges {
     corrections_hash: [u8; 32],
-    pub(super) chi: [Scalar; 2],
+    pub(super) chi: [Residue; 2],
 }
 
 impl Challenges {
@@ -138,7 +166,7 @@ impl Challenges {
         let corrections_hash = hash.field(corrections).digest();
         let chi = [0, 1].map(|number| {
             let hash = transcript::wide(Tag::VOLE_CHI).field(context.0);
-            hash.field(corrections_hash).u8(number).scalar()
+            Residue::from(&hash.field(corrections_hash).u8(number).scalar())
         });
         Self {
             corrections_hash,
@@ -147,7 +175,8 @@ impl Challenges {
     }
 
     /// `mask + chi_k * k + chi_x * x`.
-    fn combine(&self, [k, x, mask]: &[Scalar; WIDTH]) -> Scalar {
+    #[inline]
+    fn combine(&self, [k, x, mask]: &[Residue; WIDTH]) -> Residue {
         let [chi_k, chi_x] = &self.chi;
         let mut sum = LazySum::new();
         sum.add_product(chi_k, k);
@@ -168,39 +197,19 @@ impl Challenges {
         context: &Context,
         check: &[u8; 32],
         factors: &[u8; 32],
-    ) -> Vec<Scalar> {
+    ) -> Vec<Residue> {
         let hash = transcript::hash(Tag::VOLE_G).field(context.0);
         let hash = hash.field(self.corrections_hash).field(check);
-        let mut blocks = Counted::new(&hash.field(factors).digest());
-        (0..ROWS_U16)
-            .map(|row| Scalar::from_be_reduced(&blocks.digest(row)))
+        let digests = Counted::new(&hash.field(factors).digest()).take(ROWS_U16);
+        digests
+            .map(|digest| Residue::from_be_bytes(&digest))
             .collect()
     }
 }
 
 /// [`ROWS`] as the counter in the hashes.
 const ROWS_U16: u16 = 768;
-const _: () = assert!(ROWS_U16 as usize == ROWS);
-
-/// The pads of one row.
-pub(super) fn pad_row(pads: &mut Pads, row: u128, number: u16) -> [Scalar; WIDTH] {
-    [0, 1, 2].map(|column| {
-        let mut digest = pads.digest(row, number, column);
-        let pad = Scalar::from_be_reduced(&digest);
-        digest.zeroize();
-        pad
-    })
-}
-
-/// The weighted sums of nonce and key columns.
-fn weigh(gadget: &[Scalar], rows: &Rows) -> [Scalar; 2] {
-    let (mut k_sum, mut x_sum) = (LazySum::new(), LazySum::new());
-    for (weight, [k, x, _]) in gadget.iter().zip(&rows.0) {
-        k_sum.add_product(weight, k);
-        x_sum.add_product(weight, x);
-    }
-    [k_sum.reduce(), x_sum.reduce()]
-}
+const _: () = assert!(ROWS_U16 as usize == ROWS && ROWS.is_multiple_of(Pads::ROWS));
 
 /// The sender's side. Draws three scalars: `alpha_k`, `alpha_x` and the mask.
 #[expect(
@@ -213,19 +222,21 @@ pub fn send(
     context: &Context,
     rng: &mut impl CryptoRng,
 ) -> (SenderOutput, Message) {
-    let factors = [(); WIDTH].map(|()| SecretScalar::<Secp256k1>::random(rng));
-    let mut pads = Pads::new(&context.0);
-    let mut zero = Rows(Vec::with_capacity(ROWS));
+    let [alpha_k, alpha_x, mask] = [(); WIDTH].map(|()| SecretScalar::<Secp256k1>::random(rng));
+    let factors = [&alpha_k, &alpha_x, &mask].map(|factor| Residue::from(factor.expose_secret()));
+    let factors = Zeroizing::new(factors);
+
+    let zero = Rows::pads(context, sender.rows());
+    let others = sender.rows().iter().map(|row| row ^ sender.delta());
+    let others = Zeroizing::new(others.collect::<Vec<_>>());
+    let one = Rows::pads(context, &others);
     let mut corrections = Vec::with_capacity(Message::CORRECTIONS);
-    for (number, [row, other]) in (0..).zip(sender.transfers()) {
-        let pad = pad_row(&mut pads, row, number);
-        let other = pad_row(&mut pads, other, number);
-        for (factor, (pad, other)) in factors.iter().zip(pad.iter().zip(other)) {
-            let correction = *pad - other + *factor.expose_secret();
-            corrections.extend_from_slice(&correction.encode());
+    for (zero, one) in zero.0.iter().zip(&one.0) {
+        for (factor, (zero, one)) in factors.iter().zip(zero.iter().zip(one)) {
+            corrections.extend_from_slice(&zero.correct(one, factor).encode());
         }
-        zero.0.push(pad);
     }
+    drop(one);
 
     let challenges = Challenges::new(context, &corrections);
     let mut combined = Zeroizing::new(Vec::with_capacity(ROWS * Scalar::BYTES));
@@ -233,12 +244,9 @@ pub fn send(
         combined.extend_from_slice(&challenges.combine(row).encode());
     }
     let check = challenges.check(context, &combined);
-    let [alpha_k, alpha_x, mask] = factors;
-    let [k, x, m] = [&alpha_k, &alpha_x, &mask].map(|factor| *factor.expose_secret());
-    let factors = challenges.combine(&[k, x, m]).encode();
-
+    let factors = challenges.combine(&factors).encode();
     let gadget = challenges.gadget(context, &check, &factors);
-    let [k, x] = weigh(&gadget, &zero);
+    let [k, x] = zero.weigh(&gadget);
     let output = SenderOutput {
         alpha_k,
         alpha_x,
@@ -266,27 +274,27 @@ pub fn receive(
     context: &Context,
     message: &Message,
 ) -> Result<ReceiverOutput, VoleError> {
-    let factors = Scalar::decode("v", &message.factors)?;
-    let mut corrections = Vec::with_capacity(ROWS * WIDTH);
-    for bytes in message.corrections.chunks_exact(Scalar::BYTES) {
-        corrections.push(Scalar::decode("Q", bytes)?);
+    let decode = |field, bytes| {
+        Residue::decode(bytes).ok_or_else(|| DecodeError::new(field, Problem::NotCanonical))
+    };
+    let factors = decode("v", &message.factors)?;
+    let mut corrections = Vec::with_capacity(ROWS);
+    for row in message.corrections.as_chunks().0.as_chunks::<WIDTH>().0 {
+        let [k, x, m] = row;
+        corrections.push([decode("Q", k)?, decode("Q", x)?, decode("Q", m)?]);
     }
 
     let challenges = Challenges::new(context, &message.corrections);
-    let mut pads = Pads::new(&context.0);
-    let mut rows = Rows(Vec::with_capacity(ROWS));
+    let mut rows = Rows::pads(context, receiver.rows());
     let mut combined = Zeroizing::new(Vec::with_capacity(ROWS * Scalar::BYTES));
-    let places = corrections.as_chunks::<WIDTH>().0.iter();
-    for (number, ((choice, row), [k, x, m])) in (0..).zip(receiver.transfers().zip(places)) {
-        let [pad_k, pad_x, pad_m] = pad_row(&mut pads, row, number);
-        let row = [
-            pad_k + k.only_if(choice),
-            pad_x + x.only_if(choice),
-            pad_m + m.only_if(choice),
-        ];
-        let sum = challenges.combine(&row) - factors.only_if(choice);
+    for ((row, corrections), choice) in rows.0.iter_mut().zip(&corrections).zip(receiver.choices())
+    {
+        for (entry, correction) in row.iter_mut().zip(corrections) {
+            *entry = entry.add_if(correction, choice);
+        }
+        let sum = challenges.combine(row);
+        let sum = sum.correct(&factors.only_if(choice), &Residue::default());
         combined.extend_from_slice(&sum.encode());
-        rows.0.push(row);
     }
     let check = challenges.check(context, &combined);
     if !bool::from(check.ct_eq(&message.check)) {
@@ -294,13 +302,13 @@ pub fn receive(
     }
 
     let gadget = challenges.gadget(context, &message.check, &message.factors);
-    let chosen = gadget.iter().zip(receiver.transfers());
-    let beta = chosen
-        .map(|(weight, (choice, _))| weight.only_if(choice))
-        .sum();
-    let [r_k, r_x] = weigh(&gadget, &rows).map(SecretScalar::new);
+    let mut beta = LazySum::new();
+    for (weight, choice) in gadget.iter().zip(receiver.choices()) {
+        beta.add(&weight.only_if(choice));
+    }
+    let [r_k, r_x] = rows.weigh(&gadget).map(SecretScalar::new);
     Ok(ReceiverOutput {
-        beta: SecretScalar::new(beta),
+        beta: SecretScalar::new(beta.reduce().scalar()),
         r_k,
         r_x,
     })

@@ -5,7 +5,7 @@
 //!
 //! | function | input | bytes |
 //! |---|---|---|
-//! | [`column_stream`] | seed 16, nonce 32, counter u8 | 49 |
+//! | [`column`] | seed 16, nonce 32, counter u8 | 49 |
 //! | [`Counted`] | key 32, counter u16 (the check matrix; the gadget) | 34 |
 //! | [`Pads`] | context 32, row 16, row number u16, column u8 | 51 |
 
@@ -40,37 +40,45 @@ const fn padded<const LEN: usize>() -> [u8; 64] {
     block
 }
 
-fn digest(block: &[u8; 64]) -> [u8; 32] {
-    let mut state = START;
-    compress256(&mut state, core::slice::from_ref(block));
-    let mut out = [0; 32];
-    for (out, word) in out.as_chunks_mut().0.iter_mut().zip(state) {
-        *out = word.to_be_bytes();
-    }
-    out
+/// The digests of padded messages.
+#[inline]
+fn digests<const N: usize>(blocks: &[[u8; 64]; N]) -> [[u8; 32]; N] {
+    blocks.each_ref().map(|block| {
+        let mut state = START;
+        compress256(&mut state, core::slice::from_ref(block));
+        let mut out = [0; 32];
+        for (out, [high, low]) in out.as_chunks_mut().0.iter_mut().zip(state.as_chunks().0) {
+            *out = (u64::from(*high) << 32 | u64::from(*low)).to_be_bytes();
+        }
+        out
+    })
 }
 
-/// The pseudorandom column of a seed: `SHA256(seed || nonce || u8(c))` for c = 0, 1, .., cut to the length of `out`, which is at
-/// most 8 KiB.
-pub fn column_stream(seed: &[u8; 16], nonce: &[u8; 32], out: &mut [u8]) {
+/// The pseudorandom column of a seed, 112 bytes: `SHA256(seed || nonce || u8(c))` for c = 0, 1, 2, 3, one after the other.
+#[must_use]
+pub fn column(seed: &[u8; 16], nonce: &[u8; 32]) -> [u8; 112] {
     let mut block = padded::<49>();
     block[..16].copy_from_slice(seed);
     block[16..48].copy_from_slice(nonce);
-    for (counter, out) in (0_u8..=255).zip(out.chunks_mut(32)) {
+    let mut blocks = [block; 4];
+    for (counter, block) in (0..).zip(&mut blocks) {
         block[48] = counter;
-        let mut digest = digest(&block);
-        for (out, byte) in out.iter_mut().zip(&digest) {
-            *out = *byte;
-        }
-        digest.zeroize();
     }
+    let mut digests = digests(&blocks);
+    let mut column = [0; 112];
+    for (out, byte) in column.iter_mut().zip(digests.as_flattened()) {
+        *out = *byte;
+    }
+    digests.zeroize();
+    blocks.zeroize();
     block.zeroize();
+    column
 }
 
-/// `SHA256(key || u16(c))`, a public function of a public key: rows of the check matrix, entries of the gadget.
+/// `SHA256(key || u16(c))` for counters from 0, a public function of a public key: the check matrix, the gadget.
 #[derive(Clone, Debug)]
 pub struct Counted {
-    block: [u8; 64],
+    blocks: [[u8; 64]; BATCH],
 }
 
 impl Counted {
@@ -79,40 +87,66 @@ impl Counted {
     pub fn new(key: &[u8; 32]) -> Self {
         let mut block = padded::<34>();
         block[..32].copy_from_slice(key);
-        Self { block }
+        Self {
+            blocks: [block; BATCH],
+        }
     }
 
-    /// The digest of one counter.
-    #[must_use]
-    pub fn digest(&mut self, counter: u16) -> [u8; 32] {
-        self.block[32..34].copy_from_slice(&counter.to_be_bytes());
-        digest(&self.block)
+    /// The digests of as many counters.
+    pub fn take(mut self, count: u16) -> impl Iterator<Item = [u8; 32]> {
+        let first = (0..count).step_by(BATCH);
+        let batches = first.flat_map(move |first| {
+            for (counter, block) in (first..).zip(&mut self.blocks) {
+                block[32..34].copy_from_slice(&counter.to_be_bytes());
+            }
+            digests(&self.blocks)
+        });
+        batches.take(count.into())
     }
 }
 
+/// Columns of a multiplication.
+const COLUMNS: usize = 3;
+
+/// Blocks that are hashed together.
+const BATCH: usize = 16;
+
 /// `SHA256(context || row || u16(number) || u8(column))`: the one-time pads of a multiplication. Wiped when dropped, because the
-/// row is secret.
+/// rows are secret.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Pads {
-    block: [u8; 64],
+    /// One for every column and row of a batch.
+    blocks: [[[u8; 64]; COLUMNS]; BATCH],
 }
 
 impl Pads {
+    /// Rows that are hashed together.
+    pub const ROWS: usize = BATCH;
+
     /// For one multiplication.
     #[must_use]
     pub fn new(context: &[u8; 32]) -> Self {
         let mut block = padded::<51>();
         block[..32].copy_from_slice(context);
-        Self { block }
+        let mut blocks = [block; COLUMNS];
+        for (column, block) in (0..).zip(&mut blocks) {
+            block[50] = column;
+        }
+        Self {
+            blocks: [blocks; BATCH],
+        }
     }
 
-    /// The pad of one place of the matrix.
+    /// The pads of all columns of [`Self::ROWS`] rows, the number of the first one being `first`.
     #[must_use]
-    pub fn digest(&mut self, row: u128, number: u16, column: u8) -> [u8; 32] {
-        self.block[32..48].copy_from_slice(&row.to_le_bytes());
-        self.block[48..50].copy_from_slice(&number.to_be_bytes());
-        self.block[50] = column;
-        digest(&self.block)
+    pub fn batch(&mut self, rows: &[u128; BATCH], first: u16) -> [[[u8; 32]; COLUMNS]; BATCH] {
+        for ((number, row), blocks) in (first..).zip(rows).zip(&mut self.blocks) {
+            for block in blocks {
+                block[32..48].copy_from_slice(&row.to_le_bytes());
+                block[48..50].copy_from_slice(&number.to_be_bytes());
+            }
+        }
+        self.blocks.each_ref().map(digests)
     }
 }
 
@@ -131,31 +165,38 @@ mod tests {
     #[test]
     fn each_is_plain_sha256_of_its_fields() {
         let (seed, nonce) = ([7; 16], [9; 32]);
-        let mut stream = [0; 70];
-        column_stream(&seed, &nonce, &mut stream);
-        let expected = (0_u8..3).flat_map(|counter| {
+        let expected = (0_u8..4).flat_map(|counter| {
             Sha256::new()
                 .chain_update(seed)
                 .chain_update(nonce)
                 .chain_update([counter])
                 .finalize()
         });
-        assert!(expected.take(70).eq(stream));
+        assert!(expected.take(112).eq(column(&seed, &nonce)));
 
-        let expected = Sha256::new().chain_update(nonce).chain_update([1, 2]);
-        assert_eq!(
-            Counted::new(&nonce).digest(0x0102),
-            <[u8; 32]>::from(expected.finalize())
-        );
+        let digests: Vec<_> = Counted::new(&nonce).take(300).collect();
+        assert_eq!(digests.len(), 300);
+        for (counter, digest) in (0_u16..).zip(digests) {
+            let expected = Sha256::new()
+                .chain_update(nonce)
+                .chain_update(counter.to_be_bytes());
+            assert_eq!(digest, <[u8; 32]>::from(expected.finalize()));
+        }
 
-        let row = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10_u128;
-        let expected = Sha256::new()
-            .chain_update(nonce)
-            .chain_update(row.to_le_bytes())
-            .chain_update([2, 255, 2]);
-        assert_eq!(
-            Pads::new(&nonce).digest(row, 767, 2),
-            <[u8; 32]>::from(expected.finalize())
-        );
+        let rows = core::array::from_fn(|r| 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10 << r);
+        let mut pads = Pads::new(&nonce);
+        for first in [0, 250, 752] {
+            let digests = pads.batch(&rows, first);
+            for ((number, row), digests) in (first..).zip(rows).zip(digests) {
+                for (column, digest) in (0_u8..).zip(digests) {
+                    let expected = Sha256::new()
+                        .chain_update(nonce)
+                        .chain_update(row.to_le_bytes())
+                        .chain_update(number.to_be_bytes())
+                        .chain_update([column]);
+                    assert_eq!(digest, <[u8; 32]>::from(expected.finalize()));
+                }
+            }
+        }
     }
 }

@@ -7,6 +7,10 @@ use crate::transcript::{self, Tag};
 /// Transfers whose combinations share one table.
 const GROUP: usize = 8;
 
+/// Digests that a matrix is made of.
+const DIGESTS: u16 = 384;
+const _: () = assert!(DIGESTS as usize * 32 == CHECK_ROWS * ROWS / 8);
+
 /// Combination `e` takes the transfers whose bit is set in row `e` of the matrix, and then check transfer `e`.
 ///
 /// Kept as `ROWS / 8` groups of [`CHECK_ROWS`] bytes: byte `e` of group `g` has the bits of transfers `8g..8g + 8` in combination
@@ -19,15 +23,9 @@ impl Matrix {
         let seed = transcript::hash(Tag::OTX_X)
             .field(corrections_hash)
             .digest();
-        let mut blocks = Counted::new(&seed);
-        let len = CHECK_ROWS * ROWS / 8;
-        let mut bytes = Vec::with_capacity(len);
-        for counter in 0..=u16::MAX {
-            if bytes.len() == len {
-                break;
-            }
-            bytes.extend_from_slice(&blocks.digest(counter));
-        }
+        let digests = Counted::new(&seed).take(DIGESTS);
+        let mut bytes = Vec::with_capacity(CHECK_ROWS * ROWS / 8);
+        digests.for_each(|digest| bytes.extend_from_slice(&digest));
         Self(bytes)
     }
 

@@ -17,14 +17,10 @@ fn cheat(seeds: &ReceiverSeeds, nonce: &Nonce, places: &[(usize, usize)]) -> Mes
     let mut columns = vec![0; COLUMNS * COLUMN_BYTES];
     let mut corrections = vec![0; COLUMNS * COLUMN_BYTES];
     for (l, [zero, one]) in seeds.expose_secret().iter().enumerate() {
-        let place = l * COLUMN_BYTES..(l + 1) * COLUMN_BYTES;
-        column_stream(zero, &nonce.0, &mut columns[place.clone()]);
-        column_stream(one, &nonce.0, &mut corrections[place.clone()]);
-        for (byte, (column, choice)) in corrections[place.clone()]
-            .iter_mut()
-            .zip(columns[place].iter().zip(&choices))
-        {
-            *byte ^= column ^ choice;
+        let [zero, one] = [zero, one].map(|seed| block::column(seed, &nonce.0));
+        for (byte, choice) in choices.iter().enumerate() {
+            columns[l * COLUMN_BYTES + byte] = zero[byte];
+            corrections[l * COLUMN_BYTES + byte] = zero[byte] ^ one[byte] ^ choice;
         }
     }
     for (column, row) in places {

@@ -46,40 +46,39 @@ fn cheat(
     guess: bool,
 ) -> (Message, Rows) {
     let factors = factors();
-    let mut pads = Pads::new(&context.0);
-    let (mut corrections, mut zero) = (Vec::new(), Vec::new());
-    for (number, [row, other]) in (0_u16..).zip(sender.transfers()) {
-        let pad = pad_row(&mut pads, row, number);
-        let other = pad_row(&mut pads, other, number);
+    let zero = Rows::pads(context, sender.rows());
+    let others = sender.rows().iter().map(|row| row ^ sender.delta());
+    let one = Rows::pads(context, &others.collect::<Vec<_>>());
+    let mut corrections = Vec::new();
+    for (number, (zero, one)) in zero.0.iter().zip(&one.0).enumerate() {
         for c in 0..WIDTH {
-            let mut correction = pad[c] - other[c] + factors[c];
-            if wrong.contains(&usize::from(number)) {
+            let mut correction = zero[c].scalar() - one[c].scalar() + factors[c];
+            if wrong.contains(&number) {
                 correction += deviation[c];
             }
             corrections.extend_from_slice(&correction.encode());
         }
-        zero.push(pad);
     }
     let challenges = Challenges::new(context, &corrections);
     let mut combined = Vec::new();
-    for (number, row) in zero.iter().enumerate() {
-        let mut sum = challenges.combine(row);
+    let residues = |scalars: &[Scalar; WIDTH]| scalars.each_ref().map(Residue::from);
+    for (number, row) in zero.0.iter().enumerate() {
+        let mut sum = challenges.combine(row).scalar();
         if guess && wrong.contains(&number) {
-            sum += challenges.combine(deviation);
+            sum += challenges.combine(&residues(deviation)).scalar();
         }
         combined.extend_from_slice(&sum.encode());
     }
     let message = Message {
         check: challenges.check(context, &combined),
-        factors: challenges.combine(&factors).encode(),
+        factors: challenges.combine(&residues(&factors)).encode(),
         corrections,
     };
-    (message, Rows(zero))
+    (message, zero)
 }
 
 fn choices(receiver: &Receiver) -> Vec<bool> {
-    let transfers = receiver.transfers();
-    transfers.map(|(choice, _)| bool::from(choice)).collect()
+    receiver.choices().map(bool::from).collect()
 }
 
 fn outcome(receiver: Receiver, context: &Context, message: &Message) -> Result<(), VoleError> {
@@ -121,7 +120,7 @@ fn a27_a_row_that_nobody_uses_changes_nothing() {
     let (message, zero) = cheat(&sender, &context, &rows, &deviation([1, 0, 0]), false);
     let challenges = Challenges::new(&context, &message.corrections);
     let gadget = challenges.gadget(&context, &message.check, &message.factors);
-    let [k, x] = weigh(&gadget, &zero);
+    let [k, x] = zero.weigh(&gadget);
     let output = receive(receiver, &context, &message).unwrap();
     let beta = *output.beta.expose_secret();
     assert_eq!(*output.r_k.expose_secret() - k, factors()[0] * beta);
@@ -158,34 +157,41 @@ fn a21_the_gadget_depends_on_everything_the_sender_says() {
     let context = Context([1; 32]);
     let mut corrections = vec![2; Message::CORRECTIONS];
     let challenges = Challenges::new(&context, &corrections);
-    let reference = challenges.gadget(&context, &[3; 32], &[4; 32]);
+    let gadget = |challenges: &Challenges, context, check, factors| {
+        let gadget = challenges.gadget(context, check, factors);
+        gadget.iter().map(Residue::encode).collect::<Vec<_>>()
+    };
+    let reference = gadget(&challenges, &context, &[3; 32], &[4; 32]);
     assert_eq!(reference.len(), ROWS);
-    assert_ne!(reference, challenges.gadget(&context, &[5; 32], &[4; 32]));
-    assert_ne!(reference, challenges.gadget(&context, &[3; 32], &[5; 32]));
+    assert_ne!(reference, gadget(&challenges, &context, &[5; 32], &[4; 32]));
+    assert_ne!(reference, gadget(&challenges, &context, &[3; 32], &[5; 32]));
     let other = Context([2; 32]);
-    assert_ne!(reference, challenges.gadget(&other, &[3; 32], &[4; 32]));
+    assert_ne!(reference, gadget(&challenges, &other, &[3; 32], &[4; 32]));
     corrections[Message::CORRECTIONS - 1] ^= 1;
     let other = Challenges::new(&context, &corrections);
-    assert_ne!(other.chi, challenges.chi);
-    assert_ne!(reference, other.gadget(&context, &[3; 32], &[4; 32]));
+    for (ours, theirs) in challenges.chi.iter().zip(&other.chi) {
+        assert_ne!(ours.encode(), theirs.encode());
+    }
+    assert_ne!(reference, gadget(&other, &context, &[3; 32], &[4; 32]));
 }
 
 #[test]
 fn a22_no_two_pads_of_a_multiplication_are_equal() {
     let (_, sender, context) = extended(500);
-    let mut pads = Pads::new(&context.0);
     let mut seen = std::collections::BTreeSet::new();
-    for (number, rows) in (0_u16..).zip(sender.transfers()) {
-        for row in rows {
-            for pad in pad_row(&mut pads, row, number) {
-                assert!(seen.insert(pad.encode()));
-            }
+    let others = sender.rows().iter().map(|row| row ^ sender.delta());
+    for rows in [sender.rows(), &others.collect::<Vec<_>>()] {
+        let pads = Rows::pads(&context, rows);
+        assert_eq!(pads.0.len(), ROWS);
+        for pad in pads.0.as_flattened() {
+            assert!(seen.insert(pad.encode()));
         }
     }
     assert_eq!(seen.len(), 4608);
-    // The same row in another place, and in another multiplication, has other pads.
-    let [a, b] = [0, 1].map(|number| pad_row(&mut pads, 7, number));
-    assert!(a.iter().all(|pad| !b.contains(pad)));
-    let other = pad_row(&mut Pads::new(&[9; 32]), 7, 0);
-    assert!(a.iter().all(|pad| !other.contains(pad)));
+    // One row in all places, in this multiplication and another: all pads differ.
+    for context in [context, Context([9; 32])] {
+        for pad in Rows::pads(&context, &[7; ROWS]).0.as_flattened() {
+            assert!(seen.insert(pad.encode()));
+        }
+    }
 }
