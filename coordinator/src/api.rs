@@ -309,6 +309,7 @@ impl Api {
             info.scheme.clone_from(&key.row.scheme);
             info.public_key = Bytes::copy_from_slice(&key.public_key);
             info.address = key.address();
+            info.public_package = key.row.package.clone();
             info.ready =
                 self.engine.active_on(&key.row.request_id).len() >= usize::from(key.row.threshold);
         }

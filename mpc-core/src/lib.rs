@@ -27,6 +27,7 @@ mod error;
 pub mod evidence;
 pub mod frost;
 pub mod group;
+pub mod hd;
 pub mod id;
 pub mod identity;
 pub mod keys;

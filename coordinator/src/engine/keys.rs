@@ -693,6 +693,7 @@ impl Engine {
             address: key.as_ref().map(Key::address).unwrap_or_default(),
             nodes: self.active_on(&row.request_id),
             threshold: u32::from(row.threshold),
+            public_package: row.package.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Their encodings are theirs: use these only to build the functions of such a suite, never for a statement of our own.
 
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256, Sha512};
 
 /// SHA-256 of the concatenation of `parts`.
@@ -21,6 +22,28 @@ pub fn sha512(parts: &[&[u8]]) -> [u8; 64] {
         .iter()
         .fold(Sha512::new(), |hash, part| hash.chain_update(part))
         .finalize()
+        .into()
+}
+
+/// Keccak-256 as Ethereum uses it (the padding from before FIPS 202).
+#[must_use]
+pub fn keccak256(message: &[u8]) -> [u8; 32] {
+    sha3::Keccak256::digest(message).into()
+}
+
+/// HMAC-SHA-512 of the concatenation of `parts` under a key of 32 bytes (BIP 32).
+#[must_use]
+pub fn hmac_sha512(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 64] {
+    let mut block = [0; 128];
+    let (head, _) = block.split_at_mut(32);
+    head.copy_from_slice(key);
+    parts
+        .iter()
+        .fold(Hmac::<Sha512>::new(&block.into()), |mac, part| {
+            mac.chain_update(part)
+        })
+        .finalize()
+        .into_bytes()
         .into()
 }
 

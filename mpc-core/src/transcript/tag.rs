@@ -56,6 +56,10 @@ tags! {
     FROST_COMMITMENT = "frost/com";
     /// Session of a signature share: everything that the share answers to.
     FROST_SHARE = "frost/z";
+    /// What is added to an Ed25519 key for a child.
+    HD_ED25519 = "hd/ed25519";
+    /// Chain code of a child of an Ed25519 key.
+    HD_ED25519_CC = "hd/ed25519/cc";
     /// Name of a key.
     KEY = "key";
     /// Name of a node.
