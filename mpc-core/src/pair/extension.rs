@@ -24,7 +24,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::{COLUMNS, ReceiverSeeds, SenderSeeds};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{NodeId, PairId, SessionId};
-use crate::transcript::block;
+use crate::transcript::block::Columns;
 use crate::transcript::{self, Tag};
 use check::Matrix;
 
@@ -222,18 +222,15 @@ pub fn receive(
     let mut choices = Zeroizing::new([0; COLUMN_BYTES]);
     rng.fill_bytes(choices.as_mut());
 
-    let mut columns = Zeroizing::new(vec![0; COLUMNS * COLUMN_BYTES]);
-    let mut corrections = vec![0; COLUMNS * COLUMN_BYTES];
-    let places = columns
-        .chunks_exact_mut(COLUMN_BYTES)
-        .zip(corrections.chunks_exact_mut(COLUMN_BYTES));
-    for ([zero, one], (column, correction)) in seeds.expose_secret().iter().zip(places) {
-        let zero = Zeroizing::new(block::column(zero, &nonce.0));
-        let one = Zeroizing::new(block::column(one, &nonce.0));
-        column.copy_from_slice(&*zero);
-        let terms = zero.iter().zip(one.iter()).zip(choices.iter());
-        for (correction, ((zero, one), choice)) in correction.iter_mut().zip(terms) {
-            *correction = zero ^ one ^ choice;
+    let choice_words = Zeroizing::new(bits::column_of(&choices));
+    let mut streams = Columns::new(&nonce.0);
+    let mut columns = Zeroizing::new([bits::Column::default(); COLUMNS]);
+    let mut corrections = Vec::with_capacity(COLUMNS * COLUMN_BYTES);
+    for ([zero, one], column) in seeds.expose_secret().iter().zip(columns.iter_mut()) {
+        *column = streams.column(zero);
+        let one = Zeroizing::new(streams.column(one));
+        for ((zero, one), choice) in column.iter().zip(one.iter()).zip(choice_words.iter()) {
+            corrections.extend_from_slice(&(zero ^ one ^ choice).to_le_bytes());
         }
     }
     let mut rows = bits::rows(&columns);
@@ -272,18 +269,18 @@ pub fn send(
     message: &Message,
 ) -> Result<Sender, CheckFailed> {
     let delta = u128::from_le_bytes(*seeds.delta());
-    let mut columns = Zeroizing::new(vec![0; COLUMNS * COLUMN_BYTES]);
-    let places = columns
-        .chunks_exact_mut(COLUMN_BYTES)
-        .zip(message.corrections.chunks_exact(COLUMN_BYTES));
+    let mut streams = Columns::new(&nonce.0);
+    let mut columns = Zeroizing::new([bits::Column::default(); COLUMNS]);
+    let corrections = message.corrections.as_chunks().0.iter();
+    let places = columns.iter_mut().zip(corrections);
     for (number, (seed, (column, correction))) in
         seeds.expose_secret().iter().zip(places).enumerate()
     {
-        let own = Zeroizing::new(block::column(seed, &nonce.0));
         let chosen = Choice::from(u8::from((delta >> number) & 1 == 1));
-        let mask = u8::conditional_select(&0, &u8::MAX, chosen);
-        for (byte, (own, correction)) in column.iter_mut().zip(own.iter().zip(correction)) {
-            *byte = own ^ (correction & mask);
+        let mask = u64::conditional_select(&0, &u64::MAX, chosen);
+        *column = streams.column(seed);
+        for (word, correction) in column.iter_mut().zip(bits::column_of(correction)) {
+            *word ^= correction & mask;
         }
     }
     let mut rows = bits::rows(&columns);

@@ -133,12 +133,7 @@ impl Rows {
         let mut out = Self(Vec::with_capacity(ROWS));
         let batches = rows.as_chunks::<{ Pads::ROWS }>().0;
         for (first, batch) in (0..).step_by(Pads::ROWS).zip(batches) {
-            let mut digests = pads.batch(batch, first);
-            for digests in &digests {
-                let pads = digests.each_ref().map(Residue::from_be_bytes);
-                out.0.push(pads);
-            }
-            digests.zeroize();
+            pads.append(batch, first, &mut out.0);
         }
         out
     }
@@ -201,9 +196,7 @@ impl Challenges {
         let hash = transcript::hash(Tag::VOLE_G).field(context.0);
         let hash = hash.field(self.corrections_hash).field(check);
         let digests = Counted::new(&hash.field(factors).digest()).take(ROWS_U16);
-        digests
-            .map(|digest| Residue::from_be_bytes(&digest))
-            .collect()
+        digests.collect()
     }
 }
 
@@ -239,7 +232,8 @@ pub fn send(
     drop(one);
 
     let challenges = Challenges::new(context, &corrections);
-    let mut combined = Zeroizing::new(Vec::with_capacity(ROWS * Scalar::BYTES));
+    // Known to both nodes: the mask column hides the others.
+    let mut combined = Vec::with_capacity(ROWS * Scalar::BYTES);
     for row in &zero.0 {
         combined.extend_from_slice(&challenges.combine(row).encode());
     }
@@ -286,7 +280,8 @@ pub fn receive(
 
     let challenges = Challenges::new(context, &message.corrections);
     let mut rows = Rows::pads(context, receiver.rows());
-    let mut combined = Zeroizing::new(Vec::with_capacity(ROWS * Scalar::BYTES));
+    // Known to both nodes: the mask column hides the others.
+    let mut combined = Vec::with_capacity(ROWS * Scalar::BYTES);
     for ((row, corrections), choice) in rows.0.iter_mut().zip(&corrections).zip(receiver.choices())
     {
         for (entry, correction) in row.iter_mut().zip(corrections) {

@@ -5,12 +5,14 @@
 //!
 //! | function | input | bytes |
 //! |---|---|---|
-//! | [`column`] | seed 16, nonce 32, counter u8 | 49 |
+//! | [`Columns`] | seed 16, nonce 32, counter u8 | 49 |
 //! | [`Counted`] | key 32, counter u16 (the check matrix; the gadget) | 34 |
 //! | [`Pads`] | context 32, row 16, row number u16, column u8 | 51 |
 
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::group::Residue;
 
 /// The state that SHA-256 starts from (FIPS 180-4, section 5.3.3).
 const START: [u32; 8] = [
@@ -40,39 +42,58 @@ const fn padded<const LEN: usize>() -> [u8; 64] {
     block
 }
 
-/// The digests of padded messages.
+/// The digest of a padded message as big-endian words, the first one first.
 #[inline]
-fn digests<const N: usize>(blocks: &[[u8; 64]; N]) -> [[u8; 32]; N] {
-    blocks.each_ref().map(|block| {
-        let mut state = START;
-        compress256(&mut state, core::slice::from_ref(block));
-        let mut out = [0; 32];
-        for (out, [high, low]) in out.as_chunks_mut().0.iter_mut().zip(state.as_chunks().0) {
-            *out = (u64::from(*high) << 32 | u64::from(*low)).to_be_bytes();
-        }
-        out
-    })
+fn digest(block: &[u8; 64]) -> [u64; 4] {
+    let mut state = START;
+    compress256(&mut state, core::slice::from_ref(block));
+    let [a, b, c, d, e, f, g, h] = state.map(u64::from);
+    [a << 32 | b, c << 32 | d, e << 32 | f, g << 32 | h]
 }
 
-/// The pseudorandom column of a seed, 112 bytes: `SHA256(seed || nonce || u8(c))` for c = 0, 1, 2, 3, one after the other.
-#[must_use]
-pub fn column(seed: &[u8; 16], nonce: &[u8; 32]) -> [u8; 112] {
-    let mut block = padded::<49>();
-    block[..16].copy_from_slice(seed);
-    block[16..48].copy_from_slice(nonce);
-    let mut blocks = [block; 4];
-    for (counter, block) in (0..).zip(&mut blocks) {
-        block[48] = counter;
+/// Words of a pseudorandom column.
+pub const COLUMN_WORDS: usize = 14;
+
+/// The pseudorandom columns of seeds: `SHA256(seed || nonce || u8(c))` for c = 0, 1, 2, 3, one after the other, cut to 112 bytes.
+/// Wiped when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Columns {
+    blocks: [[u8; 64]; 4],
+}
+
+impl Columns {
+    /// For one extension.
+    #[must_use]
+    pub fn new(nonce: &[u8; 32]) -> Self {
+        let mut block = padded::<49>();
+        block[16..48].copy_from_slice(nonce);
+        let mut blocks = [block; 4];
+        for (counter, block) in (0..).zip(&mut blocks) {
+            block[48] = counter;
+        }
+        Self { blocks }
     }
-    let mut digests = digests(&blocks);
-    let mut column = [0; 112];
-    for (out, byte) in column.iter_mut().zip(digests.as_flattened()) {
-        *out = *byte;
+
+    /// The column of a seed, as little-endian words of its bytes.
+    #[must_use]
+    pub fn column(&mut self, seed: &[u8; 16]) -> [u64; COLUMN_WORDS] {
+        let mut column = [0; COLUMN_WORDS];
+        for block in &mut self.blocks {
+            block[..16].copy_from_slice(seed);
+        }
+        for (words, block) in column.chunks_mut(4).zip(&self.blocks) {
+            for (word, digest) in words.iter_mut().zip(digest(block)) {
+                *word = digest.swap_bytes();
+            }
+        }
+        column
     }
-    digests.zeroize();
-    blocks.zeroize();
-    block.zeroize();
-    column
+}
+
+impl core::fmt::Debug for Columns {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Columns(..)")
+    }
 }
 
 /// `SHA256(key || u16(c))` for counters from 0, a public function of a public key: the check matrix, the gadget.
@@ -92,14 +113,16 @@ impl Counted {
         }
     }
 
-    /// The digests of as many counters.
-    pub fn take(mut self, count: u16) -> impl Iterator<Item = [u8; 32]> {
+    /// The digests of as many counters, as integers.
+    pub fn take(mut self, count: u16) -> impl Iterator<Item = Residue> {
         let first = (0..count).step_by(BATCH);
         let batches = first.flat_map(move |first| {
             for (counter, block) in (first..).zip(&mut self.blocks) {
                 block[32..34].copy_from_slice(&counter.to_be_bytes());
             }
-            digests(&self.blocks)
+            self.blocks
+                .each_ref()
+                .map(|block| Residue::from_be_words(digest(block)))
         });
         batches.take(count.into())
     }
@@ -137,16 +160,18 @@ impl Pads {
         }
     }
 
-    /// The pads of all columns of [`Self::ROWS`] rows, the number of the first one being `first`.
-    #[must_use]
-    pub fn batch(&mut self, rows: &[u128; BATCH], first: u16) -> [[[u8; 32]; COLUMNS]; BATCH] {
+    /// Appends the pads of all columns of [`Self::ROWS`] rows, the number of the first one being `first`.
+    pub fn append(&mut self, rows: &[u128; BATCH], first: u16, out: &mut Vec<[Residue; COLUMNS]>) {
         for ((number, row), blocks) in (first..).zip(rows).zip(&mut self.blocks) {
             for block in blocks {
                 block[32..48].copy_from_slice(&row.to_le_bytes());
                 block[48..50].copy_from_slice(&number.to_be_bytes());
             }
         }
-        self.blocks.each_ref().map(digests)
+        for blocks in &self.blocks {
+            let pads = blocks.each_ref();
+            out.push(pads.map(|block| Residue::from_be_words(digest(block))));
+        }
     }
 }
 
@@ -172,7 +197,9 @@ mod tests {
                 .chain_update([counter])
                 .finalize()
         });
-        assert!(expected.take(112).eq(column(&seed, &nonce)));
+        let column = Columns::new(&nonce).column(&seed);
+        let column = column.iter().flat_map(|word| word.to_le_bytes());
+        assert!(expected.take(112).eq(column));
 
         let digests: Vec<_> = Counted::new(&nonce).take(300).collect();
         assert_eq!(digests.len(), 300);
@@ -180,13 +207,15 @@ mod tests {
             let expected = Sha256::new()
                 .chain_update(nonce)
                 .chain_update(counter.to_be_bytes());
-            assert_eq!(digest, <[u8; 32]>::from(expected.finalize()));
+            assert_eq!(digest.encode(), <[u8; 32]>::from(expected.finalize()));
         }
 
         let rows = core::array::from_fn(|r| 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10 << r);
         let mut pads = Pads::new(&nonce);
         for first in [0, 250, 752] {
-            let digests = pads.batch(&rows, first);
+            let mut digests = Vec::new();
+            pads.append(&rows, first, &mut digests);
+            assert_eq!(digests.len(), Pads::ROWS);
             for ((number, row), digests) in (first..).zip(rows).zip(digests) {
                 for (column, digest) in (0_u8..).zip(digests) {
                     let expected = Sha256::new()
@@ -194,7 +223,7 @@ mod tests {
                         .chain_update(row.to_le_bytes())
                         .chain_update(number.to_be_bytes())
                         .chain_update([column]);
-                    assert_eq!(digest, <[u8; 32]>::from(expected.finalize()));
+                    assert_eq!(digest.encode(), <[u8; 32]>::from(expected.finalize()));
                 }
             }
         }

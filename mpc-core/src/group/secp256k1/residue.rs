@@ -48,10 +48,16 @@ impl Residue {
     #[must_use]
     pub fn from_be_bytes(bytes: &[u8; 32]) -> Self {
         let mut words = [0; WORDS];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0.iter().rev()) {
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u64::from_be_bytes(*bytes);
         }
-        Self(words)
+        Self::from_be_words(words)
+    }
+
+    /// Any four words as a big-endian integer.
+    #[must_use]
+    pub const fn from_be_words([a, b, c, d]: [u64; WORDS]) -> Self {
+        Self([d, c, b, a])
     }
 
     /// 32 bytes that must be below the order. Variable time, for messages.
@@ -208,18 +214,16 @@ fn fold<const IN: usize, const OUT: usize>(value: &[u64; IN]) -> [u64; OUT] {
 /// The canonical member of the class of an integer below 2^258.
 #[inline]
 fn settle(value: [u64; WORDS + 1]) -> Residue {
-    // The first fold leaves at most 2^256 + 4C, the second less than 2^256.
+    // The fold leaves less than 2^256 + 4C, which is less than twice the order. Subtracting the order is adding C and forgetting
+    // 2^256; it was due if anything was there to forget.
     let value: [u64; WORDS + 1] = fold(&value);
-    let value: [u64; WORDS + 1] = fold(&value);
-    let mut less = [0; WORDS];
-    let mut borrow = false;
-    for ((less, word), order) in less.iter_mut().zip(value).zip(ORDER) {
-        (*less, borrow) = word.borrowing_sub(order, borrow);
-    }
-    let keep = Choice::from(u8::from(borrow));
+    let mut less = value;
+    add_words(&mut less, &[COMPLEMENT[0], COMPLEMENT[1], 1]);
+    let subtract = Choice::from(u8::from(less[WORDS] != 0));
+    let mask = u64::conditional_select(&0, &u64::MAX, subtract);
     let mut out = [0; WORDS];
     for ((out, word), less) in out.iter_mut().zip(value).zip(less) {
-        *out = u64::conditional_select(&less, &word, keep);
+        *out = word ^ ((word ^ less) & mask);
     }
     Residue(out)
 }

@@ -1,30 +1,42 @@
 //! Columns to rows: the transpose of a bit matrix with 128 columns.
 
 use super::{COLUMN_BYTES, COLUMNS};
+use crate::transcript::block::COLUMN_WORDS;
+
+const _: () = assert!(COLUMN_BYTES == 8 * COLUMN_WORDS);
 
 /// Half a row.
 const HALF: usize = COLUMNS / 2;
 
-/// The rows of a matrix that is given column after column, [`COLUMN_BYTES`] bytes each. Bit `l` of row `r` is bit `r` of column
-/// `l`, lowest first in every byte. Constant time.
-pub(super) fn rows(columns: &[u8]) -> Vec<u128> {
-    debug_assert_eq!(columns.len(), COLUMNS * COLUMN_BYTES, "a whole matrix");
-    let (low, high) = columns.split_at(HALF * COLUMN_BYTES);
-    let mut rows = Vec::with_capacity(8 * COLUMN_BYTES);
-    for offset in (0..COLUMN_BYTES).step_by(8) {
-        let (low, high) = (square(low, offset), square(high, offset));
+/// A column: bit `r` is the bit of row `r`, lowest first in every word.
+pub(super) type Column = [u64; COLUMN_WORDS];
+
+/// The column with these bytes.
+pub(super) fn column_of(bytes: &[u8; COLUMN_BYTES]) -> Column {
+    let mut column = [0; COLUMN_WORDS];
+    for (word, bytes) in column.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    column
+}
+
+/// The rows of a matrix: bit `l` of row `r` is bit `r` of column `l`. Constant time.
+pub(super) fn rows(columns: &[Column; COLUMNS]) -> Vec<u128> {
+    let (low, high) = columns.split_at(HALF);
+    let mut rows = Vec::with_capacity(64 * COLUMN_WORDS);
+    for place in 0..COLUMN_WORDS {
+        let (low, high) = (square(low, place), square(high, place));
         let pairs = low.iter().zip(&high);
         rows.extend(pairs.map(|(low, high)| u128::from(*low) | u128::from(*high) << HALF));
     }
     rows
 }
 
-/// The transpose of the 64 bits from byte `offset` of each of 64 columns.
-fn square(columns: &[u8], offset: usize) -> [u64; HALF] {
+/// The transpose of word `place` of each of 64 columns.
+fn square(columns: &[Column], place: usize) -> [u64; HALF] {
     let mut square = [0; HALF];
-    for (word, column) in square.iter_mut().zip(columns.chunks_exact(COLUMN_BYTES)) {
-        let bytes = column.get(offset..).and_then(|rest| rest.first_chunk());
-        *word = u64::from_le_bytes(bytes.copied().unwrap_or_default());
+    for (word, column) in square.iter_mut().zip(columns) {
+        *word = column.get(place).copied().unwrap_or_default();
     }
     exchange::<32>(&mut square, 0x0000_0000_FFFF_FFFF);
     exchange::<16>(&mut square, 0x0000_FFFF_0000_FFFF);
@@ -54,10 +66,14 @@ mod tests {
 
     #[test]
     fn every_bit_lands_in_its_row() {
-        let columns: Vec<u8> = crate::testing::bytes(1, COLUMNS * COLUMN_BYTES);
+        let bytes = crate::testing::bytes(1, COLUMNS * 112);
+        let mut columns = [[0; COLUMN_WORDS]; COLUMNS];
+        for (column, bytes) in columns.iter_mut().zip(bytes.chunks(112)) {
+            *column = column_of(bytes.try_into().unwrap());
+        }
         let rows = rows(&columns);
         assert_eq!(rows.len(), 896);
-        for (number, column) in columns.chunks(COLUMN_BYTES).enumerate() {
+        for (number, column) in bytes.chunks(112).enumerate() {
             for (r, row) in rows.iter().enumerate() {
                 let bit = (column[r / 8] >> (r % 8)) & 1;
                 assert_eq!(

@@ -25,7 +25,7 @@ impl Matrix {
             .digest();
         let digests = Counted::new(&seed).take(DIGESTS);
         let mut bytes = Vec::with_capacity(CHECK_ROWS * ROWS / 8);
-        digests.for_each(|digest| bytes.extend_from_slice(&digest));
+        digests.for_each(|digest| bytes.extend_from_slice(&digest.encode()));
         Self(bytes)
     }
 

@@ -14,13 +14,16 @@ fn direction() -> Direction {
 /// A receiver that changes the corrections at `places` (column, row) and computes everything else to fit.
 fn cheat(seeds: &ReceiverSeeds, nonce: &Nonce, places: &[(usize, usize)]) -> Message {
     let choices: [u8; COLUMN_BYTES] = bytes(77, COLUMN_BYTES).try_into().unwrap();
-    let mut columns = vec![0; COLUMNS * COLUMN_BYTES];
+    let mut columns = [bits::Column::default(); COLUMNS];
+    let mut streams = Columns::new(&nonce.0);
     let mut corrections = vec![0; COLUMNS * COLUMN_BYTES];
     for (l, [zero, one]) in seeds.expose_secret().iter().enumerate() {
-        let [zero, one] = [zero, one].map(|seed| block::column(seed, &nonce.0));
-        for (byte, choice) in choices.iter().enumerate() {
-            columns[l * COLUMN_BYTES + byte] = zero[byte];
-            corrections[l * COLUMN_BYTES + byte] = zero[byte] ^ one[byte] ^ choice;
+        let [zero, one] = [zero, one].map(|seed| streams.column(seed));
+        columns[l] = zero;
+        for (word, choice) in bits::column_of(&choices).iter().enumerate() {
+            let correction = (zero[word] ^ one[word] ^ choice).to_le_bytes();
+            let place = l * COLUMN_BYTES + word * 8;
+            corrections[place..place + 8].copy_from_slice(&correction);
         }
     }
     for (column, row) in places {
