@@ -6,6 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`address`] | the address of a public key on each chain |
 //! | [`amount`] | base-unit amounts, integers only |
 //! | [`approval`] | a person's vote on one intent |
 //! | [`chain`] | chains, addresses, assets, transfer kinds |
@@ -27,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod amount;
 pub mod approval;
 pub mod chain;
