@@ -8,4 +8,7 @@
     reason = "helpers of a test may fail the test"
 )]
 
+#[path = "../frost/records.rs"]
+mod records;
 mod signing;
+mod vectors;
