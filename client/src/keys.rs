@@ -152,3 +152,76 @@ fn malformed(message: &dyn fmt::Display) -> Error {
     }
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use mpc_core::testing::Simulator;
+    use proto::keys::Purpose;
+
+    use super::*;
+
+    /// A key that was really generated.
+    fn key(purpose: Purpose) -> PublicKey {
+        let mut run = Simulator::start(purpose, 2, 3, 7);
+        run.run();
+        let package = run.output(1).share.public().encode();
+        PublicKey::decode(&package).expect("a package")
+    }
+
+    #[test]
+    fn a_wallet_library_derives_the_same_taproot_addresses() {
+        use bitcoin::{
+            Address, KnownHrp, Network,
+            bip32::{ChainCode, ChildNumber, Fingerprint, Xpub},
+            secp256k1::{PublicKey as Point, Secp256k1},
+        };
+
+        let key = key(Purpose::Bip340);
+        let root = Xpub {
+            network: Network::Bitcoin.into(),
+            depth: 0,
+            parent_fingerprint: Fingerprint::default(),
+            child_number: ChildNumber::Normal { index: 0 },
+            public_key: Point::from_slice(&key.bytes()).expect("a point"),
+            chain_code: ChainCode::from(*key.chain_code()),
+        };
+        let secp = Secp256k1::new();
+        for text in ["m", "m/0", "m/0/5", "m/2147483647/1/2"] {
+            let path = path(text).expect("a path");
+            let steps: Vec<ChildNumber> = path
+                .indices()
+                .iter()
+                .map(|index| ChildNumber::Normal { index: *index })
+                .collect();
+            let theirs = root.derive_pub(&secp, &steps).expect("a child");
+            let internal = theirs.public_key.x_only_public_key().0;
+            let address = Address::p2tr(&secp, internal, None, KnownHrp::Mainnet).to_string();
+            assert_eq!(key.address("bitcoin:mainnet", &path), Ok(address), "{text}");
+            let child = key.child(&path).expect("a child");
+            assert_eq!(child.chain_code(), theirs.chain_code.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_addresses_only_where_its_scheme_is_taken() {
+        let child = key(Purpose::Ed25519)
+            .child(&path("m/3").expect("a path"))
+            .expect("a child");
+        let chains: Vec<&str> = child.addresses().iter().map(|(chain, _)| *chain).collect();
+        assert_eq!(chains, ["solana:mainnet"]);
+        for chain in ["ethereum:1", "bitcoin:mainnet", "solana:moonnet"] {
+            assert!(matches!(
+                child.address(chain),
+                Err(Error::Fix(Fix::Malformed { .. }))
+            ));
+        }
+    }
+
+    #[test]
+    fn a56_hardened_and_misspelt_paths_are_refused_with_a_reason() {
+        for text in ["m/44'/0", "0/5", "m/2147483648", "m/x", ""] {
+            let refused = path(text).expect_err(text).to_string();
+            assert!(refused.contains("below 2^31"), "{text}: {refused}");
+        }
+    }
+}

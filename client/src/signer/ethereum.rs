@@ -98,7 +98,9 @@ impl TxSigner<Signature> for EthereumSigner {
 #[async_trait]
 impl alloy_signer::Signer<Signature> for EthereumSigner {
     async fn sign_hash(&self, _hash: &B256) -> alloy_signer::Result<Signature> {
-        Err(alloy_signer::Error::other(Error::from(blind("a bare digest"))))
+        Err(alloy_signer::Error::other(Error::from(blind(
+            "a bare digest",
+        ))))
     }
 
     async fn sign_message(&self, _message: &[u8]) -> alloy_signer::Result<Signature> {

@@ -22,7 +22,9 @@ impl SolanaSigner {
     /// [`Fix::Malformed`] for a wallet of another chain.
     pub fn new(signer: Signer) -> Result<Self, Error> {
         let wallet = signer.wallet();
-        let public_key = wallet.ed25519().filter(|_| wallet.chain.starts_with("solana:"));
+        let public_key = wallet
+            .ed25519()
+            .filter(|_| wallet.chain.starts_with("solana:"));
         let public_key = public_key.ok_or_else(|| Fix::Malformed {
             message: format!(
                 "wallet {} is on {}: a solana signer needs a wallet on solana with an active key",
@@ -53,9 +55,8 @@ impl SolanaSigner {
             return Err(blind("bytes that are no transaction of this account").into());
         }
         let released = self.signer.sign(message.to_vec()).await?;
-        let signature = <[u8; 64]>::try_from(released.signature()).map_err(|_| {
-            Error::wrong_answer("a signature of a solana transaction has 64 bytes")
-        })?;
+        let signature = <[u8; 64]>::try_from(released.signature())
+            .map_err(|_| Error::wrong_answer("a signature of a solana transaction has 64 bytes"))?;
         Ok(Signature::from(signature))
     }
 
