@@ -97,7 +97,7 @@ impl Plan {
         request_id: RequestId,
         attempt: Attempt,
     ) -> Result<Self, Misuse> {
-        if purpose == Purpose::Ecdsa {
+        if matches!(purpose, Purpose::Ecdsa | Purpose::EcdsaRaw) {
             return Err(Misuse::UnsupportedPurpose { purpose });
         }
         let params = Params::new(threshold, u16::try_from(roster.len()).unwrap_or(u16::MAX))?;

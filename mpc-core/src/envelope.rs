@@ -59,6 +59,16 @@ kinds! {
     DkgRound2 = "DKG/R2";
     /// Key generation, round 3: part of the certificate, or a complaint.
     DkgRound3 = "DKG/R3";
+    /// Threshold ECDSA, preprocessing round 1: commitments.
+    EcdsaCommit = "SIG/P1B";
+    /// Threshold ECDSA, preprocessing round 1: extension of base transfers, for one node.
+    EcdsaExtend = "SIG/P1P";
+    /// Threshold ECDSA, preprocessing round 2: multiplication, for one node.
+    EcdsaMultiply = "SIG/P2";
+    /// Threshold ECDSA, online round 1: opening.
+    EcdsaOpen = "SIG/S1";
+    /// Threshold ECDSA, online round 2: response.
+    EcdsaRespond = "SIG/S2";
     /// Commitments to signing nonces.
     FrostCommitment = "FROST.C";
     /// Share of a signature.

@@ -98,6 +98,29 @@ impl Abort {
         }
     }
 
+    /// A fault that cannot be laid at anybody's door.
+    #[must_use]
+    pub const fn unattributed(fault: Fault) -> Self {
+        Self {
+            fault,
+            culprits: Vec::new(),
+            evidence: None,
+        }
+    }
+
+    /// The peer whose pair setup must never be used again, because the failed check may have told it a bit of a secret. This has to
+    /// be durable, and every other session with that peer stopped, before anything else happens, an answer included (protocol notes,
+    /// section 6).
+    #[must_use]
+    pub fn poisons(&self) -> Option<NodeId> {
+        match self.fault {
+            Fault::ExtensionCheck | Fault::MultiplicationCheck | Fault::ProductCheck { .. } => {
+                self.culprits.first().map(|(node, _)| *node)
+            }
+            _ => None,
+        }
+    }
+
     /// A fault that only this node has seen.
     #[must_use]
     pub fn local(culprit: NodeId, fault: Fault) -> Self {
@@ -131,6 +154,9 @@ pub enum Fault {
         /// The message that exists twice.
         message: Kind,
     },
+    /// Its extension of base transfers is inconsistent.
+    #[error("the check of an extension failed, its pair setup must not be used again")]
+    ExtensionCheck,
     /// It complained about a share that was right, or with a proof that was wrong.
     #[error("the complaint is false")]
     FalseComplaint,
@@ -148,6 +174,9 @@ pub enum Fault {
     /// The share it dealt does not lie on the polynomial it committed to.
     #[error("a dealt share does not match the dealer's commitment")]
     InvalidShare,
+    /// The combined signature does not verify, although every check before passed. Has no author without a blame round.
+    #[error("the signature does not verify, nobody can be named")]
+    InvalidSignature,
     /// Its share of a signature does not verify.
     #[error("a signature share does not verify")]
     InvalidSignatureShare,
@@ -159,6 +188,39 @@ pub enum Fault {
         /// The field and what is wrong with it.
         error: DecodeError,
     },
+    /// Its multiplication message is inconsistent.
+    #[error("the check of a multiplication failed, its pair setup must not be used again")]
+    MultiplicationCheck,
+    /// It found another nonce point than the one that the openings give.
+    #[error("a response names another nonce point")]
+    NonceMismatch,
+    /// What it multiplied is not what it had committed to.
+    #[error("the check of a product failed at `{value}`, its pair setup must not be used again")]
+    ProductCheck {
+        /// The value in question.
+        value: &'static str,
+    },
+    /// A signer answers to another request, or another entry. It may have been asked for another one.
+    #[error("a signer works on another request")]
+    RequestMismatch {
+        /// The signer; not accused of anything.
+        node: NodeId,
+    },
+    /// The two nodes hold different pair setups. They need a new one.
+    #[error("the pair setup with {peer} is not the one it holds, make a new one")]
+    StalePair {
+        /// The other node; not accused of anything.
+        peer: NodeId,
+    },
+    /// Parties were shown different messages of a round. Nobody is accused without two signed originals.
+    #[error("the parties have seen different {message} messages")]
+    ViewsDiffer {
+        /// The message.
+        message: Kind,
+    },
+    /// The zero share that it gave is not the one that it had committed to.
+    #[error("a zero share does not match its commitment")]
+    ZeroShareMismatch,
 }
 
 /// Why an input was refused without consequence. It could be spoofed, late, or meant for somebody else.

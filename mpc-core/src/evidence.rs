@@ -9,6 +9,8 @@
 //! Each [`Claim`] defines its context and its messages; the protocol that the claim belongs to judges them. The context of
 //! a key generation names purpose, threshold, attempt and request, from which a judge derives the session.
 
+pub(crate) mod ecdsa;
+
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, MAX_ENVELOPE, Recipient};
 use crate::frost::wire;
@@ -62,6 +64,14 @@ claims! {
     /// An echo that its author's originals do not give. Messages: all of round 1 if the echo is of round 2, the one with the
     /// echo, the one with the originals.
     DkgEcho = 5;
+    /// A message of threshold ECDSA that does not decode. Context: the signers. Messages: the accused one.
+    EcdsaMalformed = 8;
+    /// A zero share of threshold ECDSA that is not the one committed to. Context: the signers. Messages: the commitments and the
+    /// extension of the accused.
+    EcdsaZeroShare = 9;
+    /// An opening of threshold ECDSA that is not what was committed to. Context: the signers. Messages: the commitments of all, then
+    /// the opening.
+    EcdsaOpening = 10;
     /// A signed nonce commitment that is none. Context: empty. Messages: the commitment.
     FrostCommitment = 16;
     /// A signature share that its own statement proves wrong. Context: the statement. Messages: the share.
@@ -170,6 +180,9 @@ impl Evidence {
             Claim::Equivocation => judge_equivocation(&self.context, &messages),
             Claim::DkgRound1 | Claim::DkgRound2 | Claim::DkgRound3 | Claim::DkgEcho => {
                 dkg::judge::judge(self.claim, roster, &self.context, &messages)
+            }
+            Claim::EcdsaMalformed | Claim::EcdsaZeroShare | Claim::EcdsaOpening => {
+                ecdsa::judge(self.claim, &self.context, &messages)
             }
             Claim::FrostCommitment => wire::judge_commitment(&self.context, &messages),
             Claim::FrostShare => wire::judge_share(&self.context, &messages),

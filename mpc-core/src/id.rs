@@ -159,8 +159,10 @@ impl Suite {
 pub enum Purpose {
     /// Schnorr signatures of BIP 340, spending as BIP 341 key path.
     Bip340,
-    /// ECDSA over secp256k1.
+    /// ECDSA over secp256k1, of messages that every signer sees.
     Ecdsa,
+    /// ECDSA over secp256k1, of digests whose messages nobody sees. For keys that hold no funds.
+    EcdsaRaw,
     /// Ed25519 of RFC 8032.
     Ed25519,
 }
@@ -172,6 +174,7 @@ impl Purpose {
         match self {
             Self::Bip340 => "bip340",
             Self::Ecdsa => "ecdsa",
+            Self::EcdsaRaw => "ecdsa-raw",
             Self::Ed25519 => "ed25519",
         }
     }
@@ -179,7 +182,7 @@ impl Purpose {
     /// The inverse of [`Self::as_str`].
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Bip340, Self::Ecdsa, Self::Ed25519]
+        [Self::Bip340, Self::Ecdsa, Self::EcdsaRaw, Self::Ed25519]
             .into_iter()
             .find(|purpose| purpose.as_str() == name)
     }
@@ -188,7 +191,7 @@ impl Purpose {
     #[must_use]
     pub const fn suite(self) -> Suite {
         match self {
-            Self::Bip340 | Self::Ecdsa => Suite::Secp256k1,
+            Self::Bip340 | Self::Ecdsa | Self::EcdsaRaw => Suite::Secp256k1,
             Self::Ed25519 => Suite::Ed25519,
         }
     }

@@ -408,6 +408,7 @@ pub(crate) const fn purpose_code(purpose: Purpose) -> u8 {
         Purpose::Bip340 => 1,
         Purpose::Ecdsa => 2,
         Purpose::Ed25519 => 3,
+        Purpose::EcdsaRaw => 4,
     }
 }
 
@@ -416,6 +417,7 @@ pub(crate) const fn purpose_from_code(code: u8) -> Result<Purpose, DecodeError> 
         1 => Ok(Purpose::Bip340),
         2 => Ok(Purpose::Ecdsa),
         3 => Ok(Purpose::Ed25519),
+        4 => Ok(Purpose::EcdsaRaw),
         _ => Err(DecodeError::new("purpose", Problem::Unknown)),
     }
 }

@@ -21,6 +21,7 @@
 pub mod backup;
 pub mod codec;
 pub mod dkg;
+pub mod ecdsa;
 mod echo;
 pub mod envelope;
 mod error;

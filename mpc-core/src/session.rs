@@ -151,6 +151,8 @@ pub struct Effects<O> {
 pub enum WriteKind {
     /// The certificate of a key: the pending share it belongs to may be used from now on. Public.
     Certificate,
+    /// The name of an entry of preprocessing and of the request it is spent on: refuse the write if the entry is there already. Public.
+    Entry,
     /// The name of a session that this node joins: refuse the write if it is there already.
     Replay,
     /// A share that is not certified yet. Secret. Keep it until the certificate is there, whatever happens to the session.
@@ -190,6 +192,11 @@ impl Write {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// A value that waits for this write.
+    pub(crate) const fn hold<T>(&self, value: T) -> Held<T> {
+        Held { id: self.id, value }
     }
 
     /// Attests that the bytes are durable. Call it only after the store has synced them.

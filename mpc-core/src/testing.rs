@@ -10,12 +10,16 @@
     reason = "a test helper fails its test by panicking"
 )]
 
+mod signers;
+
 use core::convert::Infallible;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng, TryCryptoRng, TryRng};
+
+pub use signers::{Letter, Signers};
 
 use crate::Error;
 use crate::dkg::{self, DkgOutput, Setup};

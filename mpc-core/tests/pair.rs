@@ -71,7 +71,7 @@ impl Pair {
         let message = extension::Message::read(&mut Reader::new(first)).expect("the right length");
         let sender = extension::send(&self.sender, &self.nonce, &self.direction, &message)?;
         let context = self.context(&sender.message_hash());
-        let (output, message) = vole::send(sender, &context, &mut rng(seed));
+        let (output, message) = vole::send(sender, &context, vole::Factors::random(&mut rng(seed)));
         let mut writer = Writer::default();
         message.write(&mut writer);
         Ok((output, writer.finish()))

@@ -13,6 +13,8 @@ pub(crate) mod ledger;
 mod load;
 mod policy;
 mod prepare;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod records;
 mod sign;
 mod status;
 mod tunnels;

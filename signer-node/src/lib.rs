@@ -19,6 +19,8 @@ mod codec;
 pub mod config;
 pub mod engine;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod harden;
 pub mod init;
 pub mod link;

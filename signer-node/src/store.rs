@@ -21,6 +21,13 @@ use crate::seal::{Label, SealError};
 
 pub use open::{Contents, Row};
 
+/// Decodes and encodes the body of the head record, for [`crate::fuzzing`].
+#[cfg(feature = "fuzzing")]
+pub(crate) fn recode_head(body: &[u8]) -> Option<Vec<u8>> {
+    let head = head::Head::decode_body(body).ok()?;
+    Some(head.encode_body())
+}
+
 /// An append-only log of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]

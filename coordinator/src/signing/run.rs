@@ -592,7 +592,7 @@ impl<'a> Run<'a> {
                 .split_first()
                 .and_then(|(_, x)| <[u8; 32]>::try_from(x).ok())
                 .is_some_and(|public| verify::bip340_verify(&public, message, &signature)),
-            Purpose::Ecdsa => false,
+            Purpose::Ecdsa | Purpose::EcdsaRaw => false,
         };
         if !valid {
             let failure = Failure::new(

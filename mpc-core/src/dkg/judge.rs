@@ -41,9 +41,12 @@ fn judge_in<G: Finish>(claim: Claim, plan: &Plan, messages: &[Envelope]) -> Judg
         Claim::DkgRound2 => judge_round2::<G>(plan, messages),
         Claim::DkgRound3 => judge_round3::<G>(plan, messages),
         Claim::DkgEcho => judge_echo(plan, messages),
-        Claim::Equivocation | Claim::FrostCommitment | Claim::FrostShare => {
-            Err(not_proven("the claim is not about key generation"))
-        }
+        Claim::Equivocation
+        | Claim::EcdsaMalformed
+        | Claim::EcdsaOpening
+        | Claim::EcdsaZeroShare
+        | Claim::FrostCommitment
+        | Claim::FrostShare => Err(not_proven("the claim is not about key generation")),
     }
 }
 

@@ -100,7 +100,9 @@ impl Commitment {
         match purpose {
             Purpose::Ed25519 => Pair::read(reader).map(Erased::Ed25519).map(Self),
             Purpose::Bip340 => Pair::read(reader).map(Erased::Taproot).map(Self),
-            Purpose::Ecdsa => Err(DecodeError::new("purpose", Problem::Unknown)),
+            Purpose::Ecdsa | Purpose::EcdsaRaw => {
+                Err(DecodeError::new("purpose", Problem::Unknown))
+            }
         }
     }
 }

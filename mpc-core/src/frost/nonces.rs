@@ -125,7 +125,7 @@ pub fn commit(share: &KeyShare, rng: &mut impl CryptoRng) -> Result<(Nonces, Com
             let (secrets, pair) = draw(share, rng)?;
             (Erased::Taproot(secrets), Erased::Taproot(pair))
         }
-        Purpose::Ecdsa => {
+        Purpose::Ecdsa | Purpose::EcdsaRaw => {
             return Err(Misuse::InvalidRequest("ecdsa keys do not sign by FROST").into());
         }
     };

@@ -53,7 +53,9 @@ impl SigningRequest {
                 message,
                 tweak,
             }),
-            (Purpose::Ecdsa, _) => Err(Misuse::InvalidRequest("ecdsa keys do not sign by FROST")),
+            (Purpose::Ecdsa | Purpose::EcdsaRaw, _) => {
+                Err(Misuse::InvalidRequest("ecdsa keys do not sign by FROST"))
+            }
             (Purpose::Ed25519, _) => Err(Misuse::InvalidRequest("ed25519 keys take no tweak")),
             (Purpose::Bip340, _) => Err(Misuse::InvalidRequest(
                 "a bip340 request must say whether it is a taproot spend",

@@ -35,7 +35,9 @@ impl SignatureShare {
         match purpose {
             Purpose::Ed25519 => Scalar::decode("z", bytes).map(Erased::Ed25519).map(Self),
             Purpose::Bip340 => Scalar::decode("z", bytes).map(Erased::Taproot).map(Self),
-            Purpose::Ecdsa => Err(DecodeError::new("purpose", Problem::Unknown)),
+            Purpose::Ecdsa | Purpose::EcdsaRaw => {
+                Err(DecodeError::new("purpose", Problem::Unknown))
+            }
         }
     }
 }

@@ -370,7 +370,9 @@ pub(crate) fn judge_share(
             output_key_vartime(key, key.encode(), tweak)
                 .map_err(|_| DecodeError::new("tweak", Problem::Unknown))
         })?,
-        Purpose::Ecdsa => return Err(DecodeError::new("purpose", Problem::Unknown).into()),
+        Purpose::Ecdsa | Purpose::EcdsaRaw => {
+            return Err(DecodeError::new("purpose", Problem::Unknown).into());
+        }
     };
     match valid {
         Ok(true) => Err(EvidenceError::NotProven("the share is right")),

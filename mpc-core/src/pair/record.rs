@@ -140,31 +140,13 @@ impl PairRecord {
         let mut name = [0; 32];
         rng.fill_bytes(&mut name);
         let name = PairId::from_bytes(name);
-        let (receiver, matching) = direction(rng);
-        let (back, sender) = direction(rng);
+        let (receiver, matching) = crate::testing::deal_seeds(rng);
+        let (back, sender) = crate::testing::deal_seeds(rng);
         [
             Self::new(other, generation, name, receiver, sender),
             Self::new(one, generation, name, back, matching),
         ]
     }
-}
-
-#[cfg(any(test, feature = "testing"))]
-fn direction(rng: &mut impl rand_core::CryptoRng) -> (ReceiverSeeds, SenderSeeds) {
-    let mut both = Box::new([[[0; SEED_BYTES]; 2]; COLUMNS]);
-    for seed in both.as_flattened_mut() {
-        rng.fill_bytes(seed);
-    }
-    let mut delta = [0; COLUMNS / 8];
-    rng.fill_bytes(&mut delta);
-    let bits = delta
-        .iter()
-        .flat_map(|byte| (0..8).map(move |bit| (byte >> bit) & 1 == 1));
-    let mut chosen = Box::new([[0; SEED_BYTES]; COLUMNS]);
-    for (out, ([zero, one], bit)) in chosen.iter_mut().zip(both.iter().zip(bits)) {
-        *out = if bit { *one } else { *zero };
-    }
-    (ReceiverSeeds::new(both), SenderSeeds::new(delta, chosen))
 }
 
 impl ZeroizeOnDrop for PairRecord {}

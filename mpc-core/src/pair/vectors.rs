@@ -144,7 +144,7 @@ fn multiply(
     context: vole::Context,
     mut script: Script,
 ) {
-    let (ours, message) = vole::send(sender, &context, &mut script);
+    let (ours, message) = vole::send(sender, &context, vole::Factors::random(&mut script));
     assert_eq!(script.remaining(), 0);
     let mut writer = Writer::default();
     message.write(&mut writer);

@@ -78,6 +78,15 @@ impl Message {
         })
     }
 
+    /// Whether every scalar of the message is canonical, which anybody can see.
+    pub(crate) fn check_scalars(&self) -> Result<(), DecodeError> {
+        Scalar::decode("v", &self.factors)?;
+        for bytes in self.corrections.chunks_exact(Scalar::BYTES) {
+            Scalar::decode("Q", bytes)?;
+        }
+        Ok(())
+    }
+
     /// Appends [`Self::BYTES`] bytes.
     pub fn write(&self, writer: &mut Writer) {
         writer
@@ -204,18 +213,26 @@ impl Challenges {
 const ROWS_U16: u16 = 768;
 const _: () = assert!(ROWS_U16 as usize == ROWS && ROWS.is_multiple_of(Pads::ROWS));
 
-/// The sender's side. Draws three scalars: `alpha_k`, `alpha_x` and the mask.
+/// What the sender multiplies: `alpha_k`, `alpha_x` and the mask, fresh for one multiplication. Wiped when dropped.
+#[derive(Debug)]
+pub struct Factors([SecretScalar<Secp256k1>; WIDTH]);
+
+impl Factors {
+    /// Draws the three scalars, in this order.
+    #[must_use]
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        Self([(); WIDTH].map(|()| SecretScalar::random(rng)))
+    }
+}
+
+/// The sender's side.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the rows serve one multiplication and are wiped here"
 )]
 #[must_use]
-pub fn send(
-    sender: Sender,
-    context: &Context,
-    rng: &mut impl CryptoRng,
-) -> (SenderOutput, Message) {
-    let [alpha_k, alpha_x, mask] = [(); WIDTH].map(|()| SecretScalar::<Secp256k1>::random(rng));
+pub fn send(sender: Sender, context: &Context, factors: Factors) -> (SenderOutput, Message) {
+    let Factors([alpha_k, alpha_x, mask]) = factors;
     let factors = [&alpha_k, &alpha_x, &mask].map(|factor| Residue::from(factor.expose_secret()));
     let factors = Zeroizing::new(factors);
 

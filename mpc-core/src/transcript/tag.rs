@@ -88,10 +88,18 @@ tags! {
     OTX_V = "otx/V";
     /// Seed of the check matrix of an extension.
     OTX_X = "otx/X";
+    /// Everything about a request of threshold ECDSA.
+    REQ = "req";
     /// Roster with the parameters of a key.
     ROSTER = "roster";
+    /// Commitment to a share of the nonce.
+    SIG_COM = "sig/com";
+    /// Commitment to the point of a zero share.
+    SIG_Z = "sig/z";
     /// Name of a session.
     SSID = "ssid";
+    /// Name of the session that an entry of preprocessing and a request make.
+    SSID_SIGN = "ssid/S";
     /// Name of a session before the parties have contributed.
     SSID0 = "ssid0";
     /// Challenge that combines the columns of a multiplication message.

@@ -38,7 +38,7 @@ impl Committee {
     pub(crate) fn deal(purpose: Purpose, threshold: u16, parties: u16, seed: u64) -> Self {
         match purpose {
             Purpose::Ed25519 => Self::deal_on::<Ed25519>(purpose, threshold, parties, seed),
-            Purpose::Bip340 | Purpose::Ecdsa => {
+            Purpose::Bip340 | Purpose::Ecdsa | Purpose::EcdsaRaw => {
                 Self::deal_on::<Secp256k1>(purpose, threshold, parties, seed)
             }
         }
@@ -169,14 +169,14 @@ pub(crate) fn accepts(package: &Package, signature: &Signature) -> bool {
     match package.purpose() {
         Purpose::Ed25519 => verify::ed25519_verify_strict(&key, message, signature.as_bytes()),
         Purpose::Bip340 => verify::bip340_verify(&key, message, signature.as_bytes()),
-        Purpose::Ecdsa => false,
+        Purpose::Ecdsa | Purpose::EcdsaRaw => false,
     }
 }
 
 /// A request that keys of this purpose accept.
 pub(crate) fn request(purpose: Purpose, message: &[u8]) -> SigningRequest {
     let tweak = match purpose {
-        Purpose::Ed25519 | Purpose::Ecdsa => Tweak::None,
+        Purpose::Ed25519 | Purpose::Ecdsa | Purpose::EcdsaRaw => Tweak::None,
         Purpose::Bip340 => Tweak::TaprootKeyPath { merkle_root: None },
     };
     SigningRequest::new(purpose, message.to_vec(), tweak).unwrap()

@@ -240,7 +240,7 @@ fn a48_commitment_matrix_points() {
                         (bytes(2, 0, 0), Problem::NotOnCurve),
                     ]
                 }
-                Purpose::Bip340 | Purpose::Ecdsa => {
+                Purpose::Bip340 | Purpose::Ecdsa | Purpose::EcdsaRaw => {
                     let with_prefix = |prefix: u8, x: &[u8]| [&[prefix], x].concat();
                     let x = body[at + 1..at + 33].to_vec();
                     let modulus = hex::decode(
@@ -357,7 +357,7 @@ impl Signing {
 fn order(purpose: Purpose) -> [u8; 32] {
     let hex = match purpose {
         Purpose::Ed25519 => "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010",
-        Purpose::Bip340 | Purpose::Ecdsa => {
+        Purpose::Bip340 | Purpose::Ecdsa | Purpose::EcdsaRaw => {
             "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
         }
     };
@@ -571,7 +571,7 @@ fn a48_negated_and_copied_commitments_lead_to_their_publisher() {
             let mut bytes = commitments[&index(1)].encode();
             match purpose {
                 Purpose::Ed25519 => bytes[31] ^= 0x80,
-                Purpose::Bip340 | Purpose::Ecdsa => bytes[0] ^= 1,
+                Purpose::Bip340 | Purpose::Ecdsa | Purpose::EcdsaRaw => bytes[0] ^= 1,
             }
             Commitment::decode(purpose, &bytes).unwrap()
         };

@@ -59,11 +59,11 @@ struct Running {
     said: Vec<Outbound>,
 }
 
-struct Early {
+pub(super) struct Early {
     from: NodeId,
-    request: [u8; 32],
-    attempt: u32,
-    envelope: Vec<u8>,
+    pub(super) request: [u8; 32],
+    pub(super) attempt: u32,
+    pub(super) envelope: Vec<u8>,
 }
 
 /// All key generations that are not finished.
@@ -118,7 +118,7 @@ impl Ceremonies {
 }
 
 /// A message inside a tunnel: which key generation it belongs to, and the envelope.
-fn encode_message(request: &[u8; 32], attempt: u32, envelope: &[u8]) -> Vec<u8> {
+pub(super) fn encode_message(request: &[u8; 32], attempt: u32, envelope: &[u8]) -> Vec<u8> {
     Writer::new()
         .u8(1)
         .fixed(request)
@@ -127,7 +127,7 @@ fn encode_message(request: &[u8; 32], attempt: u32, envelope: &[u8]) -> Vec<u8> 
         .finish()
 }
 
-fn decode_message(from: NodeId, bytes: &[u8]) -> Result<Early, Malformed> {
+pub(super) fn decode_message(from: NodeId, bytes: &[u8]) -> Result<Early, Malformed> {
     let mut reader = Reader::new("peer message", bytes);
     if reader.u8()? != 1 {
         return Err(Malformed("peer message"));
@@ -197,7 +197,7 @@ impl Engine {
     }
 
     fn read_order(&self, call: &StartDkg) -> Result<Order, Refusal> {
-        let purpose = Purpose::parse(&call.scheme).filter(|purpose| *purpose != Purpose::Ecdsa);
+        let purpose = Purpose::parse(&call.scheme).filter(|purpose| !matches!(purpose, Purpose::Ecdsa | Purpose::EcdsaRaw));
         let purpose =
             purpose.ok_or_else(|| Refusal::malformed("the scheme must be ed25519 or bip340"))?;
         if !is_name(&call.name) {

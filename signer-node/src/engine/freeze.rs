@@ -38,7 +38,7 @@ impl Record {
             .unwrap_or_default()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let statements: Vec<Vec<u8>> = self
             .statements
             .iter()

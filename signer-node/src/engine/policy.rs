@@ -54,7 +54,7 @@ impl Record {
         PolicyHash::of(&self.signed.document).as_bytes().to_vec()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let signatures: Vec<Vec<u8>> = self
             .signed
             .signatures

@@ -59,6 +59,12 @@ impl Head {
 
     /// The body followed by its tag.
     pub(super) fn encode(&self, vault: &Vault) -> Result<Vec<u8>, StoreError> {
+        let body = self.encode_body();
+        let tag = vault.row_tag(&[b"head", &body])?;
+        Ok(Writer::new().bytes(&body).fixed(&tag).finish())
+    }
+
+    pub(super) fn encode_body(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         for extent in &self.extents {
             writer = writer
@@ -68,9 +74,7 @@ impl Head {
                 .fixed(&extent.last_tag);
         }
         let mark = self.mark.as_ref().map(Mark::encode).unwrap_or_default();
-        let body = writer.bytes(&mark).finish();
-        let tag = vault.row_tag(&[b"head", &body])?;
-        Ok(Writer::new().bytes(&body).fixed(&tag).finish())
+        writer.bytes(&mark).finish()
     }
 
     pub(super) fn decode(bytes: &[u8], vault: &Vault) -> Result<Self, StoreError> {
@@ -90,7 +94,7 @@ impl Head {
         Self::decode_body(body).map_err(malformed)
     }
 
-    fn decode_body(body: &[u8]) -> Result<Self, Malformed> {
+    pub(super) fn decode_body(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new("head", body);
         let mut head = Self::empty();
         for extent in &mut head.extents {

@@ -1,0 +1,154 @@
+//! From everybody's responses to a signature. No secret is involved; whoever relays the messages can do it.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "field and group operations wrap by definition"
+)]
+
+use std::collections::BTreeMap;
+
+use super::request::SigningRequest;
+use super::sign::{duplicate, nonce_sum, open_broadcast, openings_echo, read_openings};
+use super::wire::{Response, Signed};
+use super::{Point, Scalar};
+use crate::envelope::Kind;
+use crate::id::{NodeId, SessionId};
+use crate::roster::Roster;
+use crate::{Abort, Error, Fault, Misuse, evidence};
+
+/// An ECDSA signature with `s` in the lower half, and the number that recovers the public key from it. Verified when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EcdsaSignature {
+    r: [u8; 32],
+    s: [u8; 32],
+    recovery_id: u8,
+}
+
+impl EcdsaSignature {
+    /// `r || s`, 64 bytes big-endian.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 64] {
+        let mut out = [0; 64];
+        let (r, s) = out.split_at_mut(32);
+        r.copy_from_slice(&self.r);
+        s.copy_from_slice(&self.s);
+        out
+    }
+
+    /// 0 to 3: bit 0 is the parity of y of the nonce point, bit 1 is set when its x is above the group order.
+    #[must_use]
+    pub const fn recovery_id(&self) -> u8 {
+        self.recovery_id
+    }
+
+    /// `r || s || recovery id`, 65 bytes.
+    #[must_use]
+    pub fn to_recoverable_bytes(&self) -> [u8; 65] {
+        let mut out = [0; 65];
+        let (front, last) = out.split_at_mut(64);
+        front.copy_from_slice(&self.to_bytes());
+        last.fill(self.recovery_id);
+        out
+    }
+}
+
+/// Combines the responses of all signers to a request, and verifies the result.
+///
+/// `entry` is the name of the pool entry; `openings` and `responses` are the envelopes of all signers, in any order.
+///
+/// # Errors
+/// [`Error::Aborted`]: [`Fault::InvalidSignature`] names nobody; such a set of signers should not be asked again soon.
+/// [`Error::Rejected`] and [`Error::Misuse`] for envelopes that are not one of every signer of this session.
+pub fn combine(
+    roster: &Roster,
+    request: &SigningRequest,
+    entry: &SessionId,
+    openings: &[Vec<u8>],
+    responses: &[Vec<u8>],
+) -> Result<EcdsaSignature, Error> {
+    let session = request.session(entry);
+    let openings = read_openings(roster, request, session, openings)?;
+    let echo = openings_echo(session, &openings);
+    let responses = read_responses(roster, request, session, responses)?;
+    if responses.values().any(|held| held.message.echo != echo) {
+        let message = Kind::EcdsaOpen;
+        return Err(Abort::unattributed(Fault::ViewsDiffer { message }).into());
+    }
+    let (nonce, encoded) =
+        nonce_sum(&openings).ok_or_else(|| Abort::unattributed(Fault::InvalidSignature))?;
+    for (node, held) in &responses {
+        // All have vouched for the same openings, so each must have found the same sum.
+        if held.message.nonce != encoded {
+            return Err(Abort::local(*node, Fault::NonceMismatch).into());
+        }
+    }
+    let signers = request.signer_set();
+    let (mut denominator, mut numerator) = (Scalar::zero(), Scalar::zero());
+    for held in responses.values() {
+        let part = |field, bytes: &[u8; 32]| {
+            Scalar::decode(field, bytes)
+                .map_err(|error| evidence::ecdsa::malformed(&signers, &held.envelope, error))
+        };
+        denominator += part("u", &held.message.denominator)?;
+        numerator += part("w", &held.message.numerator)?;
+    }
+    finish(request, &nonce, denominator, numerator)
+        .ok_or_else(|| Abort::unattributed(Fault::InvalidSignature).into())
+}
+
+fn read_responses(
+    roster: &Roster,
+    request: &SigningRequest,
+    session: SessionId,
+    envelopes: &[Vec<u8>],
+) -> Result<BTreeMap<NodeId, Signed<Response>>, Error> {
+    let signers = request.signer_set();
+    let mut responses = BTreeMap::new();
+    for bytes in envelopes {
+        let envelope = open_broadcast(roster, request, Kind::EcdsaRespond, bytes)?;
+        let from = envelope.header().from;
+        if envelope.header().session != session {
+            return Err(Abort::unattributed(Fault::RequestMismatch { node: from }).into());
+        }
+        let message = Response::decode(envelope.body())
+            .map_err(|error| evidence::ecdsa::malformed(&signers, &envelope, error))?;
+        if let Some(held) = responses.insert(from, Signed { envelope, message }) {
+            let held: Signed<Response> = held;
+            return Err(duplicate(&held.envelope, bytes));
+        }
+    }
+    if responses.len() == signers.len() {
+        Ok(responses)
+    } else {
+        Err(Misuse::InvalidSigners("there is not one message of every signer").into())
+    }
+}
+
+/// Divides, checks that exactly the agreed nonce point comes back, and takes the lower `s`.
+fn finish(
+    request: &SigningRequest,
+    nonce: &Point,
+    denominator: Scalar,
+    numerator: Scalar,
+) -> Option<EcdsaSignature> {
+    let x = nonce.x_bytes();
+    let r = Scalar::from_be_reduced(&x);
+    let s = numerator * denominator.invert()?;
+    let inverse = s.invert()?;
+    let message = request.message_scalar() * inverse;
+    // The verification equation, and the sign that it leaves open.
+    if Point::double_mul_vartime(&(r * inverse), request.public_point(), &message) != *nonce
+        || r.is_zero()
+    {
+        return None;
+    }
+    let above_order = r.encode() != x;
+    let odd = !nonce.has_even_y();
+    let negated = -s;
+    let low = s.encode() <= negated.encode();
+    let recovery_id = u8::from(odd != !low) | (u8::from(above_order) << 1);
+    Some(EcdsaSignature {
+        r: r.encode(),
+        s: if low { s } else { negated }.encode(),
+        recovery_id,
+    })
+}

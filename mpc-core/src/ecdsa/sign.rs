@@ -1,0 +1,489 @@
+//! The two online rounds of a signer. Each state is consumed by going on, so nothing is answered twice.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "field and group operations wrap by definition"
+)]
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::entry::{PoolEntry, Shared};
+use super::preprocess::{nonce_commitment, zero_commitment};
+use super::request::SigningRequest;
+use super::wire::{Extra, Masked, Opening, Response, Signed, header};
+use super::{Point, PointBytes, Scalar, SecretScalar, peers};
+use crate::echo::echo;
+use crate::envelope::{Envelope, Kind, Recipient};
+use crate::group::Secp256k1;
+use crate::id::{NodeId, SessionId};
+use crate::identity::IdentityKey;
+use crate::keys::KeyShare;
+use crate::roster::Roster;
+use crate::session::{Held, Write, WriteKind};
+use crate::{Abort, Error, Fault, Misuse, Rejection, evidence};
+
+/// A signer that has opened its part of the nonce, and can respond once.
+pub struct Opened {
+    session: SessionId,
+    request: SigningRequest,
+    entry: PoolEntry,
+    /// `x_i`: this signer's part of the key.
+    key: SecretScalar,
+    /// `phi_i`: this signer's part of the common factor.
+    factor: SecretScalar,
+    own: Signed<Opening>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Spends an entry on a request. The message ("S1", an envelope for all signers) and the state to go on with come out when the write
+/// is durable: the name of the entry and of the request, 64 bytes ([`WriteKind::Entry`]). A store that has the entry's name already
+/// must refuse the write.
+///
+/// Constant time in all secrets. The caller has approved the request.
+///
+/// # Errors
+/// [`Misuse::InvalidSigners`] if entry and request are not for the same signers, [`Misuse::WrongKey`] if the share is not of the key of
+/// the request. The entry is spent either way.
+pub fn open(
+    entry: PoolEntry,
+    share: &KeyShare,
+    request: SigningRequest,
+    identity: &IdentityKey,
+    rng: &mut impl CryptoRng,
+) -> Result<(Write, Held<(Opened, Vec<u8>)>), Error> {
+    if identity.public().node_id() != entry.me {
+        return Err(Misuse::IdentityMismatch.into());
+    }
+    if !entry.signers.iter().eq(request.signers().keys()) {
+        return Err(Misuse::InvalidSigners("the entry is for other signers").into());
+    }
+    if request.signers().get(&entry.me) != Some(&share.index()) {
+        return Err(Misuse::WrongKey.into());
+    }
+    let (lambda, weighted) = *request.weight(&entry.me).ok_or(Misuse::NotAMember)?;
+    let (_, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
+    let mut key = SecretScalar::new(lambda * *secret.expose_secret());
+    if key.mul_base() != weighted {
+        return Err(Misuse::WrongKey.into());
+    }
+    for zero in entry
+        .peers
+        .values()
+        .filter_map(|shared| shared.zero.as_ref())
+    {
+        key = SecretScalar::new(*key.expose_secret() + *zero.difference.expose_secret());
+    }
+    let factor = match only_peer(&entry) {
+        Some(peer) => SecretScalar::new(*peer.received.beta.expose_secret()),
+        None => SecretScalar::random(rng),
+    };
+    let masked = entry
+        .peers
+        .iter()
+        .map(|(peer, shared)| (*peer, mask(&entry.nonce, &key, &factor, shared)))
+        .collect();
+    let opening = Opening {
+        request: *request.name(),
+        echo: entry.echo,
+        nonce: entry.nonce_point,
+        blind: entry.blind,
+        masked,
+    };
+    let session = request.session(&entry.name);
+    let place = header(Kind::EcdsaOpen, session, entry.me, Recipient::Everyone);
+    let envelope = Envelope::sealed(identity, place, &opening.encode());
+    let bytes = envelope.as_bytes().to_vec();
+    let record = [&entry.name.as_bytes()[..], request.name()].concat();
+    let write = Write::new(WriteKind::Entry, Zeroizing::new(record));
+    let opened = Opened {
+        session,
+        request,
+        entry,
+        key,
+        factor,
+        own: Signed {
+            envelope,
+            message: opening,
+        },
+    };
+    let held = write.hold((opened, bytes));
+    Ok((write, held))
+}
+
+/// The one peer of a set of two signers.
+fn only_peer(entry: &PoolEntry) -> Option<&Shared> {
+    let mut shared = entry.peers.values();
+    shared.next().filter(|_| shared.next().is_none())
+}
+
+fn mask(
+    nonce: &SecretScalar,
+    key: &SecretScalar,
+    factor: &SecretScalar,
+    shared: &Shared,
+) -> Masked {
+    let [nonce_point, key_point] = shared.sent_points;
+    let hide = |value: &SecretScalar, by: &SecretScalar| {
+        (*value.expose_secret() + -*by.expose_secret()).encode()
+    };
+    Masked {
+        nonce: hide(nonce, &shared.sent.alpha_k),
+        key: hide(key, &shared.sent.alpha_x),
+        nonce_point,
+        key_point,
+        extra: shared.zero.as_ref().map(|zero| Extra {
+            mask: hide(factor, &shared.received.beta),
+            zero: zero.point,
+        }),
+    }
+}
+
+/// Everybody's openings, authenticated and decoded as far as lengths go.
+pub(super) fn read_openings(
+    roster: &Roster,
+    request: &SigningRequest,
+    session: SessionId,
+    envelopes: &[Vec<u8>],
+) -> Result<BTreeMap<NodeId, Signed<Opening>>, Error> {
+    let signers = request.signer_set();
+    let mut openings = BTreeMap::new();
+    for bytes in envelopes {
+        let envelope = open_broadcast(roster, request, Kind::EcdsaOpen, bytes)?;
+        if envelope.header().session != session {
+            // Another request, or another entry: perhaps an honest node that was asked for something else.
+            let node = envelope.header().from;
+            return Err(Abort::unattributed(Fault::RequestMismatch { node }).into());
+        }
+        let from = envelope.header().from;
+        let message = Opening::decode(&signers, &from, envelope.body())
+            .map_err(|error| evidence::ecdsa::malformed(&signers, &envelope, error))?;
+        if let Some(held) = openings.insert(from, Signed { envelope, message }) {
+            let held: Signed<Opening> = held;
+            return Err(duplicate(&held.envelope, bytes));
+        }
+    }
+    if openings.len() == signers.len() {
+        Ok(openings)
+    } else {
+        Err(Misuse::InvalidSigners("there is not one message of every signer").into())
+    }
+}
+
+/// A second message of one sender: evidence if it differs, and in any case not what was asked for.
+pub(super) fn duplicate(held: &Envelope, bytes: &[u8]) -> Error {
+    if held.as_bytes() == bytes {
+        return Rejection::Replayed.into();
+    }
+    Misuse::InvalidSigners("there are two messages of one signer").into()
+}
+
+/// Authenticates a broadcast of one of the signers.
+pub(super) fn open_broadcast(
+    roster: &Roster,
+    request: &SigningRequest,
+    kind: Kind,
+    bytes: &[u8],
+) -> Result<Envelope, Error> {
+    let envelope = Envelope::open(roster, bytes)?;
+    let place = *envelope.header();
+    if place.kind != kind {
+        return Err(Rejection::Unexpected { kind: place.kind }.into());
+    }
+    if !request.signers().contains_key(&place.from) {
+        return Err(Rejection::UnknownSender.into());
+    }
+    if place != header(kind, place.session, place.from, Recipient::Everyone) {
+        return Err(Rejection::WrongRecipient.into());
+    }
+    Ok(envelope)
+}
+
+/// The echo of the openings.
+pub(super) fn openings_echo(
+    session: SessionId,
+    openings: &BTreeMap<NodeId, Signed<Opening>>,
+) -> [u8; 32] {
+    let digests = openings
+        .iter()
+        .map(|(node, held)| (*node, *held.envelope.digest()));
+    echo(session, 3, digests)
+}
+
+/// What an opened signer has verified of the others.
+struct Verified {
+    /// `R`.
+    nonce: Point,
+    /// `r`.
+    r: Scalar,
+    /// `sum_j ck_ij` and `sum_j cx_ij`.
+    products: [SecretScalar; 2],
+    /// `Psi_i`.
+    masks: Scalar,
+}
+
+impl Opened {
+    /// Checks everybody's openings and responds ("S2", an envelope for all). `openings` are the envelopes of all signers, this one's
+    /// included, in any order.
+    ///
+    /// Constant time in all secrets.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`]: look at [`Abort::poisons`] first. [`Error::Rejected`] and [`Error::Misuse`] for envelopes that are not one
+    /// of every signer of this session; nobody is accused. The entry is spent in every case.
+    pub fn respond(
+        self,
+        roster: &Roster,
+        identity: &IdentityKey,
+        openings: &[Vec<u8>],
+    ) -> Result<Vec<u8>, Error> {
+        if identity.public().node_id() != self.entry.me {
+            return Err(Misuse::IdentityMismatch.into());
+        }
+        let openings = read_openings(roster, &self.request, self.session, openings)?;
+        let own = openings
+            .get(&self.entry.me)
+            .map(|held| held.envelope.digest());
+        if own != Some(self.own.envelope.digest()) {
+            return Err(Misuse::InvalidSigners("this signer's own message was changed").into());
+        }
+        let verified = self.verify(&openings)?;
+        let response = self.answer(&verified, openings_echo(self.session, &openings));
+        let place = header(
+            Kind::EcdsaRespond,
+            self.session,
+            self.entry.me,
+            Recipient::Everyone,
+        );
+        Ok(Envelope::seal(identity, &place, &response.encode()))
+    }
+
+    /// The checks, each for all peers before the next.
+    fn verify(&self, openings: &BTreeMap<NodeId, Signed<Opening>>) -> Result<Verified, Error> {
+        let entry = &self.entry;
+        for (node, held) in openings {
+            if held.message.request != *self.request.name() {
+                return Err(Abort::unattributed(Fault::RequestMismatch { node: *node }).into());
+            }
+        }
+        if openings
+            .values()
+            .any(|held| held.message.echo != entry.echo)
+        {
+            let message = Kind::EcdsaCommit;
+            return Err(Abort::unattributed(Fault::ViewsDiffer { message }).into());
+        }
+        for (node, held) in openings {
+            self.check_commitments(node, held)?;
+        }
+        let mut nonces = BTreeMap::new();
+        for (node, held) in openings {
+            nonces.insert(
+                *node,
+                self.decode(held, |opening| opening.nonce.decode("R"))?,
+            );
+        }
+        let key_points = self.key_points(openings)?;
+        let mut products = [Scalar::zero(), Scalar::zero()].map(Zeroizing::new);
+        let mut masks = Scalar::zero();
+        for peer in peers(&entry.signers, &entry.me) {
+            let (Some(held), Some(shared), Some(nonce), Some(key)) = (
+                openings.get(&peer),
+                entry.peers.get(&peer),
+                nonces.get(&peer),
+                key_points.get(&peer),
+            ) else {
+                return Err(Error::Unreachable("a signer is missing after the count"));
+            };
+            let [nonce, key] = self.multiply(&peer, held, shared, [nonce, key])?;
+            let [nonces, keys] = &mut products;
+            **nonces += *nonce.expose_secret();
+            **keys += *key.expose_secret();
+            if shared.zero.is_some() {
+                let mine = |opening: &Opening| {
+                    let extra = opening
+                        .masked
+                        .get(&entry.me)
+                        .and_then(|masked| masked.extra.as_ref());
+                    extra.map_or(Ok(Scalar::zero()), |extra| {
+                        Scalar::decode("psi", &extra.mask)
+                    })
+                };
+                masks += self.decode(held, mine)?;
+            }
+        }
+        let nonce: Point = nonces.into_values().sum();
+        let r = Scalar::from_be_reduced(&nonce.x_bytes());
+        if nonce.is_identity() || r.is_zero() {
+            return Err(Abort::unattributed(Fault::IdentityResult).into());
+        }
+        let [nonces, keys] = products.map(|product| SecretScalar::new(*product));
+        Ok(Verified {
+            nonce,
+            r,
+            products: [nonces, keys],
+            masks,
+        })
+    }
+
+    /// Decodes a part of a signed opening; a failure is the sender's, provably.
+    fn decode<T>(
+        &self,
+        held: &Signed<Opening>,
+        read: impl FnOnce(&Opening) -> Result<T, crate::codec::DecodeError>,
+    ) -> Result<T, Error> {
+        read(&held.message)
+            .map_err(|error| evidence::ecdsa::malformed(&self.entry.signers, &held.envelope, error))
+    }
+
+    /// What was committed to in preprocessing: the nonce, and for three or more signers every zero share.
+    fn check_commitments(&self, node: &NodeId, held: &Signed<Opening>) -> Result<(), Error> {
+        let entry = &self.entry;
+        let commit = entry
+            .commits
+            .get(node)
+            .ok_or(Error::Unreachable("a signer without commitments"))?;
+        let opening = &held.message;
+        let opened = nonce_commitment(
+            &entry.first_name,
+            node,
+            &commit.message.nonce,
+            &opening.nonce,
+            &opening.blind,
+        );
+        let zeros_open = opening
+            .masked
+            .iter()
+            .all(|(to, masked)| match &masked.extra {
+                None => true,
+                Some(extra) => {
+                    let committed = commit.message.zeros.get(to);
+                    committed == Some(&zero_commitment(&entry.first_name, node, to, &extra.zero))
+                }
+            });
+        if opened == commit.message.commitment && zeros_open {
+            return Ok(());
+        }
+        let commits = entry.commits.values().map(|commit| &commit.envelope);
+        let evidence = evidence::ecdsa::opening(&entry.signers, commits, &held.envelope);
+        Err(Abort::proven(*node, Fault::CommitmentMismatch, evidence).into())
+    }
+
+    /// `PX_j = lambda_j * S_j + Zeta_j` for every signer.
+    fn key_points(
+        &self,
+        openings: &BTreeMap<NodeId, Signed<Opening>>,
+    ) -> Result<BTreeMap<NodeId, Point>, Error> {
+        let mut points = BTreeMap::new();
+        for node in &self.entry.signers {
+            let (_, weighted) = self.request.weight(node).ok_or(Misuse::NotAMember)?;
+            points.insert(*node, *weighted);
+        }
+        for (from, held) in openings {
+            for (to, masked) in &held.message.masked {
+                let Some(extra) = &masked.extra else { continue };
+                let zero = self.decode(held, |_| extra.zero.decode("Z"))?;
+                for (node, point) in [(from, zero), (to, -zero)] {
+                    if let Some(sum) = points.get_mut(node) {
+                        *sum = *sum + point;
+                    }
+                }
+            }
+        }
+        if points.values().any(Point::is_identity) {
+            return Err(Abort::unattributed(Fault::IdentityResult).into());
+        }
+        Ok(points)
+    }
+
+    /// `ck_ij` and `cx_ij`, checked against what the peer is committed to: its nonce and its public key share.
+    fn multiply(
+        &self,
+        peer: &NodeId,
+        held: &Signed<Opening>,
+        shared: &Shared,
+        committed: [&Point; 2],
+    ) -> Result<[SecretScalar; 2], Error> {
+        let masked = held
+            .message
+            .masked
+            .get(&self.entry.me)
+            .ok_or(Error::Unreachable("an opening without this signer"))?;
+        let mine = [
+            (
+                &masked.nonce,
+                &masked.nonce_point,
+                &shared.received.r_k,
+                ["gk", "Gk"],
+            ),
+            (
+                &masked.key,
+                &masked.key_point,
+                &shared.received.r_x,
+                ["gx", "Gx"],
+            ),
+        ];
+        let beta = shared.received.beta.expose_secret();
+        let mut products = Vec::with_capacity(2);
+        for ((scalar, point, share, [scalar_name, point_name]), committed) in
+            mine.into_iter().zip(committed)
+        {
+            let scalar = self.decode(held, |_| Scalar::decode(scalar_name, scalar))?;
+            let point = self.decode(held, |_| point.decode(point_name))?;
+            let product = SecretScalar::new(scalar * *beta + *share.expose_secret());
+            if product.mul_base() != *committed * beta + -point {
+                return Err(Abort::local(*peer, Fault::ProductCheck { value: scalar_name }).into());
+            }
+            products.push(product);
+        }
+        products
+            .try_into()
+            .map_err(|_| Error::Unreachable("two products became another number"))
+    }
+
+    /// `u_i` and `w_i`.
+    fn answer(&self, verified: &Verified, echo: [u8; 32]) -> Response {
+        let entry = &self.entry;
+        let factor = *self.factor.expose_secret();
+        // With two signers the common factor is the product's, and there are no masks to add.
+        let sum = Zeroizing::new(factor + verified.masks);
+        let [nonces, keys] = &verified.products;
+        let mut denominator =
+            Zeroizing::new(*entry.nonce.expose_secret() * *sum + *nonces.expose_secret());
+        let mut numerator =
+            Zeroizing::new(*self.key.expose_secret() * *sum + *keys.expose_secret());
+        for shared in entry.peers.values() {
+            *denominator += *shared.sent.t_k.expose_secret();
+            *numerator += *shared.sent.t_x.expose_secret();
+        }
+        *numerator += *self.request.tweak() * factor;
+        let message = self.request.message_scalar() * factor;
+        Response {
+            denominator: denominator.encode(),
+            numerator: (message + verified.r * *numerator).encode(),
+            echo,
+            nonce: verified.nonce.encode(),
+        }
+    }
+}
+
+/// The sum of the nonces of all openings, which every response has to repeat.
+pub(super) fn nonce_sum(
+    openings: &BTreeMap<NodeId, Signed<Opening>>,
+) -> Option<(Point, PointBytes)> {
+    let points: Option<Vec<Point>> = openings
+        .values()
+        .map(|held| held.message.nonce.decode("R").ok())
+        .collect();
+    let sum: Point = points?.into_iter().sum();
+    Some((sum, sum.encode()))
+}

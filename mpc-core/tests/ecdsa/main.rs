@@ -1,0 +1,11 @@
+//! Threshold ECDSA from preprocessing to a verified signature.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "helpers of a test may fail the test"
+)]
+
+mod signing;
