@@ -55,6 +55,8 @@ impl Key {
         self.address(match self.package.purpose() {
             Purpose::Bip340 => "bitcoin:mainnet",
             Purpose::Ecdsa => "ethereum:1",
+            // A key for raw digests holds no funds.
+            Purpose::EcdsaRaw => return String::new(),
             Purpose::Ed25519 => "solana:mainnet",
         })
     }
