@@ -8,6 +8,7 @@
     reason = "helpers of a test may fail the test"
 )]
 
+mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;
 mod signing;
