@@ -660,19 +660,13 @@ fn a_setup_that_contradicts_itself_is_refused() {
         params: Params::new(2, parties).unwrap(),
         request_id: RequestId::from_bytes([1; 32]),
         attempt: Attempt(0),
+        pairs: std::collections::BTreeMap::new(),
     };
     let start = |setup, identity: &Arc<IdentityKey>| {
         let result = dkg::Session::start(setup, Arc::clone(identity), &mut rng(1), 0, TIMEOUT_MS);
         result.map(|_| ()).unwrap_err()
     };
     let (one, key) = (committee.node(1), committee.identity(1));
-    let ecdsa = Misuse::UnsupportedPurpose {
-        purpose: Purpose::Ecdsa,
-    };
-    assert_eq!(
-        start(setup(one, Purpose::Ecdsa, 3), key),
-        Error::Misuse(ecdsa)
-    );
     assert_eq!(
         start(setup(one, Purpose::Ed25519, 3), committee.identity(2)),
         Error::Misuse(Misuse::IdentityMismatch)

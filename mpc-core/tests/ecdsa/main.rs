@@ -8,4 +8,5 @@
     reason = "helpers of a test may fail the test"
 )]
 
+mod keygen;
 mod signing;
