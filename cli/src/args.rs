@@ -9,9 +9,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub use operator::{
     BenchArgs, CheckConfigArgs, ClusterCommand, ClusterInitArgs, CompletionArgs, DemoArgs,
-    EvidenceCommand, EvidenceVerifyArgs, KeyCommand, KeyCreateArgs, KeyShowArgs, PolicyCommand,
-    PolicyEvalArgs, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs, ServiceCommand,
-    ServiceRunArgs,
+    EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs,
+    PolicyCommand, PolicyEvalArgs, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs,
+    ServiceCommand, ServiceRunArgs,
 };
 pub use request::{
     DecideArgs, FreezeArgs, PersonArgs, RequestCommand, RequestIdArgs, RequestListArgs,
@@ -96,7 +96,7 @@ pub enum Command {
     /// Create and look at threshold keys
     #[command(
         subcommand,
-        after_help = "Examples:\n  quorate key create hot\n  quorate key list"
+        after_help = "Examples:\n  quorate key create hot\n  quorate key list\n  quorate key address hot --path m/0/5"
     )]
     Key(KeyCommand),
     /// Check, try, sign and install the policy document

@@ -1,11 +1,12 @@
 //! What operators and governors ask: wallets, keys, the cluster's state, policies, freezes.
 
 use policy::statement::SignedStatement;
-use proto::v1;
+use proto::{keys::DerivationPath, v1};
 
 use crate::{
     connect::Client,
     error::{Error, Fix},
+    keys::PublicKey,
 };
 
 /// A wallet of the active policy, with the key that the cluster has for it.
@@ -17,11 +18,15 @@ pub struct Wallet {
     pub chain: String,
     /// Its key.
     pub key_id: [u8; 32],
-    /// `ed25519` or `bip340`.
+    /// `ecdsa`, `bip340` or `ed25519`.
     pub scheme: String,
-    /// The public key: 32 bytes for Ed25519, 33 for secp256k1.
+    /// Where the wallet's own key is, seen from the key that the nodes hold shares of.
+    pub path: DerivationPath,
+    /// The key that the nodes hold shares of; none as long as it is not active.
+    pub key: Option<PublicKey>,
+    /// The public key at the path: 32 bytes for Ed25519, 33 for secp256k1; empty as long as the key is not active.
     pub public_key: Vec<u8>,
-    /// The public key as its chain writes it.
+    /// The public key as its chain writes it, computed here.
     pub address: String,
     /// Whether enough nodes are connected to sign with it.
     pub ready: bool,
@@ -45,15 +50,46 @@ impl TryFrom<v1::WalletInfo> for Wallet {
     fn try_from(wire: v1::WalletInfo) -> Result<Self, Error> {
         let key_id = <[u8; 32]>::try_from(&wire.key_id[..])
             .map_err(|_| Error::wrong_answer("a key id that is not 32 bytes"))?;
-        Ok(Self {
+        let path = DerivationPath::new(wire.path)
+            .map_err(|e| Error::wrong_answer(format_args!("wallet {}: {e}", wire.id)))?;
+        let mut wallet = Self {
             id: wire.id,
             chain: wire.chain,
             key_id,
             scheme: wire.scheme,
-            public_key: wire.public_key.to_vec(),
-            address: wire.address,
+            path,
+            key: None,
+            public_key: Vec::new(),
+            address: String::new(),
             ready: wire.ready,
-        })
+        };
+        if !wire.public_package.is_empty() {
+            wallet.learn(&wire.public_package, &wire.public_key, &wire.address)?;
+        }
+        Ok(wallet)
+    }
+}
+
+impl Wallet {
+    /// Takes the wallet's key from its public package, and holds what else was said against it.
+    fn learn(&mut self, package: &[u8], root: &[u8], address: &str) -> Result<(), Error> {
+        let wrong = |what: &str| Error::wrong_answer(format_args!("wallet {}: {what}", self.id));
+        let key = PublicKey::decode(package).map_err(|e| wrong(&e.to_string()))?;
+        if key.id() != self.key_id || key.scheme() != self.scheme || key.bytes() != root {
+            return Err(wrong("its public key package is of another key"));
+        }
+        let child = key.child(&self.path).map_err(|e| wrong(&e.to_string()))?;
+        // A policy may name a chain that takes no signatures of the key; then there is no address on either side.
+        let own = child.address(&self.chain).unwrap_or_default();
+        if own != address {
+            return Err(wrong(&format!(
+                "its address is {own} when derived here, and the service says {address}"
+            )));
+        }
+        self.public_key = child.public_key().to_vec();
+        self.address = own;
+        self.key = Some(key);
+        Ok(())
     }
 }
 

@@ -48,6 +48,14 @@ pub enum Ask {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fix {
+    /// Nobody could read what would be signed, so nobody could decide about it.
+    #[error(
+        "refused to sign {what}: hand over the whole unsigned transaction instead; a bare digest takes a key whose purpose is raw digests, never one that holds funds"
+    )]
+    Blind {
+        /// What it was.
+        what: &'static str,
+    },
     /// A local file or setting.
     #[error("{}: {message}", path.display())]
     Config {
@@ -180,6 +188,7 @@ impl Error {
                 "ask the approvers named above, or wait for the delay"
             }
             Self::Ask(Ask::Frozen { .. }) => "have a quorum sign an unfreeze",
+            Self::Fix(Fix::Blind { .. }) => "hand over the whole unsigned transaction",
             Self::Fix(Fix::Config { .. }) => "correct the file",
             Self::Fix(Fix::Conflict { .. }) => "use a new idempotency key for a new payment",
             Self::Fix(Fix::Denied { .. }) => "change the request, or the policy",

@@ -30,6 +30,8 @@
 //! | [`error`] | errors, sorted by what the caller does next |
 //! | [`status`] | what the coordinator says about a request |
 //! | [`order`] | an intent made, signed and kept for retries |
+//! | [`keys`] | child keys and addresses, derived here |
+//! | [`signer`] | a wallet of the cluster in the place of a local key |
 //! | [`connect`] | the mutual-TLS channel to the coordinator |
 //! | [`requests`] | submit, follow, explain, cancel, approve |
 //! | [`review`] | an intent fetched and decoded here, for whoever has to approve it |
@@ -40,15 +42,19 @@
 pub mod admin;
 pub mod connect;
 pub mod error;
+pub mod keys;
 pub mod order;
 pub mod requests;
 pub mod review;
+pub mod signer;
 pub mod status;
 pub mod verify;
 
 pub use connect::{Client, Options};
 pub use error::{Ask, Error, Fix, Retry, Stop};
+pub use keys::PublicKey;
 pub use order::{Order, Prepared};
 pub use review::Review;
+pub use signer::Signer;
 pub use status::{RequestId, State, Status};
 pub use verify::Released;

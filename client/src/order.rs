@@ -135,6 +135,8 @@ fn malformed(error: impl fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proto::keys::DerivationPath;
+
     use super::*;
 
     fn wallet() -> Wallet {
@@ -143,6 +145,8 @@ mod tests {
             chain: "solana:localnet".to_owned(),
             key_id: [7; 32],
             scheme: "ed25519".to_owned(),
+            path: DerivationPath::default(),
+            key: None,
             public_key: vec![1; 32],
             address: String::new(),
             ready: true,

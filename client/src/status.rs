@@ -302,7 +302,7 @@ pub struct Status {
     pub signers: Vec<u32>,
     /// Why it failed.
     pub failure: Option<String>,
-    pub(crate) signature: Vec<u8>,
+    pub(crate) signatures: Vec<Vec<u8>>,
     pub(crate) signed_tx: Vec<u8>,
 }
 
@@ -394,9 +394,18 @@ impl TryFrom<v1::RequestStatus> for Status {
             timings_us: wire.timings_us.into_iter().collect(),
             signers: wire.signers,
             failure: wire.failure.map(|f| f.message),
-            signature: wire.signature.to_vec(),
+            signatures: signatures(&wire.signature, &wire.signatures),
             signed_tx: wire.signed_tx.to_vec(),
         })
+    }
+}
+
+/// Every signature; a coordinator that knows of one only says it alone.
+fn signatures<B: AsRef<[u8]>>(only: &[u8], all: &[B]) -> Vec<Vec<u8>> {
+    if all.is_empty() && !only.is_empty() {
+        vec![only.to_vec()]
+    } else {
+        all.iter().map(|one| one.as_ref().to_vec()).collect()
     }
 }
 

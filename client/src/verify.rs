@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
     status: Status,
-    signature: [u8; 64],
+    signatures: Vec<Vec<u8>>,
     signed_tx: Vec<u8>,
 }
 
@@ -48,8 +48,15 @@ impl Released {
             .ok_or_else(|| bad("the wallet's key is not an ed25519 key".to_owned()))?;
         solana::decode(&intent.raw_tx, &public_key)
             .map_err(|e| bad(format!("the transaction is not this wallet's: {e}")))?;
-        let signature = <[u8; 64]>::try_from(&status.signature[..])
-            .map_err(|_| bad(format!("it has {} bytes, not 64", status.signature.len())))?;
+        let [signature] = &status.signatures[..] else {
+            return Err(bad(format!(
+                "it takes one signature and not {}",
+                status.signatures.len()
+            ))
+            .into());
+        };
+        let signature = <[u8; 64]>::try_from(&signature[..])
+            .map_err(|_| bad(format!("it has {} bytes, not 64", signature.len())))?;
         VerifyingKey::from_bytes(&public_key)
             .and_then(|key| key.verify_strict(&intent.raw_tx, &Signature::from_bytes(&signature)))
             .map_err(|_| bad("it does not verify".to_owned()))?;
@@ -59,15 +66,22 @@ impl Released {
         }
         Ok(Self {
             status,
-            signature,
+            signatures: vec![signature.to_vec()],
             signed_tx,
         })
     }
 
-    /// The signature, 64 bytes.
+    /// The signatures that the transaction takes, in its order: one each on Solana and Ethereum, one per input on Bitcoin.
+    /// 64 bytes; 65 for ECDSA, the last of which is the recovery id.
     #[must_use]
-    pub const fn signature(&self) -> &[u8; 64] {
-        &self.signature
+    pub fn signatures(&self) -> &[Vec<u8>] {
+        &self.signatures
+    }
+
+    /// The first signature.
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        self.signatures.first().map_or(&[], |first| &first[..])
     }
 
     /// The transaction, ready to be sent to its chain.
@@ -108,7 +122,7 @@ mod tests {
         chain::Address,
         solana::{Version, build},
     };
-    use proto::v1;
+    use proto::{keys::DerivationPath, v1};
 
     use super::*;
     use crate::order::Order;
@@ -135,6 +149,8 @@ mod tests {
             chain: "solana:localnet".to_owned(),
             key_id: [7; 32],
             scheme: "ed25519".to_owned(),
+            path: DerivationPath::default(),
+            key: None,
             public_key: key.verifying_key().to_bytes().to_vec(),
             address: String::new(),
             ready: true,

@@ -308,7 +308,7 @@ impl Api {
         if let Some(key) = self.engine.keys.get(&wallet.key_id) {
             info.scheme.clone_from(&key.row.scheme);
             info.public_key = Bytes::copy_from_slice(&key.public_key);
-            info.address = key.address();
+            info.address = key.address(&info.chain);
             info.public_package = key.row.package.clone();
             info.ready =
                 self.engine.active_on(&key.row.request_id).len() >= usize::from(key.row.threshold);

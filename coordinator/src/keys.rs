@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use mpc_core::keys::PublicKeyPackage;
+use mpc_core::{id::Purpose, keys::PublicKeyPackage};
 
 use crate::store::{KeyRow, KeyStage, StoreError};
 
@@ -44,11 +44,21 @@ impl Key {
         *self.package.key_id().as_bytes()
     }
 
-    /// How a chain writes the key as an address; empty where no chain is served with keys of its kind.
-    pub(crate) fn address(&self) -> String {
-        <[u8; 32]>::try_from(self.public_key.as_slice())
-            .map(|bytes| policy::chain::Address::from_bytes(bytes).to_string())
-            .unwrap_or_default()
+    /// How a chain writes the key as an address; empty where the chain takes no signatures of the key's scheme.
+    pub(crate) fn address(&self, chain: &str) -> String {
+        let scheme = self.package.purpose().as_str();
+        policy::address::of(chain, scheme, &self.public_key).unwrap_or_default()
+    }
+
+    /// The address on the main network that keys of this scheme are mostly for.
+    pub(crate) fn main_address(&self) -> String {
+        self.address(match self.package.purpose() {
+            Purpose::Bip340 => "bitcoin:mainnet",
+            Purpose::Ecdsa => "ethereum:1",
+            // A key for raw digests holds no funds.
+            Purpose::EcdsaRaw => return String::new(),
+            Purpose::Ed25519 => "solana:mainnet",
+        })
     }
 }
 

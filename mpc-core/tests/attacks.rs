@@ -295,6 +295,7 @@ fn a61_the_same_request_has_the_same_first_name_which_a_store_refuses_twice() {
             params: Params::new(2, 2).unwrap(),
             request_id: RequestId::from_bytes([request; 32]),
             attempt: Attempt(attempt),
+            pairs: std::collections::BTreeMap::new(),
         };
         let identity = Arc::clone(committee.identity(1));
         dkg::Session::start(setup, identity, &mut rng(9), 0, TIMEOUT_MS)

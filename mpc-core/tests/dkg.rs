@@ -168,10 +168,7 @@ fn a11_a_party_that_misses_the_last_message_finishes_from_its_stored_share() {
         .collect();
     let finished = pending().finish(others).unwrap();
     assert_eq!(&finished.certificate, &simulator.output(1).certificate);
-    assert_eq!(
-        finished.share.public(),
-        simulator.output(1).share.public()
-    );
+    assert_eq!(finished.share.public(), simulator.output(1).share.public());
     assert_eq!(pending().own_part(), &parts[&stuck][..]);
 
     // The certificate of another key is refused.
@@ -269,4 +266,3 @@ fn a83_a_pending_share_of_another_key_is_refused() {
         Err(DecodeError::new("share", Problem::Unknown))
     );
 }
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`channel`] | the mutual-TLS channels to the coordinator, and the nested one between two nodes |
 //! | [`convert`] | wire values to and from what the services work with; failures and gRPC statuses |
+//! | [`keys`] | the public side of threshold keys |
 //! | [`limits`] | how large each kind of message may be |
 //! | [`link`] | what a node signs on its link |
 //! | [`settings`] | the reader of the services' settings files |
@@ -12,6 +13,7 @@
 
 pub mod channel;
 pub mod convert;
+pub mod keys;
 pub mod limits;
 pub mod link;
 pub mod settings;

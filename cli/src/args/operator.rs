@@ -82,14 +82,23 @@ pub struct ServiceRunArgs {
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Run a distributed key generation over all nodes
-    #[command(after_help = "Examples:\n  quorate key create hot --scheme ed25519")]
+    #[command(
+        after_help = "Examples:\n  quorate key create sol-hot --scheme ed25519\n  quorate key create eth-hot --scheme ecdsa\n  quorate key create taproot-hot --scheme bip340"
+    )]
     Create(KeyCreateArgs),
     /// List the keys that the nodes report
     #[command(after_help = "Examples:\n  quorate key list --json")]
     List,
-    /// Show one key
-    #[command(after_help = "Examples:\n  quorate key show hot")]
+    /// Show one key, with its addresses
+    #[command(
+        after_help = "Examples:\n  quorate key show hot\n  quorate key show hot --path m/0/5"
+    )]
     Show(KeyShowArgs),
+    /// Derive the address of a child key, on this machine and from public values alone
+    #[command(
+        after_help = "Examples:\n  quorate key address eth-hot --path m/0/5\n  quorate key address eth-hot --path m/0/5 --chain bitcoin:testnet\n  quorate key address taproot-hot --path m/0 --count 20"
+    )]
+    Address(KeyAddressArgs),
 }
 
 /// `quorate key create`.
@@ -97,8 +106,8 @@ pub enum KeyCommand {
 pub struct KeyCreateArgs {
     /// The key's name, unique in the cluster
     pub name: String,
-    /// What the key signs
-    #[arg(long, default_value = "ed25519", value_parser = ["ed25519", "bip340"])]
+    /// What the key signs: ed25519 (Solana), ecdsa (Ethereum, Bitcoin) or bip340 (Bitcoin Taproot)
+    #[arg(long, default_value = "ed25519", value_parser = ["ed25519", "ecdsa", "bip340"])]
     pub scheme: String,
     /// How many nodes must sign [default: the cluster's threshold]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=32))]
@@ -110,6 +119,25 @@ pub struct KeyCreateArgs {
 pub struct KeyShowArgs {
     /// A key's name, or its id or the beginning of it in hex
     pub key: String,
+    /// Show the addresses of this child key
+    #[arg(long, value_name = "PATH", default_value = "m")]
+    pub path: String,
+}
+
+/// `quorate key address`.
+#[derive(Debug, Args)]
+pub struct KeyAddressArgs {
+    /// A key's name, or its id or the beginning of it in hex
+    pub key: String,
+    /// Where the child key is, such as m/0/5; no hardened steps, which would need the secret key
+    #[arg(long, value_name = "PATH", default_value = "m")]
+    pub path: String,
+    /// The chain, such as ethereum:1, bitcoin:regtest or solana:devnet [default: every main network that takes this key]
+    #[arg(long, value_name = "CHAIN")]
+    pub chain: Option<String>,
+    /// Derive this many children of the path instead, from index 0
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: Option<u32>,
 }
 
 /// `quorate policy`.

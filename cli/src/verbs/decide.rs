@@ -94,10 +94,11 @@ fn show(context: &Context, review: &Review, decision: Decision) {
         "You are about to {} this, as decoded on this machine:",
         decision.as_str()
     ));
-    for line in review.lines() {
-        output.must_see(&format!("  {line}"));
+    // Numbered, so that two people who compare what they see over the telephone can name a line.
+    for (number, line) in (1_u32..).zip(review.lines()) {
+        output.must_see(&format!("{number:>4}  {line}"));
     }
-    output.must_see(&format!("  policy {}", hex::encode(review.policy())));
+    output.must_see(&format!("      policy {}", hex::encode(review.policy())));
 }
 
 fn confirm(args: &DecideArgs, decision: Decision) -> Result<(), Fail> {

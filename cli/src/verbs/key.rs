@@ -1,12 +1,16 @@
 //! `quorate key`.
 
+use client::{
+    PublicKey,
+    keys::{self, Child},
+};
 use proto::v1::KeyInfo;
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::{
-    args::{KeyCommand, KeyCreateArgs, KeyShowArgs},
-    fail::Fail,
+    args::{KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs},
+    fail::{Exit, Fail},
     output::Reply,
 };
 
@@ -19,6 +23,7 @@ pub async fn run(context: &Context, command: KeyCommand) -> Result<Reply, Fail> 
         KeyCommand::Create(args) => create(context, &args).await,
         KeyCommand::List => list(context).await,
         KeyCommand::Show(args) => show(context, &args).await,
+        KeyCommand::Address(args) => address(context, &args).await,
     }
 }
 
@@ -35,28 +40,55 @@ async fn create(context: &Context, args: &KeyCreateArgs) -> Result<Reply, Fail> 
         })
         .await?;
     drop(progress);
+    let key = PublicKey::decode(&end.public_package)?;
+    if key.bytes() != end.public_key || key.id()[..] != end.key_id[..] {
+        return Err(Fail::new(
+            Exit::Security,
+            "the public key package is not the one of the key that was announced",
+        ));
+    }
+    let child = key.child(&keys::path("m")?)?;
     let key_id = hex::encode(&end.key_id);
     let public_key = hex::encode(&end.public_key);
     let human = format!(
-        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {public_key}{}\n\n\
+        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {public_key}\n{}\n\
          To use it, name it in a [[wallet]] of the policy: key_id = \"{key_id}\"",
         args.name,
         args.scheme,
-        address(&args.scheme, &end.public_key)
-            .map(|a| format!("\naddress     {a}"))
-            .unwrap_or_default(),
+        lines(&child),
     );
     let json = json!({
         "name": args.name, "key_id": key_id, "scheme": args.scheme, "threshold": threshold,
-        "public_key": public_key, "address": address(&args.scheme, &end.public_key),
-        "request_id": hex::encode(&end.request_id),
+        "public_key": public_key, "address": first(&child), "addresses": object_of(&child),
+        "chain_code": hex::encode(key.chain_code()), "request_id": hex::encode(&end.request_id),
     });
     Ok(Reply::new(human, json))
 }
 
-/// The Solana address of an Ed25519 key.
-fn address(scheme: &str, public_key: &[u8]) -> Option<String> {
-    (scheme == "ed25519").then(|| bs58::encode(public_key).into_string())
+/// A child's addresses on the main networks, one per line.
+fn lines(child: &Child) -> String {
+    child
+        .addresses()
+        .iter()
+        .map(|(chain, address)| format!("address     {address}  ({chain})\n"))
+        .collect()
+}
+
+fn object_of(child: &Child) -> Value {
+    child
+        .addresses()
+        .into_iter()
+        .map(|(chain, address)| (chain.to_owned(), Value::from(address)))
+        .collect()
+}
+
+/// The address that a key of this scheme is mostly used with.
+fn first(child: &Child) -> Option<String> {
+    child
+        .addresses()
+        .into_iter()
+        .next_back()
+        .map(|(_, address)| address)
 }
 
 async fn list(context: &Context) -> Result<Reply, Fail> {
@@ -80,31 +112,108 @@ async fn list(context: &Context) -> Result<Reply, Fail> {
     Ok(Reply::new(human, json))
 }
 
-async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
+/// The one key of this name, id, or beginning of an id.
+async fn find(context: &Context, wanted: &str) -> Result<KeyInfo, Fail> {
     let keys = context.connect("operator").await?.keys().await?;
     let mut found = keys
-        .iter()
-        .filter(|k| k.name == args.key || hex::encode(&k.key_id).starts_with(&args.key));
-    let (Some(key), None) = (found.next(), found.next()) else {
-        return Err(Fail::invalid(format_args!(
-            "no key, or more than one, is called {}",
-            args.key
-        ))
-        .hint("`quorate key list` shows names and ids"));
+        .into_iter()
+        .filter(|k| k.name == wanted || hex::encode(&k.key_id).starts_with(wanted));
+    match (found.next(), found.next()) {
+        (Some(key), None) => Ok(key),
+        _ => Err(
+            Fail::invalid(format_args!("no key, or more than one, is called {wanted}"))
+                .hint("`quorate key list` shows names and ids"),
+        ),
+    }
+}
+
+/// The key itself, once it is active, held against what the coordinator says beside it.
+fn public(info: &KeyInfo) -> Result<Option<PublicKey>, Fail> {
+    if info.public_package.is_empty() {
+        return Ok(None);
+    }
+    let key = PublicKey::decode(&info.public_package)?;
+    if key.id()[..] != info.key_id[..] || key.bytes() != info.public_key {
+        return Err(Fail::new(
+            Exit::Security,
+            format_args!("the public key package of {} is of another key", info.name),
+        ));
+    }
+    Ok(Some(key))
+}
+
+async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
+    let path = keys::path(&args.path)?;
+    let info = find(context, &args.key).await?;
+    let child = match public(&info)? {
+        Some(key) => Some((*key.chain_code(), key.child(&path)?)),
+        None => None,
     };
-    let human = format!(
-        "key         {}\nkey id      {}\nscheme      {}\nstate       {}\nepoch       {}\nthreshold   {}\nnodes       {:?}\npublic key  {}\naddress     {}",
-        key.name,
-        hex::encode(&key.key_id),
-        key.scheme,
-        key.state,
-        key.epoch,
-        key.threshold,
-        key.nodes,
-        hex::encode(&key.public_key),
-        key.address,
+    let mut human = format!(
+        "key         {}\nkey id      {}\nscheme      {}\nstate       {}\nepoch       {}\nthreshold   {}\nnodes       {:?}\npublic key  {}\n",
+        info.name,
+        hex::encode(&info.key_id),
+        info.scheme,
+        info.state,
+        info.epoch,
+        info.threshold,
+        info.nodes,
+        hex::encode(&info.public_key),
     );
-    Ok(Reply::new(human, object(key)))
+    let mut json = object(&info);
+    if let (Some((chain_code, child)), Value::Object(fields)) = (child, &mut json) {
+        human.push_str(&format!("chain code  {}\n", hex::encode(chain_code)));
+        if !path.indices().is_empty() {
+            human.push_str(&format!(
+                "path        {path}\nchild key   {}\n",
+                hex::encode(child.public_key())
+            ));
+        }
+        human.push_str(&lines(&child));
+        fields.insert("chain_code".to_owned(), hex::encode(chain_code).into());
+        fields.insert("path".to_owned(), path.to_string().into());
+        fields.insert(
+            "child_key".to_owned(),
+            hex::encode(child.public_key()).into(),
+        );
+        fields.insert("addresses".to_owned(), object_of(&child));
+    }
+    Ok(Reply::new(human, json))
+}
+
+async fn address(context: &Context, args: &KeyAddressArgs) -> Result<Reply, Fail> {
+    let path = keys::path(&args.path)?;
+    let info = find(context, &args.key).await?;
+    let key = public(&info)?.ok_or_else(|| {
+        Fail::new(
+            Exit::Unavailable,
+            format_args!("key {} is {} and has no address yet", info.name, info.state),
+        )
+    })?;
+    let paths = match args.count {
+        Some(count) => (0..count)
+            .map(|index| keys::path(&format!("{path}/{index}")))
+            .collect::<Result<Vec<_>, _>>()?,
+        None => vec![path],
+    };
+    let mut human = String::new();
+    let mut rows = Vec::new();
+    for path in &paths {
+        let child = key.child(path)?;
+        let addresses = match &args.chain {
+            Some(chain) => vec![(chain.as_str(), child.address(chain)?)],
+            None => child.addresses(),
+        };
+        for (chain, address) in addresses {
+            human.push_str(&format!("{address}  {path}  {chain}\n"));
+            rows.push(json!({
+                "path": path.to_string(), "chain": chain, "address": address,
+                "public_key": hex::encode(child.public_key()),
+            }));
+        }
+    }
+    let json = json!({"key": info.name, "key_id": hex::encode(&info.key_id), "addresses": rows});
+    Ok(Reply::new(human, json))
 }
 
 fn object(key: &KeyInfo) -> Value {

@@ -96,7 +96,10 @@ impl World {
         );
         VerifyingKey::from_bytes(&self.key.public)
             .expect("a point")
-            .verify_strict(&tx[65..], &Signature::from_bytes(end.signature()))
+            .verify_strict(
+                &tx[65..],
+                &Signature::from_slice(end.signature()).expect("64 bytes"),
+            )
             .expect("the wallet's signature");
     }
 }

@@ -690,7 +690,7 @@ impl Engine {
                 .as_ref()
                 .map(|key| Bytes::copy_from_slice(&key.public_key))
                 .unwrap_or_default(),
-            address: key.as_ref().map(Key::address).unwrap_or_default(),
+            address: key.as_ref().map(Key::main_address).unwrap_or_default(),
             nodes: self.active_on(&row.request_id),
             threshold: u32::from(row.threshold),
             public_package: row.package.clone(),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mpc_core::ecdsa::{self, Payload, PoolEntry, Preprocessing, Setup, SigningRequest, combine};
 use mpc_core::dkg::{DkgOutput, PairStatus, Pending};
+use mpc_core::ecdsa::{self, Payload, PoolEntry, Preprocessing, Setup, SigningRequest, combine};
 use mpc_core::envelope::{Envelope, Kind};
 use mpc_core::hd::DerivationPath;
 use mpc_core::id::{NodeId, PairId, PoolId, Purpose, RequestId};
@@ -46,7 +46,12 @@ fn finished(purpose: Purpose, threshold: u16, parties: u16, seed: u64) -> Simula
 }
 
 /// Signs with the shares and setups that key generations left, as the nodes would.
-fn sign(committee: &Committee, outputs: &BTreeMap<NodeId, DkgOutput>, pairs: &Pairs, indices: &[u16]) {
+fn sign(
+    committee: &Committee,
+    outputs: &BTreeMap<NodeId, DkgOutput>,
+    pairs: &Pairs,
+    indices: &[u16],
+) {
     let signers: BTreeSet<NodeId> = indices.iter().map(|index| committee.node(*index)).collect();
     let mut runs = BTreeMap::new();
     let mut letters = Vec::new();
@@ -81,7 +86,10 @@ fn sign(committee: &Committee, outputs: &BTreeMap<NodeId, DkgOutput>, pairs: &Pa
                 panic!("every message has an address")
             };
             let bytes = outbound.bytes;
-            let step = runs.get_mut(&to).unwrap().handle(Inbound { from, bytes }, 1);
+            let step = runs
+                .get_mut(&to)
+                .unwrap()
+                .handle(Inbound { from, bytes }, 1);
             letters.push((to, step.unwrap()));
         }
     }
@@ -105,7 +113,9 @@ fn sign(committee: &Committee, outputs: &BTreeMap<NodeId, DkgOutput>, pairs: &Pa
         .into_iter()
         .map(|(node, state)| {
             let identity = committee.identity_of(&node);
-            state.respond(&committee.roster, identity, &openings).unwrap()
+            state
+                .respond(&committee.roster, identity, &openings)
+                .unwrap()
         })
         .collect();
     let signature = combine(&committee.roster, &request, &name, &openings, &responses).unwrap();
@@ -127,7 +137,10 @@ fn a_key_comes_with_a_setup_for_every_pair_and_signs() {
                 names.entry(both).or_default().insert(pair.name());
             }
         }
-        assert!(names.values().all(|names| names.len() == 1), "both name a setup alike");
+        assert!(
+            names.values().all(|names| names.len() == 1),
+            "both name a setup alike"
+        );
         let all: BTreeSet<_> = names.values().flatten().collect();
         assert_eq!(all.len(), names.len(), "no two setups have one name");
         let taken = outputs
@@ -160,7 +173,12 @@ fn a_second_key_goes_on_with_the_setups_of_the_first() {
     let mut second =
         Simulator::start_paired(committee.clone(), Purpose::Ecdsa, 2, 7, pairs.clone());
     second.run();
-    let bytes: usize = second.stores.values().flatten().map(|stored| stored.bytes.len()).sum();
+    let bytes: usize = second
+        .stores
+        .values()
+        .flatten()
+        .map(|stored| stored.bytes.len())
+        .sum();
     assert!(bytes < 10_000, "nothing about setups is stored again");
     let outputs = outputs(second);
     assert!(outputs.values().all(|output| output.pairs.is_empty()));
@@ -179,9 +197,15 @@ fn setups_are_made_again_where_they_are_missing_at_both_ends() {
     let mut second = Simulator::start_paired(committee.clone(), Purpose::Ecdsa, 2, 9, pairs);
     second.run();
     for (node, output) in outputs(second) {
-        let made: Vec<_> = output.pairs.iter().map(|pair| (pair.peer(), pair.generation())).collect();
+        let made: Vec<_> = output
+            .pairs
+            .iter()
+            .map(|pair| (pair.peer(), pair.generation()))
+            .collect();
         let expected = [(one, two), (two, one)].into_iter();
-        let expected = expected.filter(|(of, _)| *of == node).map(|(_, peer)| (peer, 2));
+        let expected = expected
+            .filter(|(of, _)| *of == node)
+            .map(|(_, peer)| (peer, 2));
         assert_eq!(made, expected.collect::<Vec<_>>());
     }
 }
@@ -230,13 +254,26 @@ fn setups_with_different_seeds_are_found_when_the_key_is_certified() {
 fn what_is_stored_before_the_certificate_leaves_holds_the_new_setups() {
     let run = finished(Purpose::Ecdsa, 2, 3, 16);
     let node = run.committee.node(1);
-    let stored = run.stores[&node].iter().find(|stored| stored.kind == WriteKind::Share).unwrap();
+    let stored = run.stores[&node]
+        .iter()
+        .find(|stored| stored.kind == WriteKind::Share)
+        .unwrap();
     let pending = Pending::dangerous_from_bytes(&stored.bytes).unwrap();
-    let names: Vec<_> = pending.pairs().iter().map(|pair| (pair.peer(), pair.name())).collect();
+    let names: Vec<_> = pending
+        .pairs()
+        .iter()
+        .map(|pair| (pair.peer(), pair.name()))
+        .collect();
     let parts = run.output(2).certificate.parts().clone();
     let finished = pending.finish(parts.values()).unwrap();
     let expected = &run.output(1).pairs;
-    assert_eq!(names, expected.iter().map(|pair| (pair.peer(), pair.name())).collect::<Vec<_>>());
+    assert_eq!(
+        names,
+        expected
+            .iter()
+            .map(|pair| (pair.peer(), pair.name()))
+            .collect::<Vec<_>>()
+    );
     for (ours, theirs) in finished.pairs.iter().zip(expected) {
         assert_eq!(ours.dangerous_to_bytes(), theirs.dangerous_to_bytes());
     }
@@ -292,7 +329,13 @@ fn a24_a_reply_that_is_no_point_is_the_senders_fault() {
         match run.error(1) {
             // Half of all strings are no points.
             Error::Aborted(abort) if !abort.culprits.is_empty() => {
-                assert!(matches!(abort.fault, Fault::Malformed { message: Kind::DkgReply, .. }));
+                assert!(matches!(
+                    abort.fault,
+                    Fault::Malformed {
+                        message: Kind::DkgReply,
+                        ..
+                    }
+                ));
                 assert_eq!(abort.culprits, [(two, Strength::Local)]);
                 found += 1;
             }
@@ -305,10 +348,17 @@ fn a24_a_reply_that_is_no_point_is_the_senders_fault() {
 
 #[test]
 fn a19_what_a_relay_changes_is_dropped() {
-    for kind in [Kind::DkgReply, Kind::DkgTrialExtension, Kind::DkgTrialMultiply] {
+    for kind in [
+        Kind::DkgReply,
+        Kind::DkgTrialExtension,
+        Kind::DkgTrialMultiply,
+    ] {
         let mut run = meddled(kind, 0, false);
         let one = run.committee.node(1);
-        assert!(!run.results.contains_key(&one), "{kind}: it waits for the genuine message");
+        assert!(
+            !run.results.contains_key(&one),
+            "{kind}: it waits for the genuine message"
+        );
         run.expire();
         assert!(matches!(run.error(1), Error::TimedOut { .. }), "{kind}");
         assert!(run.error(1).culprits().is_empty());

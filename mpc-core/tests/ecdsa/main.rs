@@ -9,4 +9,8 @@
 )]
 
 mod keygen;
+mod misbehaviour;
+#[path = "../frost/records.rs"]
+mod records;
 mod signing;
+mod vectors;
