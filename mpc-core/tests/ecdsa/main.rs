@@ -8,9 +8,11 @@
     reason = "helpers of a test may fail the test"
 )]
 
+mod edges;
 mod keygen;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;
 mod signing;
 mod vectors;
+mod verifier;
