@@ -9,6 +9,7 @@
 )]
 
 mod edges;
+mod fused;
 mod keygen;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
