@@ -8,9 +8,12 @@
     reason = "helpers of a test may fail the test"
 )]
 
+mod edges;
+mod fused;
 mod keygen;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;
 mod signing;
 mod vectors;
+mod verifier;
