@@ -148,7 +148,9 @@ impl Engine {
             Ok(signed_tx) => signed_tx,
             Err(error) => {
                 let failure = Failure::new(FailureCode::Internal, error.to_string());
-                return Tried::Again(failure.hint("nothing has left; look at the coordinator's log"));
+                return Tried::Again(
+                    failure.hint("nothing has left; look at the coordinator's log"),
+                );
             }
         };
         let release = Release {
