@@ -9,6 +9,7 @@
 )]
 
 mod edges;
+mod fused;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;
