@@ -75,8 +75,10 @@ impl Wallet {
             message: format!("wallet {} cannot sign this transaction: {why}", self.id),
         };
         let chain = Chain::parse(&self.chain).map_err(|e| refuse(&e))?;
-        Ok(transaction::decode(chain, raw_tx, self, self.path.indices())
-            .map_err(|e| refuse(&e))?)
+        Ok(
+            transaction::decode(chain, raw_tx, self, self.path.indices())
+                .map_err(|e| refuse(&e))?,
+        )
     }
 
     /// The signed transaction, if every signature is the one that it needs.
@@ -87,8 +89,7 @@ impl Wallet {
     ) -> Result<Vec<u8>, String> {
         let chain = Chain::parse(&self.chain).map_err(|e| e.to_string())?;
         let path = self.path.indices();
-        let decoded =
-            transaction::decode(chain, raw_tx, self, path).map_err(|e| e.to_string())?;
+        let decoded = transaction::decode(chain, raw_tx, self, path).map_err(|e| e.to_string())?;
         for (index, (task, signature)) in decoded.tasks.iter().zip(signatures).enumerate() {
             if !task.is_signed_by(self, signature) {
                 return Err(format!("signature {index} does not verify"));

@@ -7,8 +7,8 @@ use policy::{
     evaluate::{Facts, Fraction, Verdict, evaluate},
     governance::Installed,
     intent::{MAX_SIGNED, SignedIntent},
-    transaction,
     statement::SignedStatement,
+    transaction,
 };
 use prost::bytes::Bytes;
 use proto::{
@@ -138,7 +138,13 @@ pub(crate) fn judge(policy: Arc<Installed>, frozen: bool, intake: &Intake, stage
             ledger: case.ledger,
             share_of_limit: Fraction::WHOLE,
         };
-        match evaluate(&policy, &PackageKeys(&key.package), &signed, &approvals, &facts) {
+        match evaluate(
+            &policy,
+            &PackageKeys(&key.package),
+            &signed,
+            &approvals,
+            &facts,
+        ) {
             Verdict::Approved(approved) => {
                 let decision = Decision::Approve(approved.debits().to_vec());
                 Judgement {

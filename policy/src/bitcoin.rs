@@ -28,8 +28,8 @@ use crate::amount::Amount;
 use crate::bitcoin::psbt::{Owner, Psbt};
 use crate::chain::{Address, Asset, BitcoinAddress, BitcoinScript, Chain, Kind, Network};
 use crate::transaction::{
-    AssembleError, Hash, MAX_PATH, Scheme, Task, Transaction, Transfer, Tweak, WalletKeys,
-    decimal, path_text,
+    AssembleError, Hash, MAX_PATH, Scheme, Task, Transaction, Transfer, Tweak, WalletKeys, decimal,
+    path_text,
 };
 
 /// The most inputs, and the most outputs, so that an approver can read them.
@@ -97,7 +97,9 @@ pub enum Refusal {
         needed: &'static str,
     },
     /// A signature that leaves parts of the transaction open.
-    #[error("input {input} asks for sighash type {got:#04x}; only all of the transaction is signed")]
+    #[error(
+        "input {input} asks for sighash type {got:#04x}; only all of the transaction is signed"
+    )]
     Sighash {
         /// Which input.
         input: usize,
@@ -169,9 +171,7 @@ impl Wallet<'_> {
         let x_only = key.get(1..);
         let named = owner.origin.as_ref().map(|(named, _)| named.as_slice());
         let fits = match self.scheme {
-            Scheme::Ecdsa => {
-                named.is_none_or(|named| named == key) && owner.internal.is_none()
-            }
+            Scheme::Ecdsa => named.is_none_or(|named| named == key) && owner.internal.is_none(),
             Scheme::Bip340 => {
                 named.is_none_or(|named| Some(named) == x_only)
                     && owner
@@ -212,9 +212,9 @@ pub(crate) fn plan(
 
     let spends = spends(&parsed, &wallet)?;
     let (transfers, mut rendering, out) = transfers(&parsed, &wallet, network, &from, &own.2)?;
-    let sum = spends
-        .iter()
-        .try_fold(0_u64, |sum, spend| sum.checked_add(spend.previous.value.to_sat()));
+    let sum = spends.iter().try_fold(0_u64, |sum, spend| {
+        sum.checked_add(spend.previous.value.to_sat())
+    });
     let fee = sum
         .and_then(|sum| sum.checked_sub(out))
         .ok_or(Refusal::Amounts)?;
@@ -471,10 +471,9 @@ impl Plan {
         for (index, ((input, spend), signature)) in ends.enumerate() {
             let wrong = |why| AssembleError::Signature { index, why };
             input.witness = if taproot {
-                let mut element =
-                    <[u8; 64]>::try_from(signature.as_slice())
-                        .map_err(|_| wrong("it does not have 64 bytes"))?
-                        .to_vec();
+                let mut element = <[u8; 64]>::try_from(signature.as_slice())
+                    .map_err(|_| wrong("it does not have 64 bytes"))?
+                    .to_vec();
                 if spend.all {
                     element.push(1);
                 }

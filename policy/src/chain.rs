@@ -302,7 +302,11 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(Kind::parse(kind.as_str()), Ok(kind));
         }
-        for asset in [Asset::Native, Asset::SplMint([7; 32]), Asset::Erc20([7; 20])] {
+        for asset in [
+            Asset::Native,
+            Asset::SplMint([7; 32]),
+            Asset::Erc20([7; 20]),
+        ] {
             assert_eq!(Asset::parse(&asset.to_string()), Ok(asset));
         }
         for text in [

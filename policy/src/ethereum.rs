@@ -29,9 +29,7 @@ use crate::address;
 use crate::amount::Amount;
 use crate::chain::{Address, Asset, Chain, Kind, Selector};
 use crate::ethereum::call::Call;
-use crate::transaction::{
-    AssembleError, Hash, Scheme, Task, Transaction, Transfer, Tweak,
-};
+use crate::transaction::{AssembleError, Hash, Scheme, Task, Transaction, Transfer, Tweak};
 
 /// The longest data of a call, in bytes, so that an approver can look at it.
 pub const MAX_DATA: usize = 4096;
@@ -192,14 +190,9 @@ fn legacy(mut bytes: &[u8]) -> Result<TxLegacy, Refusal> {
 ///
 /// # Errors
 /// [`Refusal`], the first reason found.
-pub fn decode(
-    raw: &[u8],
-    chain_id: u64,
-    key: &[u8],
-    path: &[u32],
-) -> Result<Transaction, Refusal> {
-    let from = address::at(Chain::Ethereum(chain_id), Scheme::Ecdsa, key)
-        .map_err(|_| Refusal::Key)?;
+pub fn decode(raw: &[u8], chain_id: u64, key: &[u8], path: &[u32]) -> Result<Transaction, Refusal> {
+    let from =
+        address::at(Chain::Ethereum(chain_id), Scheme::Ecdsa, key).map_err(|_| Refusal::Key)?;
     let unsigned = Unsigned::parse(raw)?;
     let tx = unsigned.fields();
     let got = tx.chain_id().ok_or(Refusal::NoChainId)?;

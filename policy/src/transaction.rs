@@ -210,10 +210,7 @@ pub fn decode(
             let key = keys.public_key_at(path).ok_or(Refusal::Key)?;
             Ok(ethereum::decode(raw, chain_id, &key, path)?)
         }
-        (
-            Chain::SolanaDevnet | Chain::SolanaLocalnet | Chain::SolanaMainnet,
-            Scheme::Ed25519,
-        ) => {
+        (Chain::SolanaDevnet | Chain::SolanaLocalnet | Chain::SolanaMainnet, Scheme::Ed25519) => {
             let key = keys.public_key_at(path).ok_or(Refusal::Key)?;
             let key = <[u8; 32]>::try_from(key).map_err(|_| Refusal::Key)?;
             let decoded = solana::decode(raw, &key)?;

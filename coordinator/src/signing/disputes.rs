@@ -109,8 +109,16 @@ impl Disputes {
             known
                 .accused
                 .retain(|(accuser, accused), generation| !settled(*accuser, *accused, *generation));
-            pairs.extend(known.accused.keys().map(|(accuser, accused)| ordered(*accuser, *accused)));
-            let stopped = known.failures.iter().filter(|(_, count)| **count >= FAILURES);
+            pairs.extend(
+                known
+                    .accused
+                    .keys()
+                    .map(|(accuser, accused)| ordered(*accuser, *accused)),
+            );
+            let stopped = known
+                .failures
+                .iter()
+                .filter(|(_, count)| **count >= FAILURES);
             Edges {
                 pairs,
                 stopped: stopped.map(|(set, _)| set.clone()).collect(),
@@ -124,6 +132,11 @@ fn ordered(one: u16, other: u16) -> (u16, u16) {
 }
 
 impl Edges {
+    /// Leaves these sets out as well.
+    pub(super) fn bar(&mut self, sets: &BTreeSet<Set>) {
+        self.stopped.extend(sets.iter().cloned());
+    }
+
     /// Whether these may be asked together. `set` is ascending.
     pub(super) fn allow(&self, set: &[u16]) -> bool {
         let apart = self
@@ -186,10 +199,19 @@ mod tests {
     fn the_best_set_without_a_dispute_is_asked() {
         assert_eq!(edges(&[], &[]).pick(&[3, 1, 2], 2), Some(vec![1, 3]));
         assert_eq!(edges(&[(1, 3)], &[]).pick(&[3, 1, 2], 2), Some(vec![2, 3]));
-        assert_eq!(edges(&[(1, 3), (2, 3)], &[]).pick(&[3, 1, 2], 2), Some(vec![1, 2]));
-        assert_eq!(edges(&[(1, 2), (1, 3), (2, 3)], &[]).pick(&[1, 2, 3], 2), None);
+        assert_eq!(
+            edges(&[(1, 3), (2, 3)], &[]).pick(&[3, 1, 2], 2),
+            Some(vec![1, 2])
+        );
+        assert_eq!(
+            edges(&[(1, 2), (1, 3), (2, 3)], &[]).pick(&[1, 2, 3], 2),
+            None
+        );
         assert_eq!(edges(&[], &[&[1, 3]]).pick(&[3, 1, 2], 2), Some(vec![2, 3]));
-        assert_eq!(edges(&[(1, 2)], &[]).pick(&[1, 2, 3, 4], 3), Some(vec![1, 3, 4]));
+        assert_eq!(
+            edges(&[(1, 2)], &[]).pick(&[1, 2, 3, 4], 3),
+            Some(vec![1, 3, 4])
+        );
         assert_eq!(edges(&[], &[]).pick(&[1, 2], 3), None);
     }
 

@@ -31,7 +31,7 @@ use crate::{
 const TRIES: usize = 8;
 
 /// How long a run waits for preprocessing when a pool is empty.
-const FILL_PATIENCE: Duration = Duration::from_secs(20);
+const FILL_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Entries below which more are asked for in the background.
 const ENTRIES_LOW: usize = 2;
@@ -57,6 +57,8 @@ pub(super) struct Run<'a> {
     ranked: Vec<u16>,
     /// Nodes that are not asked again in this run.
     out: BTreeSet<u16>,
+    /// Sets that are not asked again in this run.
+    barred: BTreeSet<Set>,
     tally: Tally,
     timings_us: BTreeMap<String, u64>,
 }
@@ -80,6 +82,7 @@ impl<'a> Run<'a> {
             ranked: order.iter().map(|link| link.index()).collect(),
             links: order.into_iter().map(|link| (link.index(), link)).collect(),
             out: BTreeSet::new(),
+            barred: BTreeSet::new(),
             tally: Tally::default(),
             timings_us: BTreeMap::new(),
         }
@@ -103,15 +106,8 @@ impl<'a> Run<'a> {
                 break;
             };
             let Some(entry) = self.entry(&set).await else {
-                // These do not get an entry ready; their links say soon enough which of them is the reason.
-                let failure = CallError::TimedOut;
-                for index in &set {
-                    if let Some(link) = self.links.get(index) {
-                        let wallet = &self.job.approved.intent().wallet;
-                        self.tally.lost(self.signing, wallet, link, &failure);
-                    }
-                }
-                self.out.extend(&set);
+                tracing::warn!(request = %self.job.id, signers = ?set, "no pool entry was made in time");
+                self.barred.insert(set);
                 continue;
             };
             let request = self.request(&set)?;
@@ -138,7 +134,8 @@ impl<'a> Run<'a> {
             .copied()
             .filter(|index| !self.out.contains(index))
             .collect();
-        let edges = self.signing.disputes.edges(&self.links);
+        let mut edges = self.signing.disputes.edges(&self.links);
+        edges.bar(&self.barred);
         let rank = |set: &Set| -> Option<usize> {
             let places = set
                 .iter()
@@ -274,13 +271,16 @@ impl<'a> Run<'a> {
         kind: Kind,
     ) -> Option<Vec<Bytes>> {
         let deadline = self.signing.config.answer_timeout;
-        let calls = set.iter().filter_map(|index| self.links.get(index)).map(|link| {
-            let (link, body) = (Arc::clone(link), body.clone());
-            async move {
-                let answer = link.call(body, deadline).await;
-                (link, answer)
-            }
-        });
+        let calls = set
+            .iter()
+            .filter_map(|index| self.links.get(index))
+            .map(|link| {
+                let (link, body) = (Arc::clone(link), body.clone());
+                async move {
+                    let answer = link.call(body, deadline).await;
+                    (link, answer)
+                }
+            });
         let answers = join_all(calls).await;
         let mut envelopes = Vec::with_capacity(set.len());
         for (link, answer) in answers {
@@ -344,13 +344,14 @@ impl<'a> Run<'a> {
     fn failed(&mut self, set: &Set, error: &Error) {
         tracing::error!(request = %self.job.id, task = self.number, signers = ?set, %error, "alert: the parts of a signature do not fit together");
         let Error::Aborted(abort) = error else {
-            self.out.extend(set);
+            self.barred.insert(set.clone());
             return;
         };
         if abort.culprits.is_empty() {
             if self.signing.disputes.failed(set) {
                 tracing::error!(signers = ?set, "alert: signatures of these signers do not verify; they are not asked together again");
             }
+            self.barred.insert(set.clone());
             self.tally.unexplained.push(set.clone());
             return;
         }
@@ -380,11 +381,7 @@ fn name(entry: &SessionId) -> Bytes {
 }
 
 /// The envelope of an answer of the right round about the right entry.
-fn envelope_of(
-    body: node_frame::Body,
-    entry: &SessionId,
-    kind: Kind,
-) -> Result<Bytes, CallError> {
+fn envelope_of(body: node_frame::Body, entry: &SessionId, kind: Kind) -> Result<Bytes, CallError> {
     let (about, envelope) = match (body, kind) {
         (node_frame::Body::EcdsaRound1(answer), Kind::EcdsaOpen) => (answer.entry, answer.envelope),
         (node_frame::Body::EcdsaRound2(answer), Kind::EcdsaRespond) => {

@@ -89,20 +89,32 @@ impl Entries {
             return false;
         };
         let ascending = set.is_sorted_by(|left, right| left < right);
-        let members = set.iter().all(|index| (1..=parties).contains(&usize::from(*index)));
+        let members = set
+            .iter()
+            .all(|index| (1..=parties).contains(&usize::from(*index)));
         let own = set.contains(&link.index()) && list.boot_id.as_ref() == link.boot_id().as_slice();
         if !ascending || !members || !own || set.len() < 2 {
             return false;
         }
         let mut table = self.lock();
-        let known = table.told.values().filter(|told| told.contains_key(&link.index()));
-        let is_new = !table.told.get(&set).is_some_and(|told| told.contains_key(&link.index()));
+        let known = table
+            .told
+            .values()
+            .filter(|told| told.contains_key(&link.index()));
+        let is_new = !table
+            .told
+            .get(&set)
+            .is_some_and(|told| told.contains_key(&link.index()));
         if is_new && known.count() >= SETS_PER_NODE {
             return false;
         }
         let boot_id = *link.boot_id();
         let told = Told { boot_id, entries };
-        table.told.entry(set).or_default().insert(link.index(), told);
+        table
+            .told
+            .entry(set)
+            .or_default()
+            .insert(link.index(), told);
         drop(table);
         self.changed.notify_waiters();
         true

@@ -1,19 +1,16 @@
 //! One run: the robust coordinator of one request, fed from the pools and the links.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use mpc_core::{
-    Error,
+    Error, Misuse,
     frost::{
         Package, SigningRequest, Tweak,
         robust::{Action, Coordinator},
         wire,
     },
+    hd::DerivationPath,
     id::{Attempt, PartyIndex, Purpose},
 };
 use policy::transaction::{self, Task};
@@ -150,7 +147,10 @@ impl<'a> Run<'a> {
             transaction::Tweak::None => Tweak::None,
             transaction::Tweak::TaprootKeyPath => Tweak::TaprootKeyPath { merkle_root: None },
         };
-        let request = SigningRequest::new(key.purpose(), self.task.message.clone(), tweak)?;
+        let path = DerivationPath::new(self.task.path.as_slice())
+            .map_err(|_| Misuse::InvalidRequest("there is no child key at this path"))?;
+        let request =
+            SigningRequest::new(key.purpose(), self.task.message.clone(), tweak)?.with_path(path);
         let mut robust = Coordinator::new(key.clone(), request)?;
         let threshold = usize::from(key.params().threshold());
         let first: Vec<u16> = self.order.iter().copied().take(threshold).collect();

@@ -104,7 +104,9 @@ impl Tally {
                 "find out what happened before anything is signed again; this is never retried";
             NoSignature::Never(failure.hint(hint))
         } else if never {
-            NoSignature::Never(failure.hint("see the reasons of each node; the amount stays debited"))
+            NoSignature::Never(
+                failure.hint("see the reasons of each node; the amount stays debited"),
+            )
         } else {
             NoSignature::Again(failure.hint("it is tried again until the request expires"))
         }

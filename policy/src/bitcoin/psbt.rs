@@ -136,7 +136,9 @@ fn version2(global: &mut Map<'_>, rest: &mut &[u8]) -> Result<Parts, Refusal> {
         if bytes.is_empty() && count <= super::MAX_ENDS {
             Ok(count)
         } else {
-            Err(Refusal::TooMany { max: super::MAX_ENDS })
+            Err(Refusal::TooMany {
+                max: super::MAX_ENDS,
+            })
         }
     };
     let (ins, outs) = (count(4, "the input count")?, count(5, "the output count")?);
@@ -246,7 +248,11 @@ fn owner(fields: &mut Map<'_>, [plain, taproot, internal]: [u8; 3]) -> Result<Ow
             };
             Some((key.to_vec(), steps(value)?))
         }
-        _ => return Err(Refusal::Malformed("more than one key of an input or output")),
+        _ => {
+            return Err(Refusal::Malformed(
+                "more than one key of an input or output",
+            ));
+        }
     };
     let internal = fields.remove([internal].as_slice()).map(<[u8]>::to_vec);
     Ok(Owner { origin, internal })

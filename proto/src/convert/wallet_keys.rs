@@ -1,9 +1,5 @@
 //! The public side of a threshold key as the policy wants to see it, and the check of finished signatures.
-use mpc_core::{
-    hd::DerivationPath,
-    id::Purpose,
-    keys::PublicKeyPackage,
-};
+use mpc_core::{hd::DerivationPath, id::Purpose, keys::PublicKeyPackage};
 use policy::transaction::{Scheme, WalletKeys};
 
 /// A key's public package as the keys of the wallets that use it.

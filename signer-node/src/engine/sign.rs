@@ -79,7 +79,11 @@ impl Engine {
         let now = self.now(&mut state)?;
         if state.freeze.frozen(now) {
             let hint = "signing is stopped; it takes a signed unfreeze";
-            return Err(Refusal::new(FailureCode::Frozen, "this node was stopped meanwhile", hint));
+            return Err(Refusal::new(
+                FailureCode::Frozen,
+                "this node was stopped meanwhile",
+                hint,
+            ));
         }
         if approved.intent().expires_ms <= now.wall_ms {
             return Err(Refusal::denied("the intent expired meanwhile"));

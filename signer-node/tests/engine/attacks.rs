@@ -712,7 +712,9 @@ async fn a86_an_order_to_stop_that_arrives_while_a_share_is_written_down_keeps_i
         cluster.share(0, &request),
         async {
             pause(100).await;
-            cluster.call(0, Call::Order(cluster.freeze("alice", 1))).await
+            cluster
+                .call(0, Call::Order(cluster.freeze("alice", 1)))
+                .await
         },
         async {
             pause(400).await;

@@ -58,12 +58,7 @@ pub(super) fn run(args: &PolicyEvalArgs) -> Result<Reply, Fail> {
     };
     let hash = PolicyHash::of(&bytes);
     Ok(told(&explain(
-        &document,
-        &hash,
-        &keys,
-        &intent,
-        &approvals,
-        &facts,
+        &document, &hash, &keys, &intent, &approvals, &facts,
     )))
 }
 
