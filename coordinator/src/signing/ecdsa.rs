@@ -33,6 +33,9 @@ const TRIES: usize = 8;
 /// How long a run waits for preprocessing when a pool is empty.
 const FILL_PATIENCE: Duration = Duration::from_secs(15);
 
+/// How often nodes are asked again meanwhile.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// Entries below which more are asked for in the background.
 const ENTRIES_LOW: usize = 2;
 
@@ -157,30 +160,46 @@ impl<'a> Run<'a> {
     }
 
     /// Takes an entry, or has the nodes make one.
-    async fn entry(&self, set: &Set) -> Option<SessionId> {
-        let entries = &self.signing.entries;
-        if let Some(entry) = entries.take(set, &self.links) {
-            if entries.depth(set, &self.links) < ENTRIES_LOW {
-                self.signing.fill(set, &self.links);
+    async fn entry(&mut self, set: &Set) -> Option<SessionId> {
+        let signing = self.signing;
+        if let Some(entry) = signing.entries.take(set, &self.links) {
+            if signing.entries.depth(set, &self.links) < ENTRIES_LOW {
+                signing.fill(set, &self.links);
             }
             return Some(entry);
         }
+        let members = set
+            .iter()
+            .filter_map(|index| self.links.get(index).cloned());
+        let asked = members.map(|link| async move {
+            let answer = signing.ask_entries(&link, set).await;
+            (link, answer)
+        });
+        let mut all = true;
+        for (link, answer) in join_all(asked).await {
+            if let Err(error) = answer {
+                all = false;
+                self.lost(set, &link, &error);
+            }
+        }
+        if !all {
+            return None;
+        }
         let end = tokio::time::sleep(FILL_PATIENCE);
         tokio::pin!(end);
-        let mut asked = false;
+        let mut again = tokio::time::interval(ASK_AGAIN);
+        again.reset();
         loop {
-            let changed = entries.changed();
+            let changed = signing.entries.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if !asked {
-                self.signing.fill(set, &self.links);
-                asked = true;
-            }
-            if let Some(entry) = entries.take(set, &self.links) {
+            if let Some(entry) = signing.entries.take(set, &self.links) {
                 return Some(entry);
             }
             tokio::select! {
                 () = changed => {}
+                // A list may have been lost on the way.
+                _ = again.tick() => signing.fill(set, &self.links),
                 () = &mut end => return None,
             }
         }
@@ -290,7 +309,7 @@ impl<'a> Run<'a> {
                         envelopes.push(envelope);
                     }
                 }
-                Err(error) => self.lost(&link, &error),
+                Err(error) => self.lost(set, &link, &error),
             }
         }
         (envelopes.len() == set.len()).then_some(envelopes)
@@ -311,27 +330,29 @@ impl<'a> Run<'a> {
         good
     }
 
-    /// A signer gave nothing. Where it names others, these two are not asked together again; it is not believed further.
-    fn lost(&mut self, link: &Link, error: &CallError) {
+    /// A signer gave nothing. Where it names another of the set, these two are not asked together again; it is not believed further,
+    /// so whom it cannot have worked with it cannot accuse.
+    fn lost(&mut self, set: &Set, link: &Link, error: &CallError) {
         tracing::info!(request = %self.job.id, task = self.number, node = link.index(), %error, "no part of a signature from this node");
         if let CallError::Refused(failure) = error {
             // An entry that is no longer there says nothing against the node.
             if matches!(failure.code(), FailureCode::Stale | FailureCode::Replayed) {
                 return;
             }
-            let named: Vec<u16> = failure
+            let peers = failure
                 .culprits
                 .iter()
                 .filter_map(|index| u16::try_from(*index).ok())
-                .filter(|index| *index != link.index())
-                .collect();
+                .filter(|index| *index != link.index() && set.contains(index));
             let parties = self.signing.links.roster().len();
-            for accused in &named {
+            let mut parted = false;
+            for peer in peers {
                 self.signing
                     .disputes
-                    .accuse(link.index(), *accused, u32::MAX, parties);
+                    .accuse(link.index(), peer, u32::MAX, parties);
+                parted = true;
             }
-            if failure.code() == FailureCode::Aborted && !named.is_empty() {
+            if failure.code() == FailureCode::Aborted && parted {
                 return;
             }
         }
@@ -400,21 +421,28 @@ impl Signing {
     /// Asks the nodes of a set for entries; they come unasked when they are there.
     pub(super) fn fill(self: &Arc<Self>, set: &Set, links: &BTreeMap<u16, Arc<Link>>) {
         for link in set.iter().filter_map(|index| links.get(index)) {
-            let (signing, link) = (Arc::clone(self), Arc::clone(link));
-            let fill = v1::FillPool {
-                signers: set.iter().map(|index| u32::from(*index)).collect(),
-                count: ENTRIES_WANTED,
-            };
+            let (signing, link, set) = (Arc::clone(self), Arc::clone(link), set.clone());
             self.tasks.spawn(async move {
-                let body = coordinator_frame::Body::FillPool(fill);
-                match link.call(body, signing.config.answer_timeout).await {
-                    Ok(node_frame::Body::PoolEntries(list)) => signing.note_entries(&link, &list),
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::info!(node = link.index(), %error, "no preprocessing");
-                    }
+                if let Err(error) = signing.ask_entries(&link, &set).await {
+                    tracing::info!(node = link.index(), %error, "no preprocessing");
                 }
             });
+        }
+    }
+
+    /// Asks one node for entries of a set; what it has at once is taken in.
+    async fn ask_entries(&self, link: &Link, set: &Set) -> Result<(), CallError> {
+        let fill = v1::FillPool {
+            signers: set.iter().map(|index| u32::from(*index)).collect(),
+            count: ENTRIES_WANTED,
+        };
+        let body = coordinator_frame::Body::FillPool(fill);
+        match link.call(body, self.config.answer_timeout).await? {
+            node_frame::Body::PoolEntries(list) => {
+                self.note_entries(link, &list);
+                Ok(())
+            }
+            _ => Err(CallError::WrongKind),
         }
     }
 
