@@ -111,10 +111,11 @@ fn read_responses(
         }
         let message = Response::decode(envelope.body())
             .map_err(|error| evidence::ecdsa::malformed(&signers, &envelope, error))?;
-        if let Some(held) = responses.insert(from, Signed { envelope, message }) {
-            let held: Signed<Response> = held;
-            return Err(duplicate(&held.envelope, bytes));
+        if let Some(held) = responses.get(&from) {
+            let held: &Signed<Response> = held;
+            return Err(duplicate(&held.envelope, &envelope));
         }
+        responses.insert(from, Signed { envelope, message });
     }
     if responses.len() == signers.len() {
         Ok(responses)

@@ -104,7 +104,20 @@ struct Drawn {
 /// What has come of one peer's P1 messages.
 struct Extended {
     sent: vole::SenderOutput,
+    sent_points: [PointBytes; 2],
     zero: Option<ZeroShare>,
+}
+
+/// The part of an entry for two signers that is there before the peer's multiplication.
+pub(super) struct Ahead<'a> {
+    pub(super) name: SessionId,
+    pub(super) peer: NodeId,
+    pub(super) nonce: &'a SecretScalar,
+    pub(super) nonce_point: PointBytes,
+    pub(super) blind: [u8; 32],
+    pub(super) echo: [u8; 32],
+    pub(super) sent: &'a vole::SenderOutput,
+    pub(super) sent_points: [PointBytes; 2],
 }
 
 enum Phase {
@@ -244,6 +257,28 @@ impl Preprocessing {
     #[must_use]
     pub const fn first_name(&self) -> SessionId {
         self.first_name
+    }
+
+    /// What a signer of two can open already while the peer's multiplication is still under way: nothing of it depends on that.
+    pub(super) fn ahead(&self) -> Option<Ahead<'_>> {
+        let (Phase::Running(own), Some(name)) = (&self.phase, self.name) else {
+            return None;
+        };
+        let mut extended = self.extended.iter();
+        let (peer, first) = extended.next()?;
+        if self.signers.len() != 2 {
+            return None;
+        }
+        Some(Ahead {
+            name,
+            peer: *peer,
+            nonce: &own.nonce,
+            nonce_point: own.nonce_point,
+            blind: own.blind,
+            echo: self.echo,
+            sent: &first.sent,
+            sent_points: first.sent_points,
+        })
     }
 
     fn direction(&self, receiver: NodeId, sender: NodeId, pair: &PairRecord) -> Direction {
@@ -447,7 +482,12 @@ impl Preprocessing {
             multiplication,
         };
         self.tell(peer, Kind::EcdsaMultiply, name, &body.encode(), send);
-        self.extended.insert(peer, Extended { sent, zero });
+        let extended = Extended {
+            sent_points: Point::encode_pair(&[sent.t_k.mul_base(), sent.t_x.mul_base()]),
+            sent,
+            zero,
+        };
+        self.extended.insert(peer, extended);
         Ok(())
     }
 
@@ -499,12 +539,10 @@ impl Preprocessing {
                         }
                     }
                 })?;
-            let sent = extended.sent;
-            let points = Point::encode_pair(&[sent.t_k.mul_base(), sent.t_x.mul_base()]);
             let entry = Shared {
                 pair: drawn.pair.name(),
-                sent,
-                sent_points: points,
+                sent: extended.sent,
+                sent_points: extended.sent_points,
                 received,
                 zero: extended.zero,
             };

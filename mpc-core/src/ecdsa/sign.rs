@@ -17,10 +17,12 @@ use super::wire::{Extra, Masked, Opening, Response, Signed, header};
 use super::{Point, PointBytes, Scalar, SecretScalar, peers};
 use crate::echo::echo;
 use crate::envelope::{Envelope, Kind, Recipient};
+use crate::evidence::Evidence;
 use crate::group::Secp256k1;
 use crate::id::{NodeId, SessionId};
 use crate::identity::IdentityKey;
 use crate::keys::KeyShare;
+use crate::pair::vole::SenderOutput;
 use crate::roster::Roster;
 use crate::session::{Held, Write, WriteKind};
 use crate::{Abort, Error, Fault, Misuse, Rejection, evidence};
@@ -67,15 +69,7 @@ pub fn open(
     if !entry.signers.iter().eq(request.signers().keys()) {
         return Err(Misuse::InvalidSigners("the entry is for other signers").into());
     }
-    if request.signers().get(&entry.me) != Some(&share.index()) {
-        return Err(Misuse::WrongKey.into());
-    }
-    let (lambda, weighted) = *request.weight(&entry.me).ok_or(Misuse::NotAMember)?;
-    let (_, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
-    let mut key = SecretScalar::new(lambda * *secret.expose_secret());
-    if key.mul_base() != weighted {
-        return Err(Misuse::WrongKey.into());
-    }
+    let mut key = weighted_share(&entry.me, share, &request)?;
     for zero in entry
         .peers
         .values()
@@ -87,37 +81,67 @@ pub fn open(
         Some(peer) => SecretScalar::new(*peer.received.beta.expose_secret()),
         None => SecretScalar::random(rng),
     };
-    let masked = entry
-        .peers
-        .iter()
-        .map(|(peer, shared)| (*peer, mask(&entry.nonce, &key, &factor, shared)))
-        .collect();
+    let mask = |(peer, shared): (&NodeId, &Shared)| {
+        let extra = shared.zero.as_ref().map(|zero| Extra {
+            mask: hide(&factor, &shared.received.beta),
+            zero: zero.point,
+        });
+        let sent = (&shared.sent, shared.sent_points);
+        (*peer, mask(&entry.nonce, &key, sent, extra))
+    };
     let opening = Opening {
         request: *request.name(),
         echo: entry.echo,
         nonce: entry.nonce_point,
         blind: entry.blind,
-        masked,
+        masked: entry.peers.iter().map(mask).collect(),
     };
-    let session = request.session(&entry.name);
-    let place = header(Kind::EcdsaOpen, session, entry.me, Recipient::Everyone);
-    let envelope = Envelope::sealed(identity, place, &opening.encode());
-    let bytes = envelope.as_bytes().to_vec();
-    let record = [&entry.name.as_bytes()[..], request.name()].concat();
-    let write = Write::new(WriteKind::Entry, Zeroizing::new(record));
+    let (write, own) = sign_opening(identity, &entry.name, &request, opening);
+    let bytes = own.envelope.as_bytes().to_vec();
     let opened = Opened {
-        session,
+        session: request.session(&entry.name),
         request,
         entry,
         key,
         factor,
-        own: Signed {
-            envelope,
-            message: opening,
-        },
+        own,
     };
     let held = write.hold((opened, bytes));
     Ok((write, held))
+}
+
+/// `lambda_i * s_i`, after the request was found to be for the key of this share.
+pub(super) fn weighted_share(
+    me: &NodeId,
+    share: &KeyShare,
+    request: &SigningRequest,
+) -> Result<SecretScalar, Misuse> {
+    let (lambda, point) = request.share(me).ok_or(Misuse::NotAMember)?;
+    let (points, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
+    // A key share is never made without its secret matching its public point.
+    if request.signers().get(me) != Some(&share.index())
+        || points.verifying_shares.get(&share.index()) != Some(point)
+    {
+        return Err(Misuse::WrongKey);
+    }
+    Ok(SecretScalar::new(*lambda * *secret.expose_secret()))
+}
+
+/// The envelope of an opening, and the write that has to be durable before it leaves.
+pub(super) fn sign_opening(
+    identity: &IdentityKey,
+    entry: &SessionId,
+    request: &SigningRequest,
+    opening: Opening,
+) -> (Write, Signed<Opening>) {
+    let from = identity.public().node_id();
+    let session = request.session(entry);
+    let place = header(Kind::EcdsaOpen, session, from, Recipient::Everyone);
+    let envelope = Envelope::sealed(identity, place, &opening.encode());
+    let record = [&entry.as_bytes()[..], request.name()].concat();
+    let write = Write::new(WriteKind::Entry, Zeroizing::new(record));
+    let message = opening;
+    (write, Signed { envelope, message })
 }
 
 /// The one peer of a set of two signers.
@@ -126,25 +150,23 @@ fn only_peer(entry: &PoolEntry) -> Option<&Shared> {
     shared.next().filter(|_| shared.next().is_none())
 }
 
-fn mask(
+fn hide(value: &SecretScalar, by: &SecretScalar) -> [u8; 32] {
+    (*value.expose_secret() + -*by.expose_secret()).encode()
+}
+
+/// Nonce and key for one peer, masked with the factors of the products.
+pub(super) fn mask(
     nonce: &SecretScalar,
     key: &SecretScalar,
-    factor: &SecretScalar,
-    shared: &Shared,
+    (sent, [nonce_point, key_point]): (&SenderOutput, [PointBytes; 2]),
+    extra: Option<Extra>,
 ) -> Masked {
-    let [nonce_point, key_point] = shared.sent_points;
-    let hide = |value: &SecretScalar, by: &SecretScalar| {
-        (*value.expose_secret() + -*by.expose_secret()).encode()
-    };
     Masked {
-        nonce: hide(nonce, &shared.sent.alpha_k),
-        key: hide(key, &shared.sent.alpha_x),
+        nonce: hide(nonce, &sent.alpha_k),
+        key: hide(key, &sent.alpha_x),
         nonce_point,
         key_point,
-        extra: shared.zero.as_ref().map(|zero| Extra {
-            mask: hide(factor, &shared.received.beta),
-            zero: zero.point,
-        }),
+        extra,
     }
 }
 
@@ -167,10 +189,11 @@ pub(super) fn read_openings(
         let from = envelope.header().from;
         let message = Opening::decode(&signers, &from, envelope.body())
             .map_err(|error| evidence::ecdsa::malformed(&signers, &envelope, error))?;
-        if let Some(held) = openings.insert(from, Signed { envelope, message }) {
-            let held: Signed<Opening> = held;
-            return Err(duplicate(&held.envelope, bytes));
+        if let Some(held) = openings.get(&from) {
+            let held: &Signed<Opening> = held;
+            return Err(duplicate(&held.envelope, &envelope));
         }
+        openings.insert(from, Signed { envelope, message });
     }
     if openings.len() == signers.len() {
         Ok(openings)
@@ -179,12 +202,14 @@ pub(super) fn read_openings(
     }
 }
 
-/// A second message of one sender: evidence if it differs, and in any case not what was asked for.
-pub(super) fn duplicate(held: &Envelope, bytes: &[u8]) -> Error {
-    if held.as_bytes() == bytes {
+/// A second message of one sender: not what was asked for, and evidence if it differs.
+pub(super) fn duplicate(held: &Envelope, second: &Envelope) -> Error {
+    if held.body() == second.body() {
         return Rejection::Replayed.into();
     }
-    Misuse::InvalidSigners("there are two messages of one signer").into()
+    let (from, message) = (second.header().from, second.header().kind);
+    let evidence = Evidence::equivocation(held, second);
+    Abort::proven(from, Fault::Equivocated { message }, evidence).into()
 }
 
 /// Authenticates a broadcast of one of the signers.
@@ -385,8 +410,8 @@ impl Opened {
     ) -> Result<BTreeMap<NodeId, Point>, Error> {
         let mut points = BTreeMap::new();
         for node in &self.entry.signers {
-            let (_, weighted) = self.request.weight(node).ok_or(Misuse::NotAMember)?;
-            points.insert(*node, *weighted);
+            let share = *self.request.share(node).ok_or(Misuse::NotAMember)?;
+            points.insert(*node, Point::multi_mul_vartime(&[share]));
         }
         for (from, held) in openings {
             for (to, masked) in &held.message.masked {
