@@ -8,7 +8,10 @@
     reason = "helpers of a test may fail the test"
 )]
 
+mod edges;
+mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;
 mod signing;
 mod vectors;
+mod verifier;
