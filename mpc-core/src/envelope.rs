@@ -59,6 +59,8 @@ kinds! {
     DkgRound2 = "DKG/R2";
     /// Key generation, round 3: part of the certificate, or a complaint.
     DkgRound3 = "DKG/R3";
+    /// Threshold ECDSA, after a signature that does not verify: explanation of a response.
+    EcdsaExplain = "SIG/BLAME";
     /// Threshold ECDSA, preprocessing round 1: commitments.
     EcdsaCommit = "SIG/P1B";
     /// Threshold ECDSA, preprocessing round 1: extension of base transfers, for one node.

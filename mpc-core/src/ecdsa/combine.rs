@@ -95,7 +95,7 @@ pub fn combine(
         .ok_or_else(|| Abort::unattributed(Fault::InvalidSignature).into())
 }
 
-fn read_responses(
+pub(super) fn read_responses(
     roster: &Roster,
     request: &SigningRequest,
     session: SessionId,

@@ -190,6 +190,14 @@ impl SigningRequest {
         self.shares.get(node)
     }
 
+    /// `lambda_i * S_i` for every signer.
+    pub(super) fn weighted_shares(&self) -> BTreeMap<NodeId, Point> {
+        let weigh = |(node, share): (&NodeId, &(Scalar, Point))| {
+            (*node, Point::multi_mul_vartime(&[*share]))
+        };
+        self.shares.iter().map(weigh).collect()
+    }
+
     /// `tau`.
     pub(super) const fn tweak(&self) -> &Scalar {
         &self.tweak

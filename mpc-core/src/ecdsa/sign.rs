@@ -15,6 +15,7 @@ use super::preprocess::{nonce_commitment, zero_commitment};
 use super::request::SigningRequest;
 use super::wire::{Extra, Masked, Opening, Response, Signed, header};
 use super::{Point, PointBytes, Scalar, SecretScalar, peers};
+use crate::codec::DecodeError;
 use crate::echo::echo;
 use crate::envelope::{Envelope, Kind, Recipient};
 use crate::evidence::Evidence;
@@ -37,6 +38,29 @@ pub struct Opened {
     /// `phi_i`: this signer's part of the common factor.
     factor: SecretScalar,
     own: Signed<Opening>,
+}
+
+/// A signer that has responded, and can explain its response once.
+#[cfg(feature = "blame")]
+pub struct Responded {
+    pub(super) me: NodeId,
+    pub(super) entry: SessionId,
+    pub(super) request: SigningRequest,
+    /// `phi_i`
+    pub(super) factor: SecretScalar,
+    /// `be_ij`
+    pub(super) betas: BTreeMap<NodeId, SecretScalar>,
+    /// The signed value of the response.
+    pub(super) response: [u8; 32],
+}
+
+#[cfg(feature = "blame")]
+impl fmt::Debug for Responded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responded")
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Opened {
@@ -271,6 +295,42 @@ impl Opened {
         identity: &IdentityKey,
         openings: &[Vec<u8>],
     ) -> Result<Vec<u8>, Error> {
+        let envelope = self.check_and_answer(roster, identity, openings)?;
+        Ok(envelope.as_bytes().to_vec())
+    }
+
+    /// As [`Self::respond`], and keeps what this signer can explain its response with should the signature not verify.
+    ///
+    /// # Errors
+    /// Those of [`Self::respond`].
+    #[cfg(feature = "blame")]
+    pub fn respond_accountably(
+        self,
+        roster: &Roster,
+        identity: &IdentityKey,
+        openings: &[Vec<u8>],
+    ) -> Result<(Vec<u8>, Responded), Error> {
+        let envelope = self.check_and_answer(roster, identity, openings)?;
+        let peers = self.entry.peers.into_iter();
+        let betas = peers.map(|(peer, shared)| (peer, shared.received.beta));
+        let bytes = envelope.as_bytes().to_vec();
+        let responded = Responded {
+            me: self.entry.me,
+            entry: self.entry.name,
+            request: self.request,
+            factor: self.factor,
+            betas: betas.collect(),
+            response: *envelope.digest(),
+        };
+        Ok((bytes, responded))
+    }
+
+    fn check_and_answer(
+        &self,
+        roster: &Roster,
+        identity: &IdentityKey,
+        openings: &[Vec<u8>],
+    ) -> Result<Envelope, Error> {
         if identity.public().node_id() != self.entry.me {
             return Err(Misuse::IdentityMismatch.into());
         }
@@ -289,7 +349,7 @@ impl Opened {
             self.entry.me,
             Recipient::Everyone,
         );
-        Ok(Envelope::seal(identity, &place, &response.encode()))
+        Ok(Envelope::sealed(identity, place, &response.encode()))
     }
 
     /// The checks, each for all peers before the next.
@@ -317,7 +377,12 @@ impl Opened {
                 self.decode(held, |opening| opening.nonce.decode("R"))?,
             );
         }
-        let key_points = self.key_points(openings)?;
+        let weighted = self.request.weighted_shares();
+        let key_points = key_points(weighted, openings)
+            .map_err(|(held, error)| evidence::ecdsa::malformed(&entry.signers, held, error))?;
+        if key_points.values().any(Point::is_identity) {
+            return Err(Abort::unattributed(Fault::IdentityResult).into());
+        }
         let mut products = [Scalar::zero(), Scalar::zero()].map(Zeroizing::new);
         let mut masks = Scalar::zero();
         for peer in peers(&entry.signers, &entry.me) {
@@ -364,7 +429,7 @@ impl Opened {
     fn decode<T>(
         &self,
         held: &Signed<Opening>,
-        read: impl FnOnce(&Opening) -> Result<T, crate::codec::DecodeError>,
+        read: impl FnOnce(&Opening) -> Result<T, DecodeError>,
     ) -> Result<T, Error> {
         read(&held.message)
             .map_err(|error| evidence::ecdsa::malformed(&self.entry.signers, &held.envelope, error))
@@ -401,33 +466,6 @@ impl Opened {
         let commits = entry.commits.values().map(|commit| &commit.envelope);
         let evidence = evidence::ecdsa::opening(&entry.signers, commits, &held.envelope);
         Err(Abort::proven(*node, Fault::CommitmentMismatch, evidence).into())
-    }
-
-    /// `PX_j = lambda_j * S_j + Zeta_j` for every signer.
-    fn key_points(
-        &self,
-        openings: &BTreeMap<NodeId, Signed<Opening>>,
-    ) -> Result<BTreeMap<NodeId, Point>, Error> {
-        let mut points = BTreeMap::new();
-        for node in &self.entry.signers {
-            let share = *self.request.share(node).ok_or(Misuse::NotAMember)?;
-            points.insert(*node, Point::multi_mul_vartime(&[share]));
-        }
-        for (from, held) in openings {
-            for (to, masked) in &held.message.masked {
-                let Some(extra) = &masked.extra else { continue };
-                let zero = self.decode(held, |_| extra.zero.decode("Z"))?;
-                for (node, point) in [(from, zero), (to, -zero)] {
-                    if let Some(sum) = points.get_mut(node) {
-                        *sum = *sum + point;
-                    }
-                }
-            }
-        }
-        if points.values().any(Point::is_identity) {
-            return Err(Abort::unattributed(Fault::IdentityResult).into());
-        }
-        Ok(points)
     }
 
     /// `ck_ij` and `cx_ij`, checked against what the peer is committed to: its nonce and its public key share.
@@ -511,4 +549,27 @@ pub(super) fn nonce_sum(
         .collect();
     let sum: Point = points?.into_iter().sum();
     Some((sum, sum.encode()))
+}
+
+/// `PX_j = lambda_j * S_j + Zeta_j` for every signer, from `lambda_j * S_j`; or whose opening does not decode.
+pub(super) fn key_points(
+    weighted: BTreeMap<NodeId, Point>,
+    openings: &BTreeMap<NodeId, Signed<Opening>>,
+) -> Result<BTreeMap<NodeId, Point>, (&Envelope, DecodeError)> {
+    let mut points = weighted;
+    for (from, held) in openings {
+        for (to, masked) in &held.message.masked {
+            let Some(extra) = &masked.extra else { continue };
+            let zero = extra
+                .zero
+                .decode("Z")
+                .map_err(|error| (&held.envelope, error))?;
+            for (node, point) in [(from, zero), (to, -zero)] {
+                if let Some(sum) = points.get_mut(node) {
+                    *sum = *sum + point;
+                }
+            }
+        }
+    }
+    Ok(points)
 }

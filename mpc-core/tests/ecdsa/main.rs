@@ -8,6 +8,7 @@
     reason = "helpers of a test may fail the test"
 )]
 
+mod blame;
 mod edges;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
