@@ -11,6 +11,7 @@
 //! 4. [`combine`] divides, verifies, and only then gives the signature out. It needs no secret; a coordinator does it.
 //!
 //! When every check passes and the signature does not verify all the same, [`blame`] finds out whose response is wrong.
+//! Two signers without a pool need three messages each instead of four: [`fused`].
 //!
 //! The nonce point is unknown to everybody until all signers have fixed the request, derivation path included.
 //!
@@ -32,6 +33,7 @@
 pub mod blame;
 mod combine;
 mod entry;
+pub mod fused;
 pub(crate) mod judge;
 pub mod preprocess;
 mod request;
@@ -40,11 +42,12 @@ mod wire;
 
 pub use combine::{EcdsaSignature, combine};
 pub use entry::PoolEntry;
+pub use fused::Fused;
 pub use preprocess::{Preprocessing, Setup};
 pub use request::{Payload, SigningRequest};
 #[cfg(feature = "blame")]
 pub use sign::Responded;
-pub use sign::{Opened, open};
+pub use sign::{HeldOpening, Opened, open};
 
 use std::collections::BTreeSet;
 

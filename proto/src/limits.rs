@@ -38,6 +38,12 @@ pub const COMMITMENTS: usize = 128 << 10;
 /// A status with all keys of a node, or the parts of a certificate.
 pub const STATUS: usize = 128 << 10;
 
+/// The names of all entries of a pool.
+pub const POOL: usize = 64 << 10;
+
+/// The envelopes of one online round of an ECDSA signature, of all signers.
+pub const ROUND: usize = 256 << 10;
+
 /// A frame that is larger than its kind may be, or has no kind.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum FrameError {
@@ -82,6 +88,10 @@ pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
         Body::FreezeState(body) => check("freeze state", body.encoded_len(), SMALL),
         Body::Status(body) => check("status", body.encoded_len(), STATUS),
         Body::Failure(body) => check("failure", body.encoded_len(), STATUS),
+        Body::EcdsaRound1(body) => check("ecdsa round 1", body.encoded_len(), COMMITMENTS),
+        Body::EcdsaRound2(body) => check("ecdsa round 2", body.encoded_len(), SMALL),
+        Body::PoolEntries(body) => check("pool entries", body.encoded_len(), POOL),
+        Body::PairAlarm(body) => check("pair alarm", body.encoded_len(), SMALL),
     }
 }
 
@@ -103,6 +113,9 @@ pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError>
         Body::Order(body) => check("order", body.encoded_len(), REQUEST),
         Body::StatusQuery(body) => check("status query", body.encoded_len(), SMALL),
         Body::Withdraw(body) => check("withdraw", body.encoded_len(), SMALL),
+        Body::EcdsaOpen(body) => check("ecdsa open", body.encoded_len(), SIGN),
+        Body::EcdsaFinish(body) => check("ecdsa finish", body.encoded_len(), ROUND),
+        Body::FillPool(body) => check("fill pool", body.encoded_len(), SMALL),
     }
 }
 

@@ -194,6 +194,12 @@ impl Engine {
                 self.on_tunnel(&frame);
                 return Ok(None);
             }
+            Call::EcdsaOpen(_) | Call::EcdsaFinish(_) | Call::FillPool(_) => {
+                return Err(Refusal::unavailable(
+                    "this node has no pair setups",
+                    "upgrade the node",
+                ));
+            }
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),
         }))
     }

@@ -260,6 +260,7 @@ impl Rogue {
             epoch,
             attempt: 1,
             commitments,
+            task: 0,
         };
         let mut reactions = BTreeMap::new();
         for node in nodes {

@@ -253,6 +253,7 @@ async fn a44_the_same_commitments_never_sign_twice() {
             epoch: 0,
             attempt,
             commitments: commitments.clone(),
+            task: 0,
         })
     };
     let answer = rogue.ask(1, sign(&first, 1)).await.expect("an answer");

@@ -270,6 +270,7 @@ impl<'a> Run<'a> {
             epoch: self.job.key.package.epoch().0,
             attempt: self.on_wire(attempt).0,
             commitments,
+            task: 0,
         };
         let deadline = self.signing.config.answer_timeout;
         for index in &signers {

@@ -146,7 +146,9 @@ fn finish(
     let odd = !nonce.has_even_y();
     let negated = -s;
     let low = s.encode() <= negated.encode();
-    let recovery_id = u8::from(odd != !low) | (u8::from(above_order) << 1);
+    // Taking -s for s mirrors the nonce point.
+    let parity = odd ^ !low;
+    let recovery_id = u8::from(parity) | (u8::from(above_order) << 1);
     Some(EcdsaSignature {
         r: r.encode(),
         s: if low { s } else { negated }.encode(),

@@ -12,6 +12,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::entry::{PoolEntry, Shared, ZeroShare};
+use super::sign::Half;
 use super::wire::{Commit, Extend, Multiply, Signed, header};
 use super::{Point, PointBytes, SUITE, Scalar, SecretScalar, has_zero_shares, peers};
 use crate::echo::echo;
@@ -104,20 +105,9 @@ struct Drawn {
 /// What has come of one peer's P1 messages.
 struct Extended {
     sent: vole::SenderOutput,
+    /// `t_k * G` and `t_x * G`.
     sent_points: [PointBytes; 2],
     zero: Option<ZeroShare>,
-}
-
-/// The part of an entry for two signers that is there before the peer's multiplication.
-pub(super) struct Ahead<'a> {
-    pub(super) name: SessionId,
-    pub(super) peer: NodeId,
-    pub(super) nonce: &'a SecretScalar,
-    pub(super) nonce_point: PointBytes,
-    pub(super) blind: [u8; 32],
-    pub(super) echo: [u8; 32],
-    pub(super) sent: &'a vole::SenderOutput,
-    pub(super) sent_points: [PointBytes; 2],
 }
 
 enum Phase {
@@ -259,26 +249,23 @@ impl Preprocessing {
         self.first_name
     }
 
-    /// What a signer of two can open already while the peer's multiplication is still under way: nothing of it depends on that.
-    pub(super) fn ahead(&self) -> Option<Ahead<'_>> {
-        let (Phase::Running(own), Some(name)) = (&self.phase, self.name) else {
-            return None;
-        };
-        let mut extended = self.extended.iter();
-        let (peer, first) = extended.next()?;
-        if self.signers.len() != 2 {
-            return None;
+    /// What is known of the entry while this node waits for the answer of its only peer.
+    pub(super) fn half(&self) -> Option<Half<'_>> {
+        let (peer, extended) = self.extended.iter().next()?;
+        match &self.phase {
+            Phase::Running(own) if !has_zero_shares(&self.signers) => Some(Half {
+                name: self.name?,
+                me: self.me,
+                peer: *peer,
+                nonce: &own.nonce,
+                nonce_point: own.nonce_point,
+                blind: own.blind,
+                echo: self.echo,
+                sent: &extended.sent,
+                sent_points: extended.sent_points,
+            }),
+            _ => None,
         }
-        Some(Ahead {
-            name,
-            peer: *peer,
-            nonce: &own.nonce,
-            nonce_point: own.nonce_point,
-            blind: own.blind,
-            echo: self.echo,
-            sent: &first.sent,
-            sent_points: first.sent_points,
-        })
     }
 
     fn direction(&self, receiver: NodeId, sender: NodeId, pair: &PairRecord) -> Direction {
@@ -452,8 +439,7 @@ impl Preprocessing {
                         evidence::ecdsa::zero_share(&self.signers, &commit.envelope, envelope);
                     return Err(Abort::proven(peer, Fault::ZeroShareMismatch, evidence).into());
                 }
-                let difference =
-                    SecretScalar::new(*share.expose_secret() + -*theirs.expose_secret());
+                let difference = share.minus(&theirs);
                 Some(ZeroShare { difference, point })
             }
             _ => None,
@@ -482,9 +468,10 @@ impl Preprocessing {
             multiplication,
         };
         self.tell(peer, Kind::EcdsaMultiply, name, &body.encode(), send);
+        let sent_points = Point::encode_pair(&[sent.t_k.mul_base(), sent.t_x.mul_base()]);
         let extended = Extended {
-            sent_points: Point::encode_pair(&[sent.t_k.mul_base(), sent.t_x.mul_base()]),
             sent,
+            sent_points,
             zero,
         };
         self.extended.insert(peer, extended);

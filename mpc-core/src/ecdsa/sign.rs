@@ -71,6 +71,9 @@ impl fmt::Debug for Opened {
     }
 }
 
+/// The state and the message that wait for the write of [`open`].
+pub type HeldOpening = Held<(Opened, Vec<u8>)>;
+
 /// Spends an entry on a request. The message ("S1", an envelope for all signers) and the state to go on with come out when the write
 /// is durable: the name of the entry and of the request, 64 bytes ([`WriteKind::Entry`]). A store that has the entry's name already
 /// must refuse the write.
@@ -86,14 +89,14 @@ pub fn open(
     request: SigningRequest,
     identity: &IdentityKey,
     rng: &mut impl CryptoRng,
-) -> Result<(Write, Held<(Opened, Vec<u8>)>), Error> {
+) -> Result<(Write, HeldOpening), Error> {
     if identity.public().node_id() != entry.me {
         return Err(Misuse::IdentityMismatch.into());
     }
     if !entry.signers.iter().eq(request.signers().keys()) {
         return Err(Misuse::InvalidSigners("the entry is for other signers").into());
     }
-    let mut key = weighted_share(&entry.me, share, &request)?;
+    let mut key = key_part(share, &request, &entry.me)?;
     for zero in entry
         .peers
         .values()
@@ -105,25 +108,24 @@ pub fn open(
         Some(peer) => SecretScalar::new(*peer.received.beta.expose_secret()),
         None => SecretScalar::random(rng),
     };
-    let mask = |(peer, shared): (&NodeId, &Shared)| {
-        let extra = shared.zero.as_ref().map(|zero| Extra {
-            mask: hide(&factor, &shared.received.beta),
-            zero: zero.point,
-        });
-        let sent = (&shared.sent, shared.sent_points);
-        (*peer, mask(&entry.nonce, &key, sent, extra))
-    };
+    let masked = entry
+        .peers
+        .iter()
+        .map(|(peer, shared)| (*peer, mask(&entry.nonce, &key, &factor, shared)))
+        .collect();
     let opening = Opening {
         request: *request.name(),
         echo: entry.echo,
         nonce: entry.nonce_point,
         blind: entry.blind,
-        masked: entry.peers.iter().map(mask).collect(),
+        masked,
     };
-    let (write, own) = sign_opening(identity, &entry.name, &request, opening);
+    let session = request.session(&entry.name);
+    let own = seal_opening(session, entry.me, identity, opening);
     let bytes = own.envelope.as_bytes().to_vec();
+    let write = burn(&entry.name, &request);
     let opened = Opened {
-        session: request.session(&entry.name),
+        session,
         request,
         entry,
         key,
@@ -134,11 +136,28 @@ pub fn open(
     Ok((write, held))
 }
 
-/// `lambda_i * s_i`, after the request was found to be for the key of this share.
-pub(super) fn weighted_share(
-    me: &NodeId,
+/// The write that spends an entry on a request.
+fn burn(entry: &SessionId, request: &SigningRequest) -> Write {
+    let record = [&entry.as_bytes()[..], request.name()].concat();
+    Write::new(WriteKind::Entry, Zeroizing::new(record))
+}
+
+fn seal_opening(
+    session: SessionId,
+    me: NodeId,
+    identity: &IdentityKey,
+    message: Opening,
+) -> Signed<Opening> {
+    let place = header(Kind::EcdsaOpen, session, me, Recipient::Everyone);
+    let envelope = Envelope::sealed(identity, place, &message.encode());
+    Signed { envelope, message }
+}
+
+/// `lambda_i * s_i`, after checking that the share is this signer's share of the key of the request.
+fn key_part(
     share: &KeyShare,
     request: &SigningRequest,
+    me: &NodeId,
 ) -> Result<SecretScalar, Misuse> {
     let (lambda, point) = request.share(me).ok_or(Misuse::NotAMember)?;
     let (points, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
@@ -151,21 +170,74 @@ pub(super) fn weighted_share(
     Ok(SecretScalar::new(*lambda * *secret.expose_secret()))
 }
 
-/// The envelope of an opening, and the write that has to be durable before it leaves.
-pub(super) fn sign_opening(
-    identity: &IdentityKey,
-    entry: &SessionId,
-    request: &SigningRequest,
-    opening: Opening,
-) -> (Write, Signed<Opening>) {
-    let from = identity.public().node_id();
-    let session = request.session(entry);
-    let place = header(Kind::EcdsaOpen, session, from, Recipient::Everyone);
-    let envelope = Envelope::sealed(identity, place, &opening.encode());
-    let record = [&entry.as_bytes()[..], request.name()].concat();
-    let write = Write::new(WriteKind::Entry, Zeroizing::new(record));
-    let message = opening;
-    (write, Signed { envelope, message })
+/// What one of two signers knows of its entry when it has answered the peer's extension and the peer has not answered its own.
+pub(super) struct Half<'a> {
+    pub(super) name: SessionId,
+    pub(super) me: NodeId,
+    pub(super) peer: NodeId,
+    pub(super) nonce: &'a SecretScalar,
+    pub(super) nonce_point: PointBytes,
+    pub(super) blind: [u8; 32],
+    pub(super) echo: [u8; 32],
+    pub(super) sent: &'a SenderOutput,
+    pub(super) sent_points: [PointBytes; 2],
+}
+
+/// An opening that was made before its entry was complete. With two signers it does not depend on the missing part.
+pub(super) struct Early {
+    session: SessionId,
+    request: SigningRequest,
+    key: SecretScalar,
+    own: Signed<Opening>,
+}
+
+impl Early {
+    /// Opens half an entry: the write that spends it, and the opening.
+    pub(super) fn open(
+        half: &Half<'_>,
+        share: &KeyShare,
+        request: SigningRequest,
+        identity: &IdentityKey,
+    ) -> Result<(Write, Self), Error> {
+        let key = key_part(share, &request, &half.me)?;
+        let masked = hide_products(half.nonce, &key, half.sent, half.sent_points);
+        let opening = Opening {
+            request: *request.name(),
+            echo: half.echo,
+            nonce: half.nonce_point,
+            blind: half.blind,
+            masked: BTreeMap::from([(half.peer, masked)]),
+        };
+        let session = request.session(&half.name);
+        let own = seal_opening(session, half.me, identity, opening);
+        let write = burn(&half.name, &request);
+        let early = Self {
+            session,
+            request,
+            key,
+            own,
+        };
+        Ok((write, early))
+    }
+
+    /// The envelope.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.own.envelope.as_bytes()
+    }
+
+    /// The state to go on with, once the entry is complete.
+    pub(super) fn complete(self, entry: PoolEntry) -> Result<Opened, Error> {
+        let factor = only_peer(&entry).map(|peer| *peer.received.beta.expose_secret());
+        let factor = factor.ok_or(Error::Unreachable("an early opening among many"))?;
+        Ok(Opened {
+            session: self.session,
+            request: self.request,
+            entry,
+            key: self.key,
+            factor: SecretScalar::new(factor),
+            own: self.own,
+        })
+    }
 }
 
 /// The one peer of a set of two signers.
@@ -174,23 +246,39 @@ fn only_peer(entry: &PoolEntry) -> Option<&Shared> {
     shared.next().filter(|_| shared.next().is_none())
 }
 
-fn hide(value: &SecretScalar, by: &SecretScalar) -> [u8; 32] {
-    (*value.expose_secret() + -*by.expose_secret()).encode()
-}
-
-/// Nonce and key for one peer, masked with the factors of the products.
-pub(super) fn mask(
+/// Nonce and key minus the factors that this node multiplied for a peer.
+fn hide_products(
     nonce: &SecretScalar,
     key: &SecretScalar,
-    (sent, [nonce_point, key_point]): (&SenderOutput, [PointBytes; 2]),
-    extra: Option<Extra>,
+    sent: &SenderOutput,
+    [nonce_point, key_point]: [PointBytes; 2],
 ) -> Masked {
     Masked {
         nonce: hide(nonce, &sent.alpha_k),
         key: hide(key, &sent.alpha_x),
         nonce_point,
         key_point,
+        extra: None,
+    }
+}
+
+fn hide(value: &SecretScalar, by: &SecretScalar) -> [u8; 32] {
+    value.minus(by).expose_secret().encode()
+}
+
+fn mask(
+    nonce: &SecretScalar,
+    key: &SecretScalar,
+    factor: &SecretScalar,
+    shared: &Shared,
+) -> Masked {
+    let extra = shared.zero.as_ref().map(|zero| Extra {
+        mask: hide(factor, &shared.received.beta),
+        zero: zero.point,
+    });
+    Masked {
         extra,
+        ..hide_products(nonce, key, &shared.sent, shared.sent_points)
     }
 }
 
@@ -400,13 +488,11 @@ impl Opened {
             **keys += *key.expose_secret();
             if shared.zero.is_some() {
                 let mine = |opening: &Opening| {
-                    let extra = opening
-                        .masked
-                        .get(&entry.me)
-                        .and_then(|masked| masked.extra.as_ref());
-                    extra.map_or(Ok(Scalar::zero()), |extra| {
-                        Scalar::decode("psi", &extra.mask)
-                    })
+                    let masked = opening.masked.get(&entry.me);
+                    match masked.and_then(|masked| masked.extra.as_ref()) {
+                        Some(extra) => Scalar::decode("psi", &extra.mask),
+                        None => Ok(Scalar::zero()),
+                    }
                 };
                 masks += self.decode(held, mine)?;
             }

@@ -1,7 +1,6 @@
 //! Threshold ECDSA from preprocessing to a verified signature.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -10,6 +9,8 @@
 
 mod blame;
 mod edges;
+mod fused;
+mod keygen;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;

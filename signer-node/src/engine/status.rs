@@ -36,6 +36,8 @@ impl Engine {
             keys,
             software: SOFTWARE.to_owned(),
             ledger_entries: state.ledger.rows(),
+            pairs: Vec::new(),
+            pools: Vec::new(),
         }
     }
 }

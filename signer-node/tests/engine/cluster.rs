@@ -657,6 +657,7 @@ impl Cluster {
             epoch: 0,
             attempt: 0,
             commitments,
+            task: 0,
         }
     }
 
