@@ -49,6 +49,12 @@ enum Tried {
     Burned,
 }
 
+/// A round that not everybody took part in.
+struct Incomplete {
+    /// All refused, so that the entry is as it was.
+    untouched: bool,
+}
+
 pub(super) struct Run<'a> {
     signing: &'a Arc<Signing>,
     job: &'a Job,
@@ -248,8 +254,14 @@ impl<'a> Run<'a> {
             signers: set.iter().map(|index| u32::from(*index)).collect(),
         };
         let body = coordinator_frame::Body::EcdsaOpen(open);
-        let Some(openings) = self.round(set, entry, body, Kind::EcdsaOpen).await else {
-            return Tried::Burned;
+        let openings = match self.round(set, entry, body, Kind::EcdsaOpen).await {
+            Ok(openings) => openings,
+            Err(Incomplete { untouched }) => {
+                if untouched {
+                    self.signing.entries.give_back(entry);
+                }
+                return Tried::Burned;
+            }
         };
         let opened_us = clock::micros_since(self.start);
         let finish = v1::EcdsaFinish {
@@ -257,7 +269,7 @@ impl<'a> Run<'a> {
             round1: openings.clone(),
         };
         let body = coordinator_frame::Body::EcdsaFinish(finish);
-        let Some(responses) = self.round(set, entry, body, Kind::EcdsaRespond).await else {
+        let Ok(responses) = self.round(set, entry, body, Kind::EcdsaRespond).await else {
             return Tried::Burned;
         };
         let answered_us = clock::micros_since(self.start);
@@ -288,7 +300,7 @@ impl<'a> Run<'a> {
         entry: &SessionId,
         body: coordinator_frame::Body,
         kind: Kind,
-    ) -> Option<Vec<Bytes>> {
+    ) -> Result<Vec<Bytes>, Incomplete> {
         let deadline = self.signing.config.answer_timeout;
         let calls = set
             .iter()
@@ -302,6 +314,10 @@ impl<'a> Run<'a> {
             });
         let answers = join_all(calls).await;
         let mut envelopes = Vec::with_capacity(set.len());
+        // A node that lost the entry or opened it before keeps it from being offered again.
+        let untouched = answers.iter().all(
+            |(_, answer)| matches!(answer, Err(CallError::Refused(failure)) if !is_gone(failure)),
+        );
         for (link, answer) in answers {
             match answer.and_then(|body| envelope_of(body, entry, kind)) {
                 Ok(envelope) => {
@@ -312,7 +328,11 @@ impl<'a> Run<'a> {
                 Err(error) => self.lost(set, &link, &error),
             }
         }
-        (envelopes.len() == set.len()).then_some(envelopes)
+        if envelopes.len() == set.len() {
+            Ok(envelopes)
+        } else {
+            Err(Incomplete { untouched })
+        }
     }
 
     /// Whether an envelope is of this round and signed by the node whose link it came on.
@@ -336,7 +356,7 @@ impl<'a> Run<'a> {
         tracing::info!(request = %self.job.id, task = self.number, node = link.index(), %error, "no part of a signature from this node");
         if let CallError::Refused(failure) = error {
             // An entry that is no longer there says nothing against the node.
-            if matches!(failure.code(), FailureCode::Stale | FailureCode::Replayed) {
+            if is_gone(failure) {
                 return;
             }
             let peers = failure
@@ -395,6 +415,11 @@ impl<'a> Run<'a> {
                 .caught(self.signing, index.get(), fault, evidence.clone());
         }
     }
+}
+
+/// Whether a node says no more than that it does not have the entry.
+fn is_gone(failure: &Failure) -> bool {
+    matches!(failure.code(), FailureCode::Stale | FailureCode::Replayed)
 }
 
 fn name(entry: &SessionId) -> Bytes {

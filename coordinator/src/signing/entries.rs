@@ -139,6 +139,11 @@ impl Entries {
         Some(SessionId::from_bytes(entry))
     }
 
+    /// Makes an entry available again that all its signers refused to open.
+    pub(super) fn give_back(&self, entry: &SessionId) {
+        self.lock().taken.remove(entry.as_bytes());
+    }
+
     /// How many entries a set has.
     pub(super) fn depth(&self, set: &[u16], links: &BTreeMap<u16, Arc<Link>>) -> usize {
         self.lock().shared(set, links).len()

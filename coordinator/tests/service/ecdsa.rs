@@ -523,6 +523,7 @@ async fn without_a_quorum_a_request_waits_and_is_signed_when_there_is_one() {
         *node.script.lock().expect("lock") = Script::Honest;
     }
     let mut client = cluster.client(&running).await;
+    let mut last = status.clone();
     for _ in 0..200 {
         let query = v1::RequestQuery {
             request_id: status.request_id.clone(),
@@ -535,7 +536,8 @@ async fn without_a_quorum_a_request_waits_and_is_signed_when_there_is_one() {
         if now.state() == RequestState::Released {
             return;
         }
+        last = now;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("it was not signed");
+    panic!("it was not signed: {last:?}");
 }
