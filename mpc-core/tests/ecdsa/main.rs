@@ -10,6 +10,7 @@
 
 mod edges;
 mod fused;
+mod keygen;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;
