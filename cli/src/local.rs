@@ -308,6 +308,18 @@ impl LocalCluster {
         SignedStatement::sign(statement, &key).map_err(Fail::failed)
     }
 
+    /// The process id of a node, if it runs.
+    #[must_use]
+    pub fn node_process(&self, index: u16) -> Option<u32> {
+        self.nodes.get(&index).map(Process::id)
+    }
+
+    /// The process id of the coordinator, if it runs.
+    #[must_use]
+    pub fn coordinator_process(&self) -> Option<u32> {
+        self.coordinator.as_ref().map(Process::id)
+    }
+
     /// The process ids of the services that run.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {

@@ -12,6 +12,8 @@ mod admission;
 mod crashes;
 #[path = "end_to_end/demo.rs"]
 mod demo;
+#[path = "end_to_end/durable.rs"]
+mod durable;
 #[path = "end_to_end/hostile.rs"]
 mod hostile;
 #[path = "end_to_end/requests.rs"]

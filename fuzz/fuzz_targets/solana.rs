@@ -11,7 +11,9 @@ use policy::statement::{Common, Statement};
 const WALLET: [u8; 32] = [1; 32];
 
 fuzz_target!(|raw: &[u8]| {
-    let Ok(transaction) = decode(raw, &WALLET) else { return };
+    let Ok(transaction) = decode(raw, &WALLET) else {
+        return;
+    };
     assert!((1..=MAX_TRANSFERS).contains(&transaction.transfers.len()));
     assert_eq!(transaction.fee_payer.as_bytes(), &WALLET);
     assert_eq!(assemble(raw, &[0; 64])[65..], *raw);
@@ -38,6 +40,12 @@ fuzz_target!(|raw: &[u8]| {
         expires_ms: 1,
     };
     let lines = summary_lines(&intent, &transaction.rendering);
-    let approval = Statement::Approval(Approval::new(common, &intent, [0; 32], Decision::Approve, lines));
+    let approval = Statement::Approval(Approval::new(
+        common,
+        &intent,
+        [0; 32],
+        Decision::Approve,
+        lines,
+    ));
     assert_eq!(Statement::parse(&approval.render()), Ok(approval));
 });

@@ -24,6 +24,13 @@ fuzz_target!(|bytes: &[u8]| {
 /// The bytes in the armour that `ssh-keygen` puts around a signature.
 fn armour(bytes: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(bytes);
-    let lines: Vec<&str> = text.as_bytes().chunks(70).filter_map(|line| core::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n"))
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(70)
+        .filter_map(|line| core::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n",
+        lines.join("\n")
+    )
 }

@@ -19,8 +19,9 @@
 //!           2 | E_2 32 | accused 32 | K 32 | T_1 32 | T_2 32 | z 32            complaint
 //! DKG/ORIG  ssid 32 | n times (u32be length, envelope of the round), in ascending order of the node names
 //! ```
-//! Keys for Ed25519 and BIP 340 need nothing pairwise, so their rounds have no part per peer. ECDSA keys do; they are
-//! refused with [`Misuse::UnsupportedPurpose`].
+//! Keys for Ed25519 and BIP 340 need nothing pairwise. With ECDSA keys every pair of nodes also makes a setup, or goes on with the
+//! one it has: round 1 then says for every peer `u32 generation | u8 reuse | A 32`, three more messages go to each peer
+//! (`DKG/R2P`, `DKG/T1`, `DKG/T2`), and the certificate names the setup with every peer, 32 bytes each before the signature.
 //!
 //! # Security
 //! Secure against any number of corrupted parties below the threshold as to secrecy, and against all but one as to
@@ -30,6 +31,7 @@ mod collect;
 mod complaint;
 pub(crate) mod judge;
 mod originals;
+mod pairing;
 mod pending;
 #[cfg(test)]
 mod rigged;
@@ -38,14 +40,18 @@ mod round2;
 mod round3;
 mod session;
 
+pub use pairing::PairStatus;
 pub use pending::{DkgCertificate, Pending};
 pub use session::Session;
+
+use std::collections::BTreeMap;
 
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 #[cfg(doc)]
 use crate::envelope::Kind;
 use crate::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId, SessionId};
 use crate::keys::KeyShare;
+use crate::pair::PairRecord;
 use crate::roster::Roster;
 use crate::transcript::{self, Tag};
 use crate::{Error, Misuse};
@@ -65,6 +71,9 @@ pub struct Setup {
     pub request_id: RequestId,
     /// Which try for this request it is.
     pub attempt: Attempt,
+    /// What this node has with its peers. Read for ECDSA keys only: nodes with a live setup go on with it, others make one. A peer
+    /// that is not mentioned has none and never had one.
+    pub pairs: BTreeMap<NodeId, PairStatus>,
 }
 
 /// A finished key.
@@ -74,6 +83,8 @@ pub struct DkgOutput {
     pub share: KeyShare,
     /// The signatures of all parties.
     pub certificate: DkgCertificate,
+    /// The pair setups that were made on the way, to be active from now on. Secret.
+    pub pairs: Vec<PairRecord>,
 }
 
 /// Everything public that is fixed before the first message: what all parties and every later judge agree on.
@@ -97,9 +108,6 @@ impl Plan {
         request_id: RequestId,
         attempt: Attempt,
     ) -> Result<Self, Misuse> {
-        if matches!(purpose, Purpose::Ecdsa | Purpose::EcdsaRaw) {
-            return Err(Misuse::UnsupportedPurpose { purpose });
-        }
         let params = Params::new(threshold, u16::try_from(roster.len()).unwrap_or(u16::MAX))?;
         let params_hash = roster.params_hash(purpose, threshold);
         let ssid0 = transcript::hash(Tag::SSID0)
@@ -126,6 +134,15 @@ impl Plan {
             params_hash,
             ssid0: SessionId::from_bytes(ssid0),
         })
+    }
+
+    /// Of how many peers a party speaks in rounds 1 and 3: none without pair setups.
+    const fn paired_peers(&self) -> usize {
+        if self.purpose.needs_pairs() {
+            self.parties().saturating_sub(1)
+        } else {
+            0
+        }
     }
 
     const fn threshold(&self) -> usize {

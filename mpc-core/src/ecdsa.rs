@@ -10,6 +10,8 @@
 //! 3. [`Opened::respond`]: after checking what all others opened, each sends its share of numerator and denominator ("S2").
 //! 4. [`combine`] divides, verifies, and only then gives the signature out. It needs no secret; a coordinator does it.
 //!
+//! Two signers without a pool need three messages each instead of four: [`fused`].
+//!
 //! The nonce point is unknown to everybody until all signers have fixed the request, derivation path included.
 //!
 //! ```text
@@ -28,6 +30,7 @@
 
 mod combine;
 mod entry;
+pub mod fused;
 pub(crate) mod judge;
 pub mod preprocess;
 mod request;
@@ -36,6 +39,7 @@ mod wire;
 
 pub use combine::{EcdsaSignature, combine};
 pub use entry::PoolEntry;
+pub use fused::Fused;
 pub use preprocess::{Preprocessing, Setup};
 pub use request::{Payload, SigningRequest};
 pub use sign::{Opened, open};

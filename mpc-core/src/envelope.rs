@@ -53,12 +53,18 @@ macro_rules! kinds {
 kinds! {
     /// Key generation: signed originals, after an echo did not match.
     DkgOriginals = "DKG/ORIG";
+    /// Key generation: reply to an offer of base transfers, for one node.
+    DkgReply = "DKG/R2P";
     /// Key generation, round 1: commitment.
     DkgRound1 = "DKG/R1";
     /// Key generation, round 2: opening, proofs and encrypted shares.
     DkgRound2 = "DKG/R2";
     /// Key generation, round 3: part of the certificate, or a complaint.
     DkgRound3 = "DKG/R3";
+    /// Key generation: trial of a new pair setup, extension, for one node.
+    DkgTrialExtension = "DKG/T1";
+    /// Key generation: trial of a new pair setup, multiplication, for one node.
+    DkgTrialMultiply = "DKG/T2";
     /// Threshold ECDSA, preprocessing round 1: commitments.
     EcdsaCommit = "SIG/P1B";
     /// Threshold ECDSA, preprocessing round 1: extension of base transfers, for one node.

@@ -194,6 +194,12 @@ pub enum Fault {
     /// It found another nonce point than the one that the openings give.
     #[error("a response names another nonce point")]
     NonceMismatch,
+    /// A new pair setup does not work. It is discarded; either of the two nodes may be at fault.
+    #[error("the new pair setup with {peer} does not work and was discarded, start again")]
+    PairSetupFailed {
+        /// The other node; not accused of anything.
+        peer: NodeId,
+    },
     /// What it multiplied is not what it had committed to.
     #[error("the check of a product failed at `{value}`, its pair setup must not be used again")]
     ProductCheck {
@@ -316,12 +322,6 @@ pub enum Misuse {
     /// BIP 341 defines no output key for this internal key and tweak. Use another script tree.
     #[error("bip341 defines no output key for this tweak")]
     TweakUndefined,
-    /// A key of this purpose cannot be made yet.
-    #[error("keys of purpose {purpose} need pair setups, which this version does not build yet")]
-    UnsupportedPurpose {
-        /// The requested purpose.
-        purpose: Purpose,
-    },
     /// Nonces, share and package belong to different keys or epochs.
     #[error("nonces, share and package are not of one key and epoch")]
     WrongKey,

@@ -187,6 +187,12 @@ impl Purpose {
             .find(|purpose| purpose.as_str() == name)
     }
 
+    /// Whether the nodes that sign with keys of this purpose need setups with each other.
+    #[must_use]
+    pub const fn needs_pairs(self) -> bool {
+        matches!(self, Self::Ecdsa | Self::EcdsaRaw)
+    }
+
     /// The curve that keys of this purpose live on.
     #[must_use]
     pub const fn suite(self) -> Suite {

@@ -112,6 +112,17 @@ impl<O> Step<O> {
         }
     }
 
+    /// The same step of a session around this one. What this one gives out is not passed on.
+    pub(crate) fn without_output<P>(self) -> Step<P> {
+        Step {
+            write: self.write,
+            effects: Effects {
+                send: self.effects.send,
+                output: None,
+            },
+        }
+    }
+
     /// Takes the step apart.
     pub fn split(self) -> Ready<O> {
         match self.write {

@@ -22,7 +22,7 @@ use rand_core::{CryptoRng, SeedableRng, TryCryptoRng, TryRng};
 pub use signers::{Letter, Signers};
 
 use crate::Error;
-use crate::dkg::{self, DkgOutput, Setup};
+use crate::dkg::{self, DkgOutput, PairStatus, Setup};
 use crate::envelope::{Envelope, Header, Recipient};
 use crate::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId};
 use crate::identity::{ExchangeKey, IdentityKey};
@@ -229,6 +229,18 @@ impl Simulator {
     /// Starts a key generation of an existing committee; `seed` also makes the request.
     #[must_use]
     pub fn start_with(committee: Committee, purpose: Purpose, threshold: u16, seed: u64) -> Self {
+        Self::start_paired(committee, purpose, threshold, seed, BTreeMap::new())
+    }
+
+    /// As [`Self::start_with`], for nodes that have pair setups with each other: by node, what it has with its peers.
+    #[must_use]
+    pub fn start_paired(
+        committee: Committee,
+        purpose: Purpose,
+        threshold: u16,
+        seed: u64,
+        mut pairs: BTreeMap<NodeId, BTreeMap<NodeId, PairStatus>>,
+    ) -> Self {
         let parties = u16::try_from(committee.roster.len()).expect("a small committee");
         let params = Params::new(threshold, parties).expect("valid parameters");
         let mut simulator = Self {
@@ -251,6 +263,9 @@ impl Simulator {
                 params,
                 request_id: RequestId::from_bytes(request),
                 attempt: Attempt(0),
+                pairs: pairs
+                    .remove(&simulator.committee.node(index))
+                    .unwrap_or_default(),
             };
             let (me, identity) = (setup.me, Arc::clone(simulator.committee.identity(index)));
             let (session, step) = dkg::Session::start(setup, identity, &mut rng, 0, TIMEOUT_MS)

@@ -295,6 +295,7 @@ fn a61_the_same_request_has_the_same_first_name_which_a_store_refuses_twice() {
             params: Params::new(2, 2).unwrap(),
             request_id: RequestId::from_bytes([request; 32]),
             attempt: Attempt(attempt),
+            pairs: std::collections::BTreeMap::new(),
         };
         let identity = Arc::clone(committee.identity(1));
         dkg::Session::start(setup, identity, &mut rng(9), 0, TIMEOUT_MS)
@@ -660,19 +661,13 @@ fn a_setup_that_contradicts_itself_is_refused() {
         params: Params::new(2, parties).unwrap(),
         request_id: RequestId::from_bytes([1; 32]),
         attempt: Attempt(0),
+        pairs: std::collections::BTreeMap::new(),
     };
     let start = |setup, identity: &Arc<IdentityKey>| {
         let result = dkg::Session::start(setup, Arc::clone(identity), &mut rng(1), 0, TIMEOUT_MS);
         result.map(|_| ()).unwrap_err()
     };
     let (one, key) = (committee.node(1), committee.identity(1));
-    let ecdsa = Misuse::UnsupportedPurpose {
-        purpose: Purpose::Ecdsa,
-    };
-    assert_eq!(
-        start(setup(one, Purpose::Ecdsa, 3), key),
-        Error::Misuse(ecdsa)
-    );
     assert_eq!(
         start(setup(one, Purpose::Ed25519, 3), committee.identity(2)),
         Error::Misuse(Misuse::IdentityMismatch)

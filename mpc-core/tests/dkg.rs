@@ -166,9 +166,9 @@ fn a11_a_party_that_misses_the_last_message_finishes_from_its_stored_share() {
         .filter(|(node, _)| **node != stuck)
         .map(|(_, part)| part)
         .collect();
-    let (share, certificate) = pending().finish(others).unwrap();
-    assert_eq!(&certificate, &simulator.output(1).certificate);
-    assert_eq!(share.public(), simulator.output(1).share.public());
+    let finished = pending().finish(others).unwrap();
+    assert_eq!(&finished.certificate, &simulator.output(1).certificate);
+    assert_eq!(finished.share.public(), simulator.output(1).share.public());
     assert_eq!(pending().own_part(), &parts[&stuck][..]);
 
     // The certificate of another key is refused.

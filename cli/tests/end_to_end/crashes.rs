@@ -17,12 +17,12 @@ use crate::world::{PATIENCE, World, bare_with};
 
 /// Who dies.
 #[derive(Clone, Copy, Debug)]
-enum Victim {
+pub(crate) enum Victim {
     Coordinator,
     Node(u16),
 }
 
-const EVERYBODY: [Victim; 4] = [
+pub(crate) const EVERYBODY: [Victim; 4] = [
     Victim::Coordinator,
     Victim::Node(1),
     Victim::Node(2),
@@ -30,7 +30,7 @@ const EVERYBODY: [Victim; 4] = [
 ];
 
 impl Victim {
-    fn crash(self, cluster: &mut LocalCluster) {
+    pub(crate) fn crash(self, cluster: &mut LocalCluster) {
         match self {
             Self::Coordinator => cluster.crash_coordinator(),
             Self::Node(index) => cluster.crash_node(index),
@@ -38,7 +38,21 @@ impl Victim {
         .expect("it ran");
     }
 
-    fn start(self, cluster: &mut LocalCluster) {
+    /// Forgets a process that was killed by somebody else.
+    pub(crate) fn bury(self, cluster: &mut LocalCluster) {
+        self.crash(cluster);
+    }
+
+    /// Its process id.
+    pub(crate) fn process(self, cluster: &LocalCluster) -> u32 {
+        match self {
+            Self::Coordinator => cluster.coordinator_process(),
+            Self::Node(index) => cluster.node_process(index),
+        }
+        .expect("it runs")
+    }
+
+    pub(crate) fn start(self, cluster: &mut LocalCluster) {
         match self {
             Self::Coordinator => cluster.start_coordinator(),
             Self::Node(index) => cluster.start_node(index),
@@ -48,7 +62,7 @@ impl Victim {
 }
 
 /// What each node says about a key, by name: the state on the nodes that have it active.
-async fn active_on(client: &Client, name: &str) -> BTreeSet<u32> {
+pub(crate) async fn active_on(client: &Client, name: &str) -> BTreeSet<u32> {
     let info = client.cluster_info().await.expect("the cluster");
     info.nodes
         .iter()
@@ -132,10 +146,10 @@ async fn a_key_is_active_everywhere_or_nowhere() {
 }
 
 /// The nonce point of a signature, and what it signed.
-type Seen = BTreeMap<[u8; 32], Vec<u8>>;
+pub(crate) type Seen = BTreeMap<[u8; 32], Vec<u8>>;
 
 /// No two different signatures may share their nonce point: whoever sees both has the key.
-fn record(seen: &mut Seen, end: &Released) {
+pub(crate) fn record(seen: &mut Seen, end: &Released) {
     let mut nonce = [0; 32];
     nonce.copy_from_slice(&end.signature()[..32]);
     let signed = end.signed_tx().to_vec();

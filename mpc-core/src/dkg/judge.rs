@@ -153,7 +153,7 @@ fn judge_round1(plan: &Plan, messages: &[Envelope]) -> Judgement {
         return Err(not_proven("one message is needed"));
     };
     expect(plan, plan.ssid0, 1, accused)?;
-    match round1::Message::decode(accused.body()) {
+    match round1::Message::decode(plan, accused.body()) {
         Ok(_) => Err(not_proven("the message decodes")),
         Err(error) => Ok((
             accused.header().from,
@@ -173,7 +173,9 @@ fn open_round1<'a>(
     let enough = not_proven("messages are missing");
     let (accused, others) = messages.split_last().ok_or_else(|| enough.clone())?;
     let (first, between) = others.split_at_checked(plan.parties()).ok_or(enough)?;
-    let first = collect(plan, plan.ssid0, 1, first, round1::Message::decode)?;
+    let first = collect(plan, plan.ssid0, 1, first, |body| {
+        round1::Message::decode(plan, body)
+    })?;
     Ok((first, between, accused))
 }
 
@@ -217,7 +219,7 @@ fn judge_round3<G: Finish>(plan: &Plan, messages: &[Envelope]) -> Judgement {
     let session = round1::session_id(plan, &first);
     expect(plan, session, 3, accused)?;
     let culprit = accused.header().from;
-    let message = match round3::Message::decode(accused.body()) {
+    let message = match round3::Message::decode(plan.paired_peers(), accused.body()) {
         Ok(message) => message,
         Err(error) => {
             return Ok((
@@ -276,11 +278,7 @@ pub(super) fn check_certificate(
     if certificate.transcript != *transcript {
         return Err(Fault::CertificateMismatch);
     }
-    let signed = plan
-        .roster
-        .get(&node)
-        .is_some_and(|member| certificate.verify(&member.identity));
-    if signed {
+    if certificate.verify(&plan.roster, &node) {
         Ok(())
     } else {
         Err(Fault::InvalidProof {
@@ -312,7 +310,9 @@ fn judge_echo(plan: &Plan, messages: &[Envelope]) -> Judgement {
     let of_plan = if round == 1 {
         others.is_empty()
     } else {
-        let first = collect(plan, plan.ssid0, 1, others, round1::Message::decode)?;
+        let first = collect(plan, plan.ssid0, 1, others, |body| {
+            round1::Message::decode(plan, body)
+        })?;
         round1::session_id(plan, &full(plan, &first)?) == session
     };
     if !of_plan {

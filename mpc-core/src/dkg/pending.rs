@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::round3::{self, Message, Verdict};
+use super::DkgOutput;
+use super::round3::{self, Certificate, Message, Verdict};
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, Kind, MAX_ENVELOPE, Recipient};
 use crate::id::{KeyId, MAX_PARTIES, NodeId, PartyIndex};
 use crate::identity::IdentityPublic;
 use crate::keys::KeyShare;
+use crate::pair::{PairRecord, RECORD_BYTES};
 use crate::roster::{Member, Roster};
 use crate::{Error, Rejection};
 
@@ -37,9 +39,12 @@ impl DkgCertificate {
         parts: impl IntoIterator<Item = T>,
     ) -> Result<Self, Rejection> {
         let (mut collected, mut common) = (BTreeMap::new(), None);
+        let mut certificates = BTreeMap::new();
         for part in parts {
             let envelope = Envelope::open(roster, part.as_ref())?;
-            let transcript = certified_transcript(roster, &envelope)?;
+            let certificate = signed_certificate(roster, &envelope)?;
+            let transcript = certificate.transcript;
+            certificates.insert(envelope.header().from, certificate);
             let session = envelope.header().session;
             if *common.get_or_insert((session, transcript)) != (session, transcript) {
                 return Err(Rejection::InvalidCertificate(
@@ -49,10 +54,17 @@ impl DkgCertificate {
             collected.insert(envelope.header().from, envelope.as_bytes().to_vec());
         }
         match common {
-            Some((_, transcript)) if collected.len() == roster.len() => Ok(Self {
-                transcript,
-                parts: collected,
-            }),
+            Some((_, transcript)) if collected.len() == roster.len() => {
+                if disagreeing_pair(roster, &certificates).is_some() {
+                    return Err(Rejection::InvalidCertificate(
+                        "two members name different setups for their pair",
+                    ));
+                }
+                Ok(Self {
+                    transcript,
+                    parts: collected,
+                })
+            }
             _ => Err(Rejection::InvalidCertificate("a part is missing")),
         }
     }
@@ -133,8 +145,25 @@ impl DkgCertificate {
     }
 }
 
-/// The transcript that a signed round-3 message certifies.
-fn certified_transcript(roster: &Roster, envelope: &Envelope) -> Result<[u8; 32], Rejection> {
+/// Two members that do not name the same setup for their pair.
+pub(super) fn disagreeing_pair(
+    roster: &Roster,
+    certificates: &BTreeMap<NodeId, Certificate>,
+) -> Option<(NodeId, NodeId)> {
+    for (one, certificate) in certificates {
+        for (other, reverse) in certificates {
+            if one < other
+                && certificate.pair(roster, one, other) != reverse.pair(roster, other, one)
+            {
+                return Some((*one, *other));
+            }
+        }
+    }
+    None
+}
+
+/// The certificate in a signed round-3 message.
+fn signed_certificate(roster: &Roster, envelope: &Envelope) -> Result<Certificate, Rejection> {
     let header = envelope.header();
     if (header.kind, header.round, header.to) != (Kind::DkgRound3, 3, Recipient::Everyone) {
         return Err(Rejection::Unexpected { kind: header.kind });
@@ -142,16 +171,20 @@ fn certified_transcript(roster: &Roster, envelope: &Envelope) -> Result<[u8; 32]
     let Message {
         verdict: Verdict::Certificate(certificate),
         ..
-    } = Message::decode(envelope.body()).map_err(Rejection::Malformed)?
+    } = decode_any(roster, envelope.body()).map_err(Rejection::Malformed)?
     else {
         return Err(Rejection::InvalidCertificate("a part is a complaint"));
     };
-    let member = roster.get(&header.from).ok_or(Rejection::UnknownSender)?;
-    if certificate.verify(&member.identity) {
-        Ok(certificate.transcript)
+    if certificate.verify(roster, &header.from) {
+        Ok(certificate)
     } else {
         Err(Rejection::BadSignature)
     }
+}
+
+/// A round-3 message of a key with or without pair setups: which it is, its length says.
+fn decode_any(roster: &Roster, body: &[u8]) -> Result<Message, DecodeError> {
+    Message::decode(0, body).or_else(|_| Message::decode(roster.len().saturating_sub(1), body))
 }
 
 fn read_version(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -167,23 +200,27 @@ pub struct Pending {
     transcript: [u8; 32],
     part: Vec<u8>,
     share: KeyShare,
+    pairs: Vec<PairRecord>,
 }
 
 impl Pending {
     /// Encodes what has to be durable before `part`, this node's signed round-3 message, may leave.
-    pub(super) fn encode(
+    pub(super) fn encode<'a>(
         roster: &Roster,
         transcript: &[u8; 32],
         part: &[u8],
         share: &KeyShare,
+        pairs: impl Iterator<Item = &'a PairRecord>,
     ) -> Zeroizing<Vec<u8>> {
+        let pairs: Vec<_> = pairs.map(PairRecord::dangerous_to_bytes).collect();
         let share = share.dangerous_to_bytes();
         // Reserved in full, so that growing leaves no copy of the secret behind.
         let capacity = 128_usize.saturating_add(roster.len().saturating_mul(66));
         let mut out = Writer::with_capacity(
             capacity
                 .saturating_add(part.len())
-                .saturating_add(share.len()),
+                .saturating_add(share.len())
+                .saturating_add(pairs.len().saturating_mul(RECORD_BYTES)),
         );
         out.u8(VERSION)
             .bytes(transcript)
@@ -194,6 +231,10 @@ impl Pending {
                 .bytes(&member.exchange);
         }
         out.var(part).var(&share);
+        out.u16(u16::try_from(pairs.len()).unwrap_or(u16::MAX));
+        for pair in &pairs {
+            out.bytes(pair);
+        }
         Zeroizing::new(out.finish())
     }
 
@@ -213,6 +254,10 @@ impl Pending {
             Roster::new(members).map_err(|_| DecodeError::new("members", Problem::Unknown))?;
         let part = reader.var("part", MAX_ENVELOPE)?.to_vec();
         let share = KeyShare::dangerous_from_bytes(reader.var("share", MAX_SHARE)?)?;
+        let count = reader.u16("pairs")?;
+        let pairs = (0..count)
+            .map(|_| PairRecord::dangerous_from_bytes(reader.bytes("pair", RECORD_BYTES)?))
+            .collect::<Result<Vec<_>, _>>()?;
         reader.finish("pending")?;
         // The certificate that releases the share proves nothing about a share of another key.
         let public = share.public();
@@ -228,7 +273,14 @@ impl Pending {
             transcript,
             part,
             share,
+            pairs,
         })
+    }
+
+    /// The pair setups that were made together with the key: prepared, and active with the certificate.
+    #[must_use]
+    pub fn pairs(&self) -> &[PairRecord] {
+        &self.pairs
     }
 
     /// The key that waits. It must not be shown as usable before [`Self::finish`].
@@ -256,7 +308,7 @@ impl Pending {
     pub fn finish<T: AsRef<[u8]>>(
         self,
         parts: impl IntoIterator<Item = T>,
-    ) -> Result<(KeyShare, DkgCertificate), Error> {
+    ) -> Result<DkgOutput, Error> {
         let mut all: Vec<Vec<u8>> = parts
             .into_iter()
             .map(|part| part.as_ref().to_vec())
@@ -264,7 +316,11 @@ impl Pending {
         all.push(self.part);
         let certificate = DkgCertificate::from_parts(&self.roster, &all)?;
         if certificate.transcript == self.transcript {
-            Ok((self.share, certificate))
+            Ok(DkgOutput {
+                share: self.share,
+                certificate,
+                pairs: self.pairs,
+            })
         } else {
             Err(Rejection::InvalidCertificate("the certificate is for another key").into())
         }

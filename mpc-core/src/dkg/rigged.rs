@@ -61,11 +61,11 @@ impl<G: Finish> Run<G> {
         for (number, polynomial) in (1_u16..).zip(polynomials) {
             let index = PartyIndex::new(number).unwrap();
             let (state, message) =
-                round1::Committed::start_with(polynomial, &plan, index, &mut rng);
+                round1::Committed::start_with(polynomial, &plan, index, Vec::new(), &mut rng);
             let header = originals::header(&plan, plan.ssid0, 1, committee.node(number)).unwrap();
             let envelope = Envelope::sealed(committee.identity(number), header, &message.encode());
             assert!(matches!(
-                first.insert(envelope, round1::Message::decode),
+                first.insert(envelope, |body| round1::Message::decode(&plan, body)),
                 Insert::New
             ));
             committed.push((number, state));

@@ -5,14 +5,48 @@ use rand_core::CryptoRng;
 use super::collect::Complete;
 use super::{Plan, round2};
 use crate::Error;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{EncodedPoint, Group, Ristretto255};
 use crate::id::{PartyIndex, SessionId};
 use crate::polynomial::{Commitment, SecretPolynomial};
 use crate::secret::{SecretBytes, SecretScalar};
 use crate::transcript::{self, Tag};
 
-/// `n_i || D_i || com_i`, 96 bytes.
+/// What a party says in round 1 about its pair setup with one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PairOffer {
+    /// `gen_ij`: generation of the last setup it has stored, 0 for none.
+    pub(super) generation: u32,
+    /// `A_ij`: its offer of base transfers; none if it wants to go on with the live setup.
+    pub(super) offer: Option<EncodedPoint<Ristretto255>>,
+}
+
+impl PairOffer {
+    const BYTES: usize = 37;
+
+    fn write(&self, out: &mut Writer) {
+        out.u32(self.generation).u8(u8::from(self.offer.is_none()));
+        match &self.offer {
+            Some(offer) => out.bytes(offer.as_slice()),
+            None => out.bytes(&[0; 32]),
+        };
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let generation = reader.u32("generation")?;
+        let reuse = reader.u8("reuse")?;
+        let offer = reader.bytes("offer", Ristretto255::POINT_BYTES)?;
+        let offer = match reuse {
+            0 => Some(EncodedPoint::decode("offer", offer)?),
+            1 if offer == [0; 32] => None,
+            1 => return Err(DecodeError::new("offer", Problem::NotCanonical)),
+            _ => return Err(DecodeError::new("reuse", Problem::Unknown)),
+        };
+        Ok(Self { generation, offer })
+    }
+}
+
+/// `n_i || D_i || com_i`, 96 bytes; for keys with pair setups 37 bytes more per peer, in ascending order of the nodes.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     /// `n_i`: contribution to the name of the session.
@@ -21,27 +55,37 @@ pub(super) struct Message {
     pub(super) receiving_key: EncodedPoint<Ristretto255>,
     /// `com_i`: commitment to round 2.
     pub(super) commitment: [u8; 32],
+    /// About every peer, in ascending order; empty for keys without pair setups.
+    pub(super) pairs: Vec<PairOffer>,
 }
 
 impl Message {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(96);
+        let mut out = Writer::default();
         out.bytes(&self.nonce)
             .bytes(self.receiving_key.as_slice())
             .bytes(&self.commitment);
+        for pair in &self.pairs {
+            pair.write(&mut out);
+        }
         out.finish()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::measured("body", bytes, 96)?;
+    pub(super) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let len = 96 + plan.paired_peers() * PairOffer::BYTES;
+        let mut reader = Reader::measured("body", bytes, len)?;
         let nonce = reader.array("nonce")?;
         let receiving_key = reader.bytes("receiving_key", Ristretto255::POINT_BYTES)?;
         let commitment = reader.array("commitment")?;
+        let pairs = (0..plan.paired_peers())
+            .map(|_| PairOffer::read(&mut reader))
+            .collect::<Result<_, _>>()?;
         reader.finish("body")?;
         Ok(Self {
             nonce,
             receiving_key: EncodedPoint::decode("receiving_key", receiving_key)?,
             commitment,
+            pairs,
         })
     }
 }
@@ -110,10 +154,11 @@ impl<G: Group> Committed<G> {
     pub(super) fn start(
         plan: &Plan,
         index: PartyIndex,
+        pairs: Vec<PairOffer>,
         rng: &mut impl CryptoRng,
     ) -> (Self, Message) {
         let polynomial = SecretPolynomial::random(plan.params.threshold(), rng);
-        Self::start_with(polynomial, plan, index, rng)
+        Self::start_with(polynomial, plan, index, pairs, rng)
     }
 
     /// As [`Self::start`], with a polynomial that exists already.
@@ -121,6 +166,7 @@ impl<G: Group> Committed<G> {
         polynomial: SecretPolynomial<G>,
         plan: &Plan,
         index: PartyIndex,
+        pairs: Vec<PairOffer>,
         rng: &mut impl CryptoRng,
     ) -> (Self, Message) {
         let sending = SecretScalar::random(rng);
@@ -150,6 +196,7 @@ impl<G: Group> Committed<G> {
                 nonce,
                 receiving_key,
                 commitment,
+                pairs,
             },
         )
     }

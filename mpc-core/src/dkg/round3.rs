@@ -12,10 +12,11 @@ use super::round2::{self, Dealt, Lane};
 use super::{Plan, round1};
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{Ed25519, Point, Scalar, Secp256k1};
-use crate::id::{Epoch, KeyId, NodeId, PartyIndex, Purpose, SessionId, SharingId};
-use crate::identity::{IdentityKey, IdentityPublic};
+use crate::id::{Epoch, KeyId, NodeId, PairId, PartyIndex, Purpose, SessionId, SharingId};
+use crate::identity::IdentityKey;
 use crate::keys::{KeyFacts, KeyGroup, KeyShare, PublicKeyPackage, PublicPoints};
 use crate::polynomial::PublicPolynomial;
+use crate::roster::Roster;
 use crate::secret::SecretScalar;
 use crate::transcript::{self, Tag, ciphersuite};
 use crate::{Abort, Error, Fault};
@@ -28,30 +29,59 @@ const FORM_COMPLAINT: u8 = 2;
 pub(super) struct Certificate {
     /// `T`.
     pub(super) transcript: [u8; 32],
+    /// The names of the setups with all peers, in ascending order of the peers; empty without pair setups.
+    pub(super) pairs: Vec<PairId>,
     pub(super) signature: [u8; 64],
 }
 
 impl Certificate {
-    pub(super) fn sign(identity: &IdentityKey, transcript: [u8; 32]) -> Self {
+    pub(super) fn sign(
+        roster: &Roster,
+        identity: &IdentityKey,
+        transcript: [u8; 32],
+        pairs: Vec<PairId>,
+    ) -> Self {
+        let digest = certified(roster, &identity.public().node_id(), &transcript, &pairs);
         Self {
             transcript,
-            signature: identity.sign(&certified(&transcript)),
+            pairs,
+            signature: identity.sign(&digest),
         }
     }
 
-    pub(super) fn verify(&self, identity: &IdentityPublic) -> bool {
-        identity.verify(&certified(&self.transcript), &self.signature)
+    /// Whether `node` has signed it.
+    pub(super) fn verify(&self, roster: &Roster, node: &NodeId) -> bool {
+        let digest = certified(roster, node, &self.transcript, &self.pairs);
+        let member = roster.get(node);
+        member.is_some_and(|member| member.identity.verify(&digest, &self.signature))
+    }
+
+    /// The name that it has for the setup of its author with a peer.
+    pub(super) fn pair(&self, roster: &Roster, author: &NodeId, peer: &NodeId) -> Option<PairId> {
+        let peers = roster.nodes().filter(|node| node != author);
+        let mut named = peers.zip(&self.pairs);
+        named.find_map(|(node, name)| (node == *peer).then_some(*name))
     }
 }
 
 /// `H("cert"; "dkg", T, u32 epoch 0, u32 attempt 0, (nid || pid) list)`; the list is empty without pair setups.
-fn certified(transcript: &[u8; 32]) -> [u8; 32] {
+fn certified(
+    roster: &Roster,
+    author: &NodeId,
+    transcript: &[u8; 32],
+    pairs: &[PairId],
+) -> [u8; 32] {
+    let peers = roster.nodes().filter(|node| node != author);
+    let items: Vec<_> = peers
+        .zip(pairs)
+        .map(|(peer, pair)| [&peer.as_bytes()[..], pair.as_bytes()].concat())
+        .collect();
     transcript::hash(Tag::CERT)
         .field("dkg")
         .field(transcript)
         .u32(0)
         .u32(0)
-        .list::<&[u8]>([])
+        .list(items)
         .digest()
 }
 
@@ -62,7 +92,7 @@ pub(super) enum Verdict {
     Complaint(Box<Complaint>),
 }
 
-/// `form || E_2 || ..`: 137 bytes for a certificate, 193 for a complaint.
+/// `form || E_2 || ..`: 137 bytes for a certificate, and 32 more per peer for keys with pair setups; 193 for a complaint.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     /// `E_2`: echo of round 2.
@@ -80,6 +110,9 @@ impl Message {
                     .bytes(&certificate.transcript)
                     .u32(0)
                     .u32(0);
+                for pair in &certificate.pairs {
+                    out.bytes(pair.as_bytes());
+                }
                 out.bytes(&certificate.signature);
             }
             Verdict::Complaint(complaint) => {
@@ -90,9 +123,10 @@ impl Message {
         out.finish()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    /// `pairs` is the number of peers that a certificate speaks of.
+    pub(super) fn decode(pairs: usize, bytes: &[u8]) -> Result<Self, DecodeError> {
         let len = match bytes.first() {
-            Some(&FORM_CERTIFICATE) => 137,
+            Some(&FORM_CERTIFICATE) => 137 + 32 * pairs,
             Some(&FORM_COMPLAINT) => 193,
             _ => return Err(DecodeError::new("form", Problem::Unknown)),
         };
@@ -100,7 +134,7 @@ impl Message {
         let form = reader.u8("form")?;
         let echo = reader.array("echo")?;
         let verdict = match form {
-            FORM_CERTIFICATE => Verdict::Certificate(read_certificate(&mut reader)?),
+            FORM_CERTIFICATE => Verdict::Certificate(read_certificate(pairs, &mut reader)?),
             _ => Verdict::Complaint(Box::new(Complaint::read(&mut reader)?)),
         };
         reader.finish("body")?;
@@ -108,15 +142,19 @@ impl Message {
     }
 }
 
-fn read_certificate(reader: &mut Reader<'_>) -> Result<Certificate, DecodeError> {
+fn read_certificate(pairs: usize, reader: &mut Reader<'_>) -> Result<Certificate, DecodeError> {
     let transcript = reader.array("transcript")?;
     for field in ["epoch", "attempt"] {
         if reader.u32(field)? != 0 {
             return Err(DecodeError::new(field, Problem::Unknown));
         }
     }
+    let pairs = (0..pairs)
+        .map(|_| reader.array("pid").map(PairId::from_bytes))
+        .collect::<Result<_, _>>()?;
     Ok(Certificate {
         transcript,
+        pairs,
         signature: reader.array("signature")?,
     })
 }

@@ -3,7 +3,7 @@
 mod compare;
 
 use core::mem;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand_core::CryptoRng;
@@ -12,12 +12,13 @@ use zeroize::Zeroizing;
 use super::collect::{Collect, Insert};
 use super::complaint::Complaint;
 use super::originals;
-use super::pending::{DkgCertificate, Pending};
+use super::pairing::{Letter, Offers, Pairing};
+use super::pending::{DkgCertificate, Pending, disagreeing_pair};
 use super::round2::Dealt;
 use super::round3::{self, Finish, Outcome, Verdict};
-use super::{DkgOutput, Plan, Setup, judge, round1, round2};
+use super::{DkgOutput, PairStatus, Plan, Setup, judge, round1, round2};
 use crate::codec::DecodeError;
-use crate::envelope::{Envelope, Kind, Recipient};
+use crate::envelope::{Envelope, Header, Kind, Recipient};
 use crate::evidence::Evidence;
 use crate::group::{Ed25519, Secp256k1};
 use crate::id::{NodeId, PartyIndex, SessionId, Suite};
@@ -27,7 +28,7 @@ use crate::session::{self, Effects, Inbound, Outbound, Step, Write, WriteKind};
 use crate::{Abort, Error, Fault, Misuse, Rejection};
 
 /// How many messages of one sender are kept while the session they name is not known yet.
-const MAX_EARLY: usize = 6;
+const MAX_EARLY: usize = 9;
 
 /// How many bytes of such messages of one sender are kept: several times what the largest committee's round takes.
 const MAX_EARLY_BYTES: usize = 1 << 18;
@@ -80,13 +81,14 @@ impl Session {
             identity,
             timeout_ms,
         };
+        let pairs = setup.pairs;
         let (curve, step) = match plan.purpose.suite() {
             Suite::Ed25519 => {
-                let (machine, step) = Machine::start(plan, party, rng, now_ms)?;
+                let (machine, step) = Machine::start(plan, party, pairs, rng, now_ms)?;
                 (Curve::Ed25519(Box::new(machine)), step)
             }
             Suite::Secp256k1 => {
-                let (machine, step) = Machine::start(plan, party, rng, now_ms)?;
+                let (machine, step) = Machine::start(plan, party, pairs, rng, now_ms)?;
                 (Curve::Secp256k1(Box::new(machine)), step)
             }
         };
@@ -161,6 +163,8 @@ enum Phase<G: Finish> {
     Committed(Box<round1::Committed<G>>),
     /// Round 2 is out.
     Dealt(Box<Dealt<G>>),
+    /// All shares are right; the new pair setups are being tried. Share, transcript and the echo of round 2.
+    Prepared(Box<KeyShare>, [u8; 32], [u8; 32]),
     /// Round 3 is out, the share is stored.
     Certified(Box<KeyShare>, [u8; 32]),
     /// The echoes of a round differ: waiting for the originals of these parties.
@@ -183,6 +187,10 @@ struct Machine<G: Finish> {
     shown: [Collect<()>; 2],
     /// Whether this node has shown its originals of round 1 and round 2.
     has_shown: [bool; 2],
+    /// What this node offers its peers for pair setups, until round 1 is complete.
+    offers: Option<Offers>,
+    /// The pair setups in the making, from then on.
+    pairing: Option<Pairing>,
     /// Authenticated messages for a session whose name is not known yet.
     early: Vec<Envelope>,
     /// Parties whose part of the certificate has been checked.
@@ -198,10 +206,18 @@ impl<G: Finish> Machine<G> {
     fn start(
         plan: Plan,
         party: Party,
+        pairs: BTreeMap<NodeId, PairStatus>,
         rng: &mut impl CryptoRng,
         now_ms: u64,
     ) -> Result<(Self, Step<DkgOutput>), Error> {
-        let (committed, message) = round1::Committed::start(&plan, party.index, rng);
+        let offers = if plan.purpose.needs_pairs() {
+            let peers = plan.roster.nodes().filter(|node| *node != party.me);
+            Some(Offers::draw(pairs, peers, rng)?)
+        } else {
+            None
+        };
+        let offered = offers.as_ref().map(Offers::public).unwrap_or_default();
+        let (committed, message) = round1::Committed::start(&plan, party.index, offered, rng);
         let parties = plan.parties();
         let mut machine = Self {
             session: None,
@@ -210,6 +226,8 @@ impl<G: Finish> Machine<G> {
             third: Collect::new(parties),
             shown: [Collect::new(parties), Collect::new(parties)],
             has_shown: [false; 2],
+            offers,
+            pairing: None,
             early: Vec::new(),
             accepted: BTreeSet::new(),
             phase: Phase::Committed(Box::new(committed)),
@@ -220,7 +238,7 @@ impl<G: Finish> Machine<G> {
             party,
         };
         let own = machine.broadcast(machine.plan.ssid0, 1, &message.encode())?;
-        machine.first.insert(own, round1::Message::decode);
+        machine.first.insert(own, |_| Ok(message));
         let name = Zeroizing::new(machine.plan.ssid0.as_bytes().to_vec());
         let step = Step::after(Write::new(WriteKind::Replay, name), machine.effects(None));
         Ok((machine, step))
@@ -230,7 +248,11 @@ impl<G: Finish> Machine<G> {
         match &self.phase {
             Phase::Failed(error) => return Err(error.clone()),
             Phase::Finished => return Err(Rejection::Finished.into()),
-            Phase::Committed(_) | Phase::Dealt(_) | Phase::Certified(..) | Phase::Comparing(_) => {}
+            Phase::Committed(_)
+            | Phase::Dealt(_)
+            | Phase::Prepared(..)
+            | Phase::Certified(..)
+            | Phase::Comparing(_) => {}
         }
         if now_ms >= self.deadline {
             return self.time_out();
@@ -247,7 +269,11 @@ impl<G: Finish> Machine<G> {
                 return Err(error.clone());
             }
             Phase::Finished => return Ok(Step::idle()),
-            Phase::Committed(_) | Phase::Dealt(_) | Phase::Certified(..) | Phase::Comparing(_) => {}
+            Phase::Committed(_)
+            | Phase::Dealt(_)
+            | Phase::Prepared(..)
+            | Phase::Certified(..)
+            | Phase::Comparing(_) => {}
         }
         if now_ms >= self.deadline {
             return self.time_out();
@@ -261,9 +287,11 @@ impl<G: Finish> Machine<G> {
         match &self.phase {
             _ if self.due || !self.outbox.is_empty() => Some(0),
             Phase::Failed(_) | Phase::Finished => None,
-            Phase::Committed(_) | Phase::Dealt(_) | Phase::Certified(..) | Phase::Comparing(_) => {
-                Some(self.deadline)
-            }
+            Phase::Committed(_)
+            | Phase::Dealt(_)
+            | Phase::Prepared(..)
+            | Phase::Certified(..)
+            | Phase::Comparing(_) => Some(self.deadline),
         }
     }
 
@@ -277,6 +305,11 @@ impl<G: Finish> Machine<G> {
         match &self.phase {
             Phase::Committed(_) => missing(&self.plan, &self.first),
             Phase::Dealt(_) => missing(&self.plan, &self.second),
+            Phase::Prepared(..) => self
+                .pairing
+                .as_ref()
+                .map(Pairing::waiting_for)
+                .unwrap_or_default(),
             Phase::Certified(..) => missing(&self.plan, &self.third),
             Phase::Comparing(suspects) => suspects.clone(),
             Phase::Failed(_) | Phase::Finished => BTreeSet::new(),
@@ -342,7 +375,12 @@ impl<G: Finish> Machine<G> {
         if header.from != input.from || header.from == self.party.me {
             return Err(Rejection::WrongSender.into());
         }
-        if header.to != Recipient::Everyone {
+        let to = if is_pairwise(header.kind) {
+            Recipient::One(self.party.me)
+        } else {
+            Recipient::Everyone
+        };
+        if header.to != to {
             return Err(Rejection::WrongRecipient.into());
         }
         Ok(envelope)
@@ -357,13 +395,19 @@ impl<G: Finish> Machine<G> {
                     return Err(Rejection::WrongSession.into());
                 }
             }
-            (Kind::DkgRound2, 2) | (Kind::DkgRound3, 3) | (Kind::DkgOriginals, 2) => {
-                match self.session {
-                    None => return self.keep_early(envelope),
-                    Some(session) if session == header.session => {}
-                    Some(_) => return self.other_session(&header.from, header.kind),
-                }
-            }
+            (
+                Kind::DkgRound2
+                | Kind::DkgOriginals
+                | Kind::DkgReply
+                | Kind::DkgTrialExtension
+                | Kind::DkgTrialMultiply,
+                2,
+            )
+            | (Kind::DkgRound3, 3) => match self.session {
+                None => return self.keep_early(envelope),
+                Some(session) if session == header.session => {}
+                Some(_) => return self.other_session(&header.from, header.kind),
+            },
             _ => return Err(Rejection::Unexpected { kind: header.kind }.into()),
         }
         self.place(envelope)
@@ -393,14 +437,21 @@ impl<G: Finish> Machine<G> {
 
     /// Puts a message of this session into its place, and judges what can be judged from it alone.
     fn place(&mut self, envelope: Envelope) -> Result<(), Error> {
+        if is_pairwise(envelope.header().kind) {
+            return self.place_pairwise(&envelope);
+        }
         let plan = &self.plan;
         let accused = envelope.clone();
         let insert = match accused.header().kind {
-            Kind::DkgRound1 => self.first.insert(envelope, round1::Message::decode),
+            Kind::DkgRound1 => self
+                .first
+                .insert(envelope, |body| round1::Message::decode(plan, body)),
             Kind::DkgRound2 => self
                 .second
                 .insert(envelope, |body| round2::Message::decode(plan, body)),
-            Kind::DkgRound3 => self.third.insert(envelope, round3::Message::decode),
+            Kind::DkgRound3 => self.third.insert(envelope, |body| {
+                round3::Message::decode(plan.paired_peers(), body)
+            }),
             Kind::DkgOriginals => return self.place_originals(envelope),
             kind => return Err(Rejection::Unexpected { kind }.into()),
         };
@@ -409,6 +460,20 @@ impl<G: Finish> Machine<G> {
             Insert::Conflict(first) => Err(equivocated(&first, &accused)),
             Insert::Malformed(error) => Err(self.malformed(&accused, error)),
         }
+    }
+
+    /// A message about the setup with one peer. What it says is between the two, so a fault in it is seen by this node only.
+    fn place_pairwise(&mut self, envelope: &Envelope) -> Result<(), Error> {
+        let (from, kind) = (envelope.header().from, envelope.header().kind);
+        let pairing = self.pairing.as_mut().filter(|pairing| pairing.makes(&from));
+        let Some(pairing) = pairing else {
+            return Err(Rejection::Unexpected { kind }.into());
+        };
+        let accepted = pairing.accept(&from, kind, envelope.body());
+        accepted.map_err(|error| {
+            let message = kind;
+            Abort::local(from, Fault::Malformed { message, error }).into()
+        })
     }
 
     fn malformed(&self, accused: &Envelope, error: DecodeError) -> Error {
@@ -441,6 +506,10 @@ impl<G: Finish> Machine<G> {
     /// Goes on as far as the messages held allow, and stops at a write.
     fn advance(&mut self, now_ms: u64) -> Result<Option<Pulse>, Error> {
         loop {
+            if let Some(pairing) = &mut self.pairing {
+                let letters = pairing.advance()?;
+                self.tell(letters)?;
+            }
             // While a transition runs the session counts as failed, so that none can be half done and go on.
             let between = Phase::Failed(Error::Unreachable("a transition was interrupted"));
             match mem::replace(&mut self.phase, between) {
@@ -448,7 +517,17 @@ impl<G: Finish> Machine<G> {
                     self.close_round1(*committed, now_ms)?;
                 }
                 Phase::Dealt(dealt) if self.second.is_complete() => {
-                    return self.close_round2(&dealt, now_ms);
+                    self.close_round2(&dealt, now_ms)?;
+                }
+                Phase::Prepared(share, transcript, echo) => {
+                    if let Some(suspects) = self.judge_round3(&transcript)? {
+                        self.start_comparing(2, suspects, now_ms)?;
+                    } else if self.pairing.as_ref().is_none_or(Pairing::is_done) {
+                        return self.certify(echo, share, transcript, now_ms).map(Some);
+                    } else {
+                        self.phase = Phase::Prepared(share, transcript, echo);
+                        return Ok(None);
+                    }
                 }
                 Phase::Certified(share, transcript) => {
                     return self.check_round3(share, transcript, now_ms);
@@ -469,8 +548,10 @@ impl<G: Finish> Machine<G> {
         let first = self.first.complete(&self.plan.roster)?;
         let session = round1::session_id(&self.plan, &first);
         let (dealt, message) = committed.deal(&self.plan, self.party.index, session, &first)?;
+        let echo = first.echo(session, 1);
         self.session = Some(session);
         self.phase = Phase::Dealt(Box::new(dealt));
+        self.start_pairing(session, echo)?;
         self.next_deadline(now_ms);
         let own = self.broadcast(session, 2, &message.encode())?;
         self.second.insert(own, |_| Ok(message));
@@ -485,7 +566,49 @@ impl<G: Finish> Machine<G> {
         Ok(())
     }
 
-    fn close_round2(&mut self, dealt: &Dealt<G>, now_ms: u64) -> Result<Option<Pulse>, Error> {
+    /// Answers what the peers offered in round 1.
+    fn start_pairing(&mut self, session: SessionId, echo: [u8; 32]) -> Result<(), Error> {
+        let Some(offers) = self.offers.take() else {
+            return Ok(());
+        };
+        let me = self.party.me;
+        let (mut nonces, mut theirs) = (BTreeMap::new(), BTreeMap::new());
+        for (node, signed) in self.first.iter() {
+            nonces.insert(*node, signed.message.nonce);
+            let mut about = self.plan.roster.nodes().filter(|peer| peer != node);
+            let about_me = about
+                .position(|peer| peer == me)
+                .and_then(|at| signed.message.pairs.get(at));
+            if let Some(offer) = about_me {
+                theirs.insert(*node, *offer);
+            }
+        }
+        let (pairing, letters) = Pairing::start(me, session, echo, nonces, offers, theirs)?;
+        self.pairing = Some(pairing);
+        self.tell(letters)
+    }
+
+    /// Signs and queues messages for single peers.
+    fn tell(&mut self, letters: Vec<Letter>) -> Result<(), Error> {
+        let session = self.session.ok_or(Error::Unreachable(
+            "a pair setup before the session has a name",
+        ))?;
+        for Letter { to, kind, body } in letters {
+            let to = Recipient::One(to);
+            let header = Header {
+                kind,
+                session,
+                round: 2,
+                from: self.party.me,
+                to,
+            };
+            let bytes = Envelope::seal(&self.party.identity, &header, &body);
+            self.outbox.push(Outbound { to, bytes });
+        }
+        Ok(())
+    }
+
+    fn close_round2(&mut self, dealt: &Dealt<G>, now_ms: u64) -> Result<(), Error> {
         let session = self
             .session
             .ok_or(Error::Unreachable("round 2 before the session has a name"))?;
@@ -495,7 +618,8 @@ impl<G: Finish> Machine<G> {
         };
         let suspects: BTreeSet<NodeId> = self.second.iter().filter_map(differs).collect();
         if !suspects.is_empty() {
-            return self.start_comparing(1, suspects, now_ms);
+            self.start_comparing(1, suspects, now_ms)?;
+            return Ok(());
         }
         let (first, second) = (
             self.first.complete(&self.plan.roster)?,
@@ -524,7 +648,9 @@ impl<G: Finish> Machine<G> {
         match outcome {
             Outcome::Complain(complaint) => self.complain(session, echo, complaint),
             Outcome::Certify(share, transcript) => {
-                self.certify(session, echo, share, transcript, now_ms)
+                self.phase = Phase::Prepared(share, transcript, echo);
+                self.next_deadline(now_ms);
+                Ok(())
             }
         }
     }
@@ -535,7 +661,7 @@ impl<G: Finish> Machine<G> {
         session: SessionId,
         echo: [u8; 32],
         complaint: Box<Complaint>,
-    ) -> Result<Option<Pulse>, Error> {
+    ) -> Result<(), Error> {
         let accused = complaint.accused;
         let message = round3::Message {
             echo,
@@ -549,36 +675,47 @@ impl<G: Finish> Machine<G> {
     /// Signs the transcript. The signature leaves when the share is stored.
     fn certify(
         &mut self,
-        session: SessionId,
         echo: [u8; 32],
         share: Box<KeyShare>,
         transcript: [u8; 32],
         now_ms: u64,
-    ) -> Result<Option<Pulse>, Error> {
-        let certificate = round3::Certificate::sign(&self.party.identity, transcript);
+    ) -> Result<Pulse, Error> {
+        let session = self
+            .session
+            .ok_or(Error::Unreachable("round 3 before the session has a name"))?;
+        let pairs = self
+            .pairing
+            .as_ref()
+            .map(Pairing::names)
+            .unwrap_or_default();
+        let certificate =
+            round3::Certificate::sign(&self.plan.roster, &self.party.identity, transcript, pairs);
         let message = round3::Message {
             echo,
             verdict: Verdict::Certificate(certificate),
         };
         let own = self.broadcast(session, 3, &message.encode())?;
-        let pending = Pending::encode(&self.plan.roster, &transcript, own.as_bytes(), &share);
+        let records = self.pairing.iter().flat_map(Pairing::records);
+        let pending = Pending::encode(
+            &self.plan.roster,
+            &transcript,
+            own.as_bytes(),
+            &share,
+            records,
+        );
         self.third.insert(own, |_| Ok(message));
         self.phase = Phase::Certified(share, transcript);
         self.next_deadline(now_ms);
         // Round-3 messages that came early are looked at after the write.
         self.due = self.third.iter().count() > 1;
-        Ok(Some(Pulse {
+        Ok(Pulse {
             write: Write::new(WriteKind::Share, pending),
             output: None,
-        }))
+        })
     }
 
-    fn check_round3(
-        &mut self,
-        share: Box<KeyShare>,
-        transcript: [u8; 32],
-        now_ms: u64,
-    ) -> Result<Option<Pulse>, Error> {
+    /// Judges the round-3 messages that have come. Those whose echo differs are returned, if there are any.
+    fn judge_round3(&self, transcript: &[u8; 32]) -> Result<Option<BTreeSet<NodeId>>, Error> {
         let session = self
             .session
             .ok_or(Error::Unreachable("round 3 before the session has a name"))?;
@@ -596,7 +733,7 @@ impl<G: Finish> Machine<G> {
             let verdict = match &signed.message.verdict {
                 Verdict::Certificate(certificate) => {
                     let checked =
-                        judge::check_certificate(&self.plan, *node, certificate, &transcript);
+                        judge::check_certificate(&self.plan, *node, certificate, transcript);
                     checked.err().map(|fault| (*node, fault))
                 }
                 Verdict::Complaint(complaint) => {
@@ -617,14 +754,45 @@ impl<G: Finish> Machine<G> {
                 return Err(Abort::proven(culprit, fault, evidence).into());
             }
         }
-        if !suspects.is_empty() {
-            return self.start_comparing(2, suspects, now_ms);
+        Ok((!suspects.is_empty()).then_some(suspects))
+    }
+
+    /// Two parties that do not name the same setup for their pair.
+    fn check_pairs(&self) -> Result<(), Error> {
+        let certificate =
+            |(node, signed): (&NodeId, &super::collect::Signed<round3::Message>)| match &signed
+                .message
+                .verdict
+            {
+                Verdict::Certificate(certificate) => Some((*node, certificate.clone())),
+                Verdict::Complaint(_) => None,
+            };
+        let certificates = self.third.iter().filter_map(certificate).collect();
+        match disagreeing_pair(&self.plan.roster, &certificates) {
+            None => Ok(()),
+            Some((one, other)) => {
+                let peer = if one == self.party.me { other } else { one };
+                Err(Abort::unattributed(Fault::StalePair { peer }).into())
+            }
+        }
+    }
+
+    fn check_round3(
+        &mut self,
+        share: Box<KeyShare>,
+        transcript: [u8; 32],
+        now_ms: u64,
+    ) -> Result<Option<Pulse>, Error> {
+        if let Some(suspects) = self.judge_round3(&transcript)? {
+            self.start_comparing(2, suspects, now_ms)?;
+            return Ok(None);
         }
         if !self.third.is_complete() {
             self.accepted = self.third.iter().map(|(node, _)| *node).collect();
             self.phase = Phase::Certified(share, transcript);
             return Ok(None);
         }
+        self.check_pairs()?;
         let parts = self
             .third
             .iter()
@@ -637,9 +805,22 @@ impl<G: Finish> Machine<G> {
             output: Some(DkgOutput {
                 share: *share,
                 certificate,
+                pairs: self
+                    .pairing
+                    .take()
+                    .map(Pairing::into_records)
+                    .unwrap_or_default(),
             }),
         }))
     }
+}
+
+/// Whether a message is for one node: it is about the setup of a pair.
+const fn is_pairwise(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::DkgReply | Kind::DkgTrialExtension | Kind::DkgTrialMultiply
+    )
 }
 
 /// A step with a write.

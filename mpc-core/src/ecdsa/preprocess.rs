@@ -12,6 +12,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::entry::{PoolEntry, Shared, ZeroShare};
+use super::sign::Half;
 use super::wire::{Commit, Extend, Multiply, Signed, header};
 use super::{Point, PointBytes, SUITE, Scalar, SecretScalar, has_zero_shares, peers};
 use crate::echo::echo;
@@ -104,6 +105,8 @@ struct Drawn {
 /// What has come of one peer's P1 messages.
 struct Extended {
     sent: vole::SenderOutput,
+    /// `t_k * G` and `t_x * G`.
+    sent_points: [PointBytes; 2],
     zero: Option<ZeroShare>,
 }
 
@@ -244,6 +247,25 @@ impl Preprocessing {
     #[must_use]
     pub const fn first_name(&self) -> SessionId {
         self.first_name
+    }
+
+    /// What is known of the entry while this node waits for the answer of its only peer.
+    pub(super) fn half(&self) -> Option<Half<'_>> {
+        let (peer, extended) = self.extended.iter().next()?;
+        match &self.phase {
+            Phase::Running(own) if !has_zero_shares(&self.signers) => Some(Half {
+                name: self.name?,
+                me: self.me,
+                peer: *peer,
+                nonce: &own.nonce,
+                nonce_point: own.nonce_point,
+                blind: own.blind,
+                echo: self.echo,
+                sent: &extended.sent,
+                sent_points: extended.sent_points,
+            }),
+            _ => None,
+        }
     }
 
     fn direction(&self, receiver: NodeId, sender: NodeId, pair: &PairRecord) -> Direction {
@@ -447,7 +469,13 @@ impl Preprocessing {
             multiplication,
         };
         self.tell(peer, Kind::EcdsaMultiply, name, &body.encode(), send);
-        self.extended.insert(peer, Extended { sent, zero });
+        let sent_points = Point::encode_pair(&[sent.t_k.mul_base(), sent.t_x.mul_base()]);
+        let extended = Extended {
+            sent,
+            sent_points,
+            zero,
+        };
+        self.extended.insert(peer, extended);
         Ok(())
     }
 
@@ -499,12 +527,10 @@ impl Preprocessing {
                         }
                     }
                 })?;
-            let sent = extended.sent;
-            let points = Point::encode_pair(&[sent.t_k.mul_base(), sent.t_x.mul_base()]);
             let entry = Shared {
                 pair: drawn.pair.name(),
-                sent,
-                sent_points: points,
+                sent: extended.sent,
+                sent_points: extended.sent_points,
                 received,
                 zero: extended.zero,
             };

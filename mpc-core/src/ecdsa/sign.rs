@@ -21,6 +21,7 @@ use crate::group::Secp256k1;
 use crate::id::{NodeId, SessionId};
 use crate::identity::IdentityKey;
 use crate::keys::KeyShare;
+use crate::pair::vole::SenderOutput;
 use crate::roster::Roster;
 use crate::session::{Held, Write, WriteKind};
 use crate::{Abort, Error, Fault, Misuse, Rejection, evidence};
@@ -67,15 +68,7 @@ pub fn open(
     if !entry.signers.iter().eq(request.signers().keys()) {
         return Err(Misuse::InvalidSigners("the entry is for other signers").into());
     }
-    if request.signers().get(&entry.me) != Some(&share.index()) {
-        return Err(Misuse::WrongKey.into());
-    }
-    let (lambda, weighted) = *request.weight(&entry.me).ok_or(Misuse::NotAMember)?;
-    let (_, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
-    let mut key = SecretScalar::new(lambda * *secret.expose_secret());
-    if key.mul_base() != weighted {
-        return Err(Misuse::WrongKey.into());
-    }
+    let mut key = key_part(share, &request, &entry.me)?;
     for zero in entry
         .peers
         .values()
@@ -100,24 +93,125 @@ pub fn open(
         masked,
     };
     let session = request.session(&entry.name);
-    let place = header(Kind::EcdsaOpen, session, entry.me, Recipient::Everyone);
-    let envelope = Envelope::sealed(identity, place, &opening.encode());
-    let bytes = envelope.as_bytes().to_vec();
-    let record = [&entry.name.as_bytes()[..], request.name()].concat();
-    let write = Write::new(WriteKind::Entry, Zeroizing::new(record));
+    let own = seal_opening(session, entry.me, identity, opening);
+    let bytes = own.envelope.as_bytes().to_vec();
+    let write = burn(&entry.name, &request);
     let opened = Opened {
         session,
         request,
         entry,
         key,
         factor,
-        own: Signed {
-            envelope,
-            message: opening,
-        },
+        own,
     };
     let held = write.hold((opened, bytes));
     Ok((write, held))
+}
+
+/// The write that spends an entry on a request.
+fn burn(entry: &SessionId, request: &SigningRequest) -> Write {
+    let record = [&entry.as_bytes()[..], request.name()].concat();
+    Write::new(WriteKind::Entry, Zeroizing::new(record))
+}
+
+fn seal_opening(
+    session: SessionId,
+    me: NodeId,
+    identity: &IdentityKey,
+    message: Opening,
+) -> Signed<Opening> {
+    let place = header(Kind::EcdsaOpen, session, me, Recipient::Everyone);
+    let envelope = Envelope::sealed(identity, place, &message.encode());
+    Signed { envelope, message }
+}
+
+/// `lambda_i * s_i`, after checking that the share is this signer's share of the key of the request.
+fn key_part(
+    share: &KeyShare,
+    request: &SigningRequest,
+    me: &NodeId,
+) -> Result<SecretScalar, Misuse> {
+    if request.signers().get(me) != Some(&share.index()) {
+        return Err(Misuse::WrongKey);
+    }
+    let (lambda, weighted) = *request.weight(me).ok_or(Misuse::NotAMember)?;
+    let (_, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
+    let key = SecretScalar::new(lambda * *secret.expose_secret());
+    if key.mul_base() == weighted {
+        Ok(key)
+    } else {
+        Err(Misuse::WrongKey)
+    }
+}
+
+/// What one of two signers knows of its entry when it has answered the peer's extension and the peer has not answered its own.
+pub(super) struct Half<'a> {
+    pub(super) name: SessionId,
+    pub(super) me: NodeId,
+    pub(super) peer: NodeId,
+    pub(super) nonce: &'a SecretScalar,
+    pub(super) nonce_point: PointBytes,
+    pub(super) blind: [u8; 32],
+    pub(super) echo: [u8; 32],
+    pub(super) sent: &'a SenderOutput,
+    pub(super) sent_points: [PointBytes; 2],
+}
+
+/// An opening that was made before its entry was complete. With two signers it does not depend on the missing part.
+pub(super) struct Early {
+    session: SessionId,
+    request: SigningRequest,
+    key: SecretScalar,
+    own: Signed<Opening>,
+}
+
+impl Early {
+    /// Opens half an entry: the write that spends it, and the opening.
+    pub(super) fn open(
+        half: &Half<'_>,
+        share: &KeyShare,
+        request: SigningRequest,
+        identity: &IdentityKey,
+    ) -> Result<(Write, Self), Error> {
+        let key = key_part(share, &request, &half.me)?;
+        let masked = hide_products(half.nonce, &key, half.sent, half.sent_points);
+        let opening = Opening {
+            request: *request.name(),
+            echo: half.echo,
+            nonce: half.nonce_point,
+            blind: half.blind,
+            masked: BTreeMap::from([(half.peer, masked)]),
+        };
+        let session = request.session(&half.name);
+        let own = seal_opening(session, half.me, identity, opening);
+        let write = burn(&half.name, &request);
+        let early = Self {
+            session,
+            request,
+            key,
+            own,
+        };
+        Ok((write, early))
+    }
+
+    /// The envelope.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.own.envelope.as_bytes()
+    }
+
+    /// The state to go on with, once the entry is complete.
+    pub(super) fn complete(self, entry: PoolEntry) -> Result<Opened, Error> {
+        let factor = only_peer(&entry).map(|peer| *peer.received.beta.expose_secret());
+        let factor = factor.ok_or(Error::Unreachable("an early opening among many"))?;
+        Ok(Opened {
+            session: self.session,
+            request: self.request,
+            entry,
+            key: self.key,
+            factor: SecretScalar::new(factor),
+            own: self.own,
+        })
+    }
 }
 
 /// The one peer of a set of two signers.
@@ -126,25 +220,39 @@ fn only_peer(entry: &PoolEntry) -> Option<&Shared> {
     shared.next().filter(|_| shared.next().is_none())
 }
 
+/// Nonce and key minus the factors that this node multiplied for a peer.
+fn hide_products(
+    nonce: &SecretScalar,
+    key: &SecretScalar,
+    sent: &SenderOutput,
+    [nonce_point, key_point]: [PointBytes; 2],
+) -> Masked {
+    Masked {
+        nonce: hide(nonce, &sent.alpha_k),
+        key: hide(key, &sent.alpha_x),
+        nonce_point,
+        key_point,
+        extra: None,
+    }
+}
+
+fn hide(value: &SecretScalar, by: &SecretScalar) -> [u8; 32] {
+    (*value.expose_secret() + -*by.expose_secret()).encode()
+}
+
 fn mask(
     nonce: &SecretScalar,
     key: &SecretScalar,
     factor: &SecretScalar,
     shared: &Shared,
 ) -> Masked {
-    let [nonce_point, key_point] = shared.sent_points;
-    let hide = |value: &SecretScalar, by: &SecretScalar| {
-        (*value.expose_secret() + -*by.expose_secret()).encode()
-    };
+    let extra = shared.zero.as_ref().map(|zero| Extra {
+        mask: hide(factor, &shared.received.beta),
+        zero: zero.point,
+    });
     Masked {
-        nonce: hide(nonce, &shared.sent.alpha_k),
-        key: hide(key, &shared.sent.alpha_x),
-        nonce_point,
-        key_point,
-        extra: shared.zero.as_ref().map(|zero| Extra {
-            mask: hide(factor, &shared.received.beta),
-            zero: zero.point,
-        }),
+        extra,
+        ..hide_products(nonce, key, &shared.sent, shared.sent_points)
     }
 }
 

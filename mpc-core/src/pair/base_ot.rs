@@ -23,14 +23,11 @@ use subtle::{Choice, ConditionallySelectable};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{COLUMNS, ReceiverSeeds, SEED_BYTES, SenderSeeds};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Reader};
 use crate::group::{EncodedPoint, Point, Ristretto255};
 use crate::id::{NodeId, SessionId};
 use crate::secret::SecretScalar;
 use crate::transcript::{self, Tag};
-
-/// Length of the base receiver's message.
-pub(crate) const REPLY_BYTES: usize = COLUMNS * 2 * 32;
 
 /// What every hash of one run is bound to.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +119,7 @@ impl Offer {
     }
 }
 
-/// The base receiver's message, decoded. [`REPLY_BYTES`] bytes, public.
+/// The base receiver's message, decoded. 8192 bytes, public.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     encoded: Box<[[[u8; 32]; 2]; COLUMNS]>,
@@ -145,24 +142,48 @@ impl Reply {
         Ok(Self { encoded, points })
     }
 
-    pub(crate) fn write(&self, out: &mut Writer) {
-        out.bytes(&self.to_bytes());
-    }
-
     /// The message as one field.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         self.encoded.as_flattened().as_flattened().to_vec()
     }
 }
 
-/// The base receiver's side: draws the choices, answers, and keeps one seed of every column.
+/// What the base receiver draws for one peer and one session: choices, and an exponent and a random point for every column.
+pub(crate) struct Draws {
+    delta: Zeroizing<[u8; COLUMNS / 8]>,
+    columns: Vec<(SecretScalar<Ristretto255>, Point<Ristretto255>)>,
+}
+
+impl Draws {
+    pub(crate) fn random(rng: &mut impl CryptoRng) -> Self {
+        let mut delta = Zeroizing::new([0; COLUMNS / 8]);
+        rng.fill_bytes(delta.as_mut());
+        let column = |_| {
+            let exponent = SecretScalar::random(rng);
+            let mut uniform = [0; 64];
+            rng.fill_bytes(&mut uniform);
+            (exponent, Point::from_uniform(&uniform))
+        };
+        Self {
+            delta,
+            columns: (0..COLUMNS).map(column).collect(),
+        }
+    }
+}
+
+impl core::fmt::Debug for Draws {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Draws(..)")
+    }
+}
+
+/// The base receiver's side: answers, and keeps one seed of every column. Use the draws once.
 pub(crate) fn choose(
     run: &Run,
     offer: &EncodedPoint<Ristretto255>,
-    rng: &mut impl CryptoRng,
+    draws: &Draws,
 ) -> (SenderSeeds, Reply) {
-    let mut delta = Zeroizing::new([0; COLUMNS / 8]);
-    rng.fill_bytes(delta.as_mut());
+    let delta = &draws.delta;
     let bits = delta
         .iter()
         .flat_map(|byte| (0..8).map(move |bit| (byte >> bit) & 1));
@@ -170,12 +191,10 @@ pub(crate) fn choose(
     let mut encoded = Box::new([[[0; 32]; 2]; COLUMNS]);
     let mut points = Vec::with_capacity(COLUMNS);
     let columns = seeds.iter_mut().zip(encoded.iter_mut());
-    for (column, (bit, (seed, encoded))) in (0..).zip(bits.zip(columns)) {
-        let exponent = SecretScalar::<Ristretto255>::random(rng);
-        let mut uniform = [0; 64];
-        rng.fill_bytes(&mut uniform);
-        let other = Point::from_uniform(&uniform);
-        let other_bytes = bytes(&other);
+    let drawn = draws.columns.iter().zip(bits);
+    for (column, ((drawn, bit), (seed, encoded))) in (0..).zip(drawn.zip(columns)) {
+        let (exponent, other) = drawn;
+        let other_bytes = bytes(other);
         let chosen = exponent.mul_base() - run.popf(column, bit, &other_bytes);
         let chosen_bytes = bytes(&chosen);
         let swap = Choice::from(bit);
@@ -184,9 +203,9 @@ pub(crate) fn choose(
         let agreed = *offer.point() * exponent.expose_secret();
         *seed = run.seed(column, bit, offer.as_slice(), [&zero, &one], &agreed);
         *encoded = [zero, one];
-        points.push(Point::select_pair([chosen, other], swap));
+        points.push(Point::select_pair([chosen, *other], swap));
     }
-    let kept = SenderSeeds::new(*delta, seeds);
+    let kept = SenderSeeds::new(**delta, seeds);
     (kept, Reply { encoded, points })
 }
 
@@ -251,7 +270,7 @@ mod tests {
     #[test]
     fn the_receiver_has_the_seed_of_its_choice_and_not_the_other() {
         let offer = Offer::new(&mut rng(1));
-        let (sender, reply) = choose(&run(), offer.public(), &mut rng(2));
+        let (sender, reply) = choose(&run(), offer.public(), &Draws::random(&mut rng(2)));
         let receiver = offer.complete(&run(), &read(&reply));
         for (column, (both, one)) in receiver
             .expose_secret()
@@ -269,7 +288,7 @@ mod tests {
     #[test]
     fn a23_seeds_of_another_session_or_role_are_others() {
         let offer = Offer::new(&mut rng(1));
-        let (sender, reply) = choose(&run(), offer.public(), &mut rng(2));
+        let (sender, reply) = choose(&run(), offer.public(), &Draws::random(&mut rng(2)));
         let reply = read(&reply);
         let other_session = Run {
             session: SessionId::from_bytes([9; 32]),
@@ -295,7 +314,7 @@ mod tests {
     #[test]
     fn a24_points_that_are_none_or_the_identity_are_refused() {
         let offer = Offer::new(&mut rng(1));
-        let (_, reply) = choose(&run(), offer.public(), &mut rng(2));
+        let (_, reply) = choose(&run(), offer.public(), &Draws::random(&mut rng(2)));
         let bytes = reply.to_bytes();
         for (column, bad) in [(0, [0; 32]), (77, [0xFF; 32]), (255, [0; 32])] {
             let mut changed = bytes.clone();
@@ -309,8 +328,8 @@ mod tests {
     fn the_name_of_a_setup_does_not_depend_on_who_computes_it() {
         let (low, high) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
         let [one, two] = [Offer::new(&mut rng(1)), Offer::new(&mut rng(2))];
-        let (_, to_one) = choose(&run(), one.public(), &mut rng(3));
-        let (_, to_two) = choose(&run(), two.public(), &mut rng(4));
+        let (_, to_one) = choose(&run(), one.public(), &Draws::random(&mut rng(3)));
+        let (_, to_two) = choose(&run(), two.public(), &Draws::random(&mut rng(4)));
         let a = (low, one.public(), &to_two);
         let b = (high, two.public(), &to_one);
         assert_eq!(pair_id(1, a, b), pair_id(1, b, a));

@@ -211,6 +211,25 @@ impl core::fmt::Debug for Sender {
     }
 }
 
+/// The receiver's choices of one extension, and the bits that hide their combinations: 112 bytes, wiped when dropped.
+pub struct Choices(Zeroizing<[u8; COLUMN_BYTES]>);
+
+impl Choices {
+    /// Fresh choices.
+    #[must_use]
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        let mut choices = Zeroizing::new([0; COLUMN_BYTES]);
+        rng.fill_bytes(choices.as_mut());
+        Self(choices)
+    }
+}
+
+impl core::fmt::Debug for Choices {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Choices(..)")
+    }
+}
+
 /// The receiver's side. Draws 112 bytes: the choices, then the bits that hide their combinations.
 #[must_use]
 pub fn receive(
@@ -219,10 +238,19 @@ pub fn receive(
     direction: &Direction,
     rng: &mut impl CryptoRng,
 ) -> (Receiver, Message) {
-    let mut choices = Zeroizing::new([0; COLUMN_BYTES]);
-    rng.fill_bytes(choices.as_mut());
+    receive_with(seeds, nonce, direction, &Choices::random(rng))
+}
 
-    let choice_words = Zeroizing::new(bits::column_of(&choices));
+/// As [`receive`], with choices that were drawn before. Use them once.
+#[must_use]
+pub fn receive_with(
+    seeds: &ReceiverSeeds,
+    nonce: &Nonce,
+    direction: &Direction,
+    choices: &Choices,
+) -> (Receiver, Message) {
+    let choices = &choices.0;
+    let choice_words = Zeroizing::new(bits::column_of(choices));
     let mut streams = Columns::new(&nonce.0);
     let mut columns = Zeroizing::new([bits::Column::default(); COLUMNS]);
     let mut corrections = Vec::with_capacity(COLUMNS * COLUMN_BYTES);
@@ -242,7 +270,7 @@ pub fn receive(
     };
     let corrections_hash = message.corrections_hash(nonce, direction);
     let matrix = Matrix::new(&corrections_hash);
-    message.choices = matrix.combine_bits(&choices);
+    message.choices = matrix.combine_bits(choices);
     message.rows = hash_rows(&corrections_hash, &matrix.combine_rows(&rows));
 
     rows.truncate(ROWS);

@@ -9,6 +9,8 @@
 )]
 
 mod edges;
+mod fused;
+mod keygen;
 mod misbehaviour;
 #[path = "../frost/records.rs"]
 mod records;

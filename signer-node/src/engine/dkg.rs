@@ -177,6 +177,7 @@ impl Engine {
             params,
             request_id: RequestId::from_bytes(order.request),
             attempt: Attempt(order.attempt),
+            pairs: BTreeMap::new(),
         };
         let now_ms = self.boot_ms()?;
         let rng = &mut UnwrapErr(getrandom::SysRng);
@@ -197,7 +198,8 @@ impl Engine {
     }
 
     fn read_order(&self, call: &StartDkg) -> Result<Order, Refusal> {
-        let purpose = Purpose::parse(&call.scheme).filter(|purpose| !matches!(purpose, Purpose::Ecdsa | Purpose::EcdsaRaw));
+        let purpose = Purpose::parse(&call.scheme)
+            .filter(|purpose| !matches!(purpose, Purpose::Ecdsa | Purpose::EcdsaRaw));
         let purpose =
             purpose.ok_or_else(|| Refusal::malformed("the scheme must be ed25519 or bip340"))?;
         if !is_name(&call.name) {

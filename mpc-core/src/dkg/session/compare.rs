@@ -3,7 +3,7 @@
 use core::mem;
 use std::collections::BTreeSet;
 
-use super::{Machine, Phase, Pulse, equivocated};
+use super::{Machine, Phase, equivocated};
 use crate::dkg::collect::Insert;
 use crate::dkg::judge;
 use crate::dkg::originals::{self, Originals};
@@ -52,14 +52,14 @@ impl<G: Finish> Machine<G> {
         round: u8,
         suspects: BTreeSet<NodeId>,
         now_ms: u64,
-    ) -> Result<Option<Pulse>, Error> {
+    ) -> Result<(), Error> {
         self.show_originals(round)?;
         self.next_deadline(now_ms);
         self.phase = Phase::Comparing(suspects.clone());
         suspects
             .into_iter()
             .try_for_each(|node| self.compare(round, node))?;
-        Ok(None)
+        Ok(())
     }
 
     pub(super) fn place_originals(&mut self, envelope: Envelope) -> Result<(), Error> {

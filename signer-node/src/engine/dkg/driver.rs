@@ -246,8 +246,8 @@ impl Engine {
             .vault
             .open_pending(&order.pending_label(), &record)
             .map_err(Refusal::internal)?;
-        let (share, certificate) = pending.finish(parts).map_err(Refusal::malformed)?;
-        self.activate(&order, share, &certificate).await
+        let made = pending.finish(parts).map_err(Refusal::malformed)?;
+        self.activate(&order, made.share, &made.certificate).await
     }
 
     /// Stores a certified share and takes it into use.

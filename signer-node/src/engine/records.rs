@@ -1,0 +1,38 @@
+//! The engine's decoders, for [`crate::fuzzing`].
+
+use mpc_core::id::NodeId;
+
+use super::{dkg, freeze, intents, policy};
+
+pub(crate) fn ceremony(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (record, digest) = dkg::Record::decode(bytes).ok()?;
+    let mut again = record.encode();
+    // A stored share comes back without its sealed record, so its digest is not made again.
+    again.truncate(again.len().saturating_sub(digest.len()));
+    again.extend_from_slice(&digest);
+    Some(again)
+}
+
+pub(crate) fn intent(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = intents::Record::decode(bytes).ok()?;
+    Some(record.encode())
+}
+
+pub(crate) fn order(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = freeze::Record::decode(bytes).ok()?;
+    Some(record.encode())
+}
+
+pub(crate) fn peer_message(bytes: &[u8]) -> Option<Vec<u8>> {
+    let early = dkg::decode_message(NodeId::from_bytes([0; 32]), bytes).ok()?;
+    Some(dkg::encode_message(
+        &early.request,
+        early.attempt,
+        &early.envelope,
+    ))
+}
+
+pub(crate) fn policy(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = policy::Record::decode(bytes).ok()?;
+    Some(record.encode())
+}

@@ -1,0 +1,25 @@
+//! The decoders of stored bytes, for fuzz targets. They do nothing but decode, and none of these bytes is secret.
+
+use crate::clock::Mark;
+use crate::engine::ledger::Entry;
+use crate::engine::records;
+use crate::store;
+
+/// Decodes bytes and encodes them again; nothing where they do not decode.
+pub type Recode = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// Every record, by name. Whatever decodes must encode to the same bytes.
+pub const RECORDS: [(&str, Recode); 8] = [
+    ("ceremony", records::ceremony),
+    ("clock mark", |bytes| {
+        Mark::decode(bytes).ok().map(|mark| mark.encode())
+    }),
+    ("head", store::recode_head),
+    ("intent", records::intent),
+    ("ledger entry", |bytes| {
+        Entry::decode(bytes).ok().map(|entry| entry.encode())
+    }),
+    ("order", records::order),
+    ("peer message", records::peer_message),
+    ("policy", records::policy),
+];
