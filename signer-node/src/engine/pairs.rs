@@ -21,7 +21,6 @@ use proto::v1::{FailureCode, PairAlarm, PairState, node_frame};
 use super::dkg::{Order, sealed_digest};
 use super::{Engine, Who};
 use crate::failure::Refusal;
-use crate::seal::Vault;
 use crate::store::{Change, StoreError, Table};
 
 pub(super) use record::{Poison, Record, label};
@@ -43,7 +42,7 @@ struct Peer {
 pub(super) struct Pairs {
     peers: BTreeMap<NodeId, Peer>,
     /// Changes that the disk has not taken: they stand in memory, and are tried again with every tick.
-    pub(super) unwritten: Vec<Change>,
+    pub(super) unwritten: Vec<Vec<Change>>,
 }
 
 impl Pairs {
@@ -278,7 +277,10 @@ impl Engine {
         let (poison, pending, changes) = {
             let state = self.state();
             let mut pairs = self.pairs_mut();
-            let generation = pairs.peers.get(&peer).map_or(0, |state| state.last);
+            let generation = pairs.live(&peer).map_or_else(
+                || pairs.peers.get(&peer).map_or(0, |state| state.last),
+                |live| live.generation(),
+            );
             let poison = Poison {
                 peer,
                 generation,
@@ -297,7 +299,7 @@ impl Engine {
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => {
                 tracing::error!(%error, "a poisoned pair is not on disk yet");
-                self.pairs_mut().unwritten.extend(changes);
+                self.pairs_mut().unwritten.push(changes);
             }
         }
         tracing::error!(%peer, why = %poison.why, "a pair is poisoned");
@@ -372,8 +374,17 @@ impl Engine {
             let state = self.state();
             self.commit(&state, changes.clone())
         };
-        if pending.durable().await.is_err() {
-            self.pairs_mut().unwritten.extend(changes);
+        match pending.durable().await {
+            Ok(_) | Err(StoreError::Conflict { .. }) => {}
+            Err(_) => self.pairs_mut().unwritten.push(changes),
+        }
+    }
+
+    /// Tries again what the disk has not taken.
+    pub(super) async fn write_unwritten(&self) {
+        let unwritten = core::mem::take(&mut self.pairs_mut().unwritten);
+        for changes in unwritten {
+            self.write_later(changes).await;
         }
     }
 
@@ -412,14 +423,4 @@ pub(super) fn poison_in_memory(
     pairs.follow(&record);
     also.push(append(&record));
     also
-}
-
-/// Opens the sealed record of an active setup.
-pub(super) fn open_record(
-    vault: &Vault,
-    sealed: &[u8],
-    peer: &NodeId,
-    generation: u32,
-) -> Result<PairRecord, StoreError> {
-    Ok(vault.open_pair(&label(peer, generation), sealed)?)
 }
