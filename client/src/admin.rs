@@ -1,6 +1,12 @@
 //! What operators and governors ask: wallets, keys, the cluster's state, policies, freezes.
 
-use policy::statement::SignedStatement;
+use std::fmt;
+
+use policy::{
+    chain::Chain,
+    statement::SignedStatement,
+    transaction::{self, Scheme, Transaction, WalletKeys},
+};
 use proto::{keys::DerivationPath, v1};
 
 use crate::{
@@ -41,6 +47,55 @@ impl Wallet {
         } else {
             None
         }
+    }
+}
+
+impl WalletKeys for Wallet {
+    fn scheme(&self) -> Option<Scheme> {
+        Scheme::parse(&self.scheme)
+    }
+
+    fn public_key_at(&self, path: &[u32]) -> Option<Vec<u8>> {
+        if path == self.path.indices() {
+            return (!self.public_key.is_empty()).then(|| self.public_key.clone());
+        }
+        let path = DerivationPath::new(path).ok()?;
+        let child = self.key.as_ref()?.child(&path).ok()?;
+        Some(child.public_key().to_vec())
+    }
+}
+
+impl Wallet {
+    /// Decodes an unsigned transaction of this wallet, as every node will.
+    ///
+    /// # Errors
+    /// [`Fix::Malformed`] with the decoder's reason.
+    pub fn decode(&self, raw_tx: &[u8]) -> Result<Transaction, Error> {
+        let refuse = |why: &dyn fmt::Display| Fix::Malformed {
+            message: format!("wallet {} cannot sign this transaction: {why}", self.id),
+        };
+        let chain = Chain::parse(&self.chain).map_err(|e| refuse(&e))?;
+        Ok(
+            transaction::decode(chain, raw_tx, self, self.path.indices())
+                .map_err(|e| refuse(&e))?,
+        )
+    }
+
+    /// The signed transaction, if every signature is the one that it needs.
+    pub(crate) fn assemble(
+        &self,
+        raw_tx: &[u8],
+        signatures: &[Vec<u8>],
+    ) -> Result<Vec<u8>, String> {
+        let chain = Chain::parse(&self.chain).map_err(|e| e.to_string())?;
+        let path = self.path.indices();
+        let decoded = transaction::decode(chain, raw_tx, self, path).map_err(|e| e.to_string())?;
+        for (index, (task, signature)) in decoded.tasks.iter().zip(signatures).enumerate() {
+            if !task.is_signed_by(self, signature) {
+                return Err(format!("signature {index} does not verify"));
+            }
+        }
+        transaction::assemble(chain, raw_tx, self, path, signatures).map_err(|e| e.to_string())
     }
 }
 

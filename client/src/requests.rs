@@ -29,10 +29,8 @@ impl Client {
     /// transaction is not one that this wallet can sign.
     pub async fn prepare(&self, order: &Order, key: &SigningKey) -> Result<Prepared, Error> {
         let wallet = self.wallet(&order.wallet).await?;
-        if let Some(public_key) = wallet.ed25519() {
-            policy::solana::decode(&order.raw_tx, &public_key).map_err(|e| Fix::Malformed {
-                message: format!("wallet {} cannot sign this transaction: {e}", wallet.id),
-            })?;
+        if !wallet.public_key.is_empty() {
+            wallet.decode(&order.raw_tx)?;
         }
         order.sign(self.cluster_id(), &wallet, key, now_ms())
     }

@@ -4,7 +4,6 @@ use policy::{
     approval::{Approval, Decision, summary_lines},
     document::PolicyHash,
     intent::Intent,
-    solana,
     statement::{Common, Statement},
 };
 
@@ -90,10 +89,7 @@ impl Client {
             return Err(Error::wrong_answer("the intent is for another cluster"));
         }
         let wallet = self.wallet(&intent.wallet).await?;
-        let public_key = wallet
-            .ed25519()
-            .ok_or_else(|| Error::wrong_answer("the wallet has no ed25519 key"))?;
-        let transaction = solana::decode(&intent.raw_tx, &public_key).map_err(|e| {
+        let transaction = wallet.decode(&intent.raw_tx).map_err(|e| {
             Error::wrong_answer(format_args!("the transaction does not decode here: {e}"))
         })?;
         let info = self.policy(0).await?;

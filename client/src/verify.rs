@@ -1,7 +1,6 @@
 //! Between the coordinator's answer and the caller: nothing passes that was not checked here.
 
-use ed25519_dalek::{Signature, VerifyingKey};
-use policy::{intent::SignedIntent, solana};
+use policy::intent::SignedIntent;
 
 use crate::{
     admin::Wallet,
@@ -43,30 +42,15 @@ impl Released {
             wallet: wallet.id.clone(),
             message,
         };
-        let public_key = wallet
-            .ed25519()
-            .ok_or_else(|| bad("the wallet's key is not an ed25519 key".to_owned()))?;
-        solana::decode(&intent.raw_tx, &public_key)
-            .map_err(|e| bad(format!("the transaction is not this wallet's: {e}")))?;
-        let [signature] = &status.signatures[..] else {
-            return Err(bad(format!(
-                "it takes one signature and not {}",
-                status.signatures.len()
-            ))
-            .into());
-        };
-        let signature = <[u8; 64]>::try_from(&signature[..])
-            .map_err(|_| bad(format!("it has {} bytes, not 64", signature.len())))?;
-        VerifyingKey::from_bytes(&public_key)
-            .and_then(|key| key.verify_strict(&intent.raw_tx, &Signature::from_bytes(&signature)))
-            .map_err(|_| bad("it does not verify".to_owned()))?;
-        let signed_tx = solana::assemble(&intent.raw_tx, &signature);
+        let signed_tx = wallet
+            .assemble(&intent.raw_tx, &status.signatures)
+            .map_err(bad)?;
         if signed_tx != status.signed_tx {
             return Err(bad("the signed transaction is another one".to_owned()).into());
         }
         Ok(Self {
+            signatures: status.signatures.clone(),
             status,
-            signatures: vec![signature.to_vec()],
             signed_tx,
         })
     }
@@ -120,7 +104,7 @@ mod tests {
     use ed25519_dalek::{Signer as _, SigningKey};
     use policy::{
         chain::Address,
-        solana::{Version, build},
+        solana::{self, Version, build},
     };
     use proto::{keys::DerivationPath, v1};
 

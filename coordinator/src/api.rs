@@ -8,11 +8,11 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
 use mpc_core::id::PartyIndex;
-use policy::statement::StatementKind;
+use policy::{address, statement::StatementKind, transaction::WalletKeys as _};
 use prost::{Message as _, bytes::Bytes};
 use proto::{
     channel::identity::{Peer, RoleKind},
-    convert::{at_most, protocol},
+    convert::{at_most, protocol, wallet_keys::PackageKeys},
     limits,
     v1::{self, Failure, FailureCode, quorate_server::Quorate},
 };
@@ -308,7 +308,13 @@ impl Api {
         if let Some(key) = self.engine.keys.get(&wallet.key_id) {
             info.scheme.clone_from(&key.row.scheme);
             info.public_key = Bytes::copy_from_slice(&key.public_key);
-            info.address = key.address(&info.chain);
+            let keys = PackageKeys(&key.package);
+            info.address = keys
+                .public_key_at(&wallet.path)
+                .and_then(|own| address::at(wallet.chain, keys.scheme()?, &own).ok())
+                .map(|address| address.to_string())
+                .unwrap_or_default();
+            info.path.clone_from(&wallet.path);
             info.public_package = key.row.package.clone();
             info.ready =
                 self.engine.active_on(&key.row.request_id).len() >= usize::from(key.row.threshold);

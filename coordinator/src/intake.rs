@@ -7,11 +7,14 @@ use policy::{
     evaluate::{Facts, Fraction, Verdict, evaluate},
     governance::Installed,
     intent::{MAX_SIGNED, SignedIntent},
-    solana,
     statement::SignedStatement,
+    transaction,
 };
 use prost::bytes::Bytes;
-use proto::v1::{self, Failure, FailureCode};
+use proto::{
+    convert::wallet_keys::PackageKeys,
+    v1::{self, Failure, FailureCode},
+};
 
 use crate::{
     keys::{Key, Keys},
@@ -90,16 +93,15 @@ pub(crate) fn read(
         .wallets()
         .values()
         .find(|wallet| wallet.id.as_str() == intent.wallet);
-    let key = wallet
-        .and_then(|wallet| keys.get(&wallet.key_id))
+    let (wallet, key) = wallet
+        .and_then(|wallet| Some((wallet, keys.get(&wallet.key_id)?)))
         .ok_or_else(|| {
             let message = "the policy has no such wallet, or its key is not ready";
             refuse(FailureCode::Unknown, message, "list the wallets")
         })?;
-    let public: Option<[u8; 32]> = key.public_key.as_slice().try_into().ok();
     // What cannot be decoded is refused by the verdict, with the decoder's own words.
-    let rendering = public.and_then(|public| solana::decode(&intent.raw_tx, &public).ok());
-    let lines = rendering
+    let own = PackageKeys(&key.package);
+    let lines = transaction::decode(wallet.chain, &intent.raw_tx, &own, &wallet.path)
         .map(|decoded| summary_lines(intent, &decoded.rendering))
         .unwrap_or_default();
     Ok(Intake {
@@ -136,7 +138,13 @@ pub(crate) fn judge(policy: Arc<Installed>, frozen: bool, intake: &Intake, stage
             ledger: case.ledger,
             share_of_limit: Fraction::WHOLE,
         };
-        match evaluate(&policy, &key.public_key, &signed, &approvals, &facts) {
+        match evaluate(
+            &policy,
+            &PackageKeys(&key.package),
+            &signed,
+            &approvals,
+            &facts,
+        ) {
             Verdict::Approved(approved) => {
                 let decision = Decision::Approve(approved.debits().to_vec());
                 Judgement {

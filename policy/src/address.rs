@@ -9,9 +9,14 @@
 
 use alloy_primitives::Address as EthereumAddress;
 use bitcoin::{
-    Address as BitcoinAddress, CompressedPublicKey, KnownHrp,
+    CompressedPublicKey,
+    hashes::Hash as _,
+    key::TapTweak as _,
     secp256k1::{PublicKey, Secp256k1},
 };
+
+use crate::chain::{Address, BitcoinAddress, BitcoinScript, Chain, Family};
+use crate::transaction::Scheme;
 
 /// Why a key has no address on a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,70 +36,55 @@ pub enum AddressError {
     Scheme,
 }
 
-/// The address of a key on a chain. The key is SEC1 compressed (33 bytes) for `ecdsa` and `bip340`, 32 bytes for `ed25519`.
+/// The text of the address of a key on a chain, both by their names. The key is SEC1 compressed (33 bytes) for `ecdsa` and
+/// `bip340`, 32 bytes for `ed25519`.
 ///
 /// # Errors
 /// [`AddressError`].
 pub fn of(chain: &str, scheme: &str, public_key: &[u8]) -> Result<String, AddressError> {
-    let (family, network) = chain.split_once(':').ok_or(AddressError::Chain)?;
-    match family {
-        "bitcoin" => bitcoin(hrp(network)?, scheme, public_key),
-        "ethereum" => {
-            if !is_chain_id(network) {
-                return Err(AddressError::Chain);
-            }
-            if scheme != "ecdsa" {
-                return Err(AddressError::Scheme);
-            }
-            ethereum(public_key)
+    let chain = Chain::parse(chain).map_err(|_| AddressError::Chain)?;
+    let scheme = Scheme::parse(scheme).ok_or(AddressError::Scheme)?;
+    at(chain, scheme, public_key).map(|address| address.to_string())
+}
+
+/// The address of a key on a chain.
+///
+/// # Errors
+/// [`AddressError::Key`] or [`AddressError::Scheme`].
+pub fn at(chain: Chain, scheme: Scheme, public_key: &[u8]) -> Result<Address, AddressError> {
+    match (chain.family(), scheme, chain) {
+        (Family::Bitcoin, Scheme::Bip340 | Scheme::Ecdsa, Chain::Bitcoin(network)) => {
+            let script = output(scheme, public_key)?;
+            Ok(Address::Bitcoin(BitcoinAddress::new(network, script)))
         }
-        "solana" => {
-            if !matches!(network, "mainnet" | "devnet" | "localnet") {
-                return Err(AddressError::Chain);
-            }
-            if scheme != "ed25519" {
-                return Err(AddressError::Scheme);
-            }
+        (Family::Ethereum, Scheme::Ecdsa, _) => {
+            let point = point(public_key)?.serialize_uncompressed();
+            let raw = point.get(1..).ok_or(AddressError::Key)?;
+            let address = EthereumAddress::from_raw_public_key(raw);
+            Ok(Address::Ethereum(address.into_array()))
+        }
+        (Family::Solana, Scheme::Ed25519, _) => {
             let key = <[u8; 32]>::try_from(public_key).map_err(|_| AddressError::Key)?;
-            Ok(bs58::encode(key).into_string())
+            Ok(Address::Solana(key))
         }
-        _ => Err(AddressError::Chain),
+        _ => Err(AddressError::Scheme),
     }
 }
 
-/// Whether a text is a chain id as EIP-155 knows it: a number above zero, written in one way only.
-fn is_chain_id(text: &str) -> bool {
-    text.parse::<u64>()
-        .is_ok_and(|id| id > 0 && id.to_string() == text)
-}
-
-fn ethereum(public_key: &[u8]) -> Result<String, AddressError> {
-    let point = point(public_key)?.serialize_uncompressed();
-    let raw = point.get(1..).ok_or(AddressError::Key)?;
-    Ok(EthereumAddress::from_raw_public_key(raw).to_checksum(None))
-}
-
-fn bitcoin(hrp: KnownHrp, scheme: &str, public_key: &[u8]) -> Result<String, AddressError> {
+/// The output that pays a key on Bitcoin: P2TR for BIP 340 keys, P2WPKH for ECDSA keys.
+pub(crate) fn output(scheme: Scheme, public_key: &[u8]) -> Result<BitcoinScript, AddressError> {
     let point = point(public_key)?;
-    let address = match scheme {
-        "bip340" => BitcoinAddress::p2tr(
-            &Secp256k1::verification_only(),
-            point.x_only_public_key().0,
-            None,
-            hrp,
-        ),
-        "ecdsa" => BitcoinAddress::p2wpkh(&CompressedPublicKey(point), hrp),
-        _ => return Err(AddressError::Scheme),
-    };
-    Ok(address.to_string())
-}
-
-fn hrp(network: &str) -> Result<KnownHrp, AddressError> {
-    match network {
-        "mainnet" => Ok(KnownHrp::Mainnet),
-        "signet" | "testnet" => Ok(KnownHrp::Testnets),
-        "regtest" => Ok(KnownHrp::Regtest),
-        _ => Err(AddressError::Chain),
+    match scheme {
+        Scheme::Bip340 => {
+            let internal = point.x_only_public_key().0;
+            let (output, _) = internal.tap_tweak(&Secp256k1::verification_only(), None);
+            Ok(BitcoinScript::P2tr(output.serialize()))
+        }
+        Scheme::Ecdsa => {
+            let hash = CompressedPublicKey(point).wpubkey_hash();
+            Ok(BitcoinScript::P2wpkh(hash.to_byte_array()))
+        }
+        Scheme::Ed25519 => Err(AddressError::Scheme),
     }
 }
 

@@ -22,14 +22,15 @@ use std::collections::BTreeSet;
 
 use crate::amount::Amount;
 use crate::approval::summary_lines;
+use crate::chain::Chain;
 use crate::document::{Document, PolicyHash};
 use crate::governance::Installed;
 use crate::id::{GroupId, PrincipalId, RuleId};
 use crate::intent::{Intent, SignedIntent};
 use crate::ledger::{Debit, LedgerView};
-use crate::solana::Transaction;
 use crate::statement::SignedStatement;
 use crate::time::format_utc;
+use crate::transaction::{self, AssembleError, Task, Transaction, WalletKeys};
 
 pub use self::reason::{Code, Reason};
 use self::request::Request;
@@ -123,6 +124,8 @@ pub struct Approved {
     digest: [u8; 32],
     raw_digest: [u8; 32],
     outline: Outline,
+    chain: Chain,
+    path: Vec<u32>,
     policy: PolicyHash,
     expires_ms: u64,
 }
@@ -219,10 +222,35 @@ impl Approved {
         &self.outline.debits
     }
 
-    /// The bytes that are signed: the raw transaction that was decoded, nothing else.
+    /// What is signed, one signature each and in this order: computed from the raw transaction that was decoded, nothing else.
     #[must_use]
-    pub fn message(&self) -> &[u8] {
-        &self.signed.intent().raw_tx
+    pub fn tasks(&self) -> &[Task] {
+        &self.outline.transaction.tasks
+    }
+
+    /// The wallet's chain.
+    #[must_use]
+    pub const fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// The wallet's path below its key.
+    #[must_use]
+    pub fn path(&self) -> &[u32] {
+        &self.path
+    }
+
+    /// The transaction with its signatures, in the order of the tasks, ready to be sent to its chain.
+    ///
+    /// # Errors
+    /// [`AssembleError`].
+    pub fn assemble(
+        &self,
+        keys: &dyn WalletKeys,
+        signatures: &[Vec<u8>],
+    ) -> Result<Vec<u8>, AssembleError> {
+        let raw = &self.signed.intent().raw_tx;
+        transaction::assemble(self.chain, raw, keys, &self.path, signatures)
     }
 
     /// The decoded transaction, the rules that applied, the approvers, the lines they saw.
@@ -262,13 +290,12 @@ pub enum Explanation {
 
 /// Decides.
 ///
-/// `wallet_public_key` is the deciding party's own record of the key that the wallet's `key_id` stands for. The signatures
-/// under `approvals` need not have been looked at before; those that do not count are named in the answer and change
-/// nothing.
+/// `keys` is the deciding party's own record of the key that the wallet's `key_id` stands for. The signatures under
+/// `approvals` need not have been looked at before; those that do not count are named in the answer and change nothing.
 #[must_use]
 pub fn evaluate(
     installed: &Installed,
-    wallet_public_key: &[u8],
+    keys: &dyn WalletKeys,
     intent: &SignedIntent,
     approvals: &[SignedStatement],
     facts: &Facts<'_>,
@@ -285,13 +312,17 @@ pub fn evaluate(
             reasons: vec![reason],
         });
     }
-    match decide(document, hash, wallet_public_key, intent, approvals, facts) {
+    match decide(document, hash, keys, intent, approvals, facts) {
         Decision::Denied(reasons) => Verdict::Denied(Denied { reasons }),
         Decision::Needs(needs) => Verdict::Needs(needs),
         Decision::Pass {
             outline,
+            chain,
+            path,
             expires_ms,
         } => Verdict::Approved(Box::new(Approved {
+            chain,
+            path,
             digest: intent.digest(),
             raw_digest: intent.intent().raw_digest(),
             signed: intent.clone(),
@@ -307,17 +338,18 @@ pub fn evaluate(
 pub fn explain(
     document: &Document,
     hash: &PolicyHash,
-    wallet_public_key: &[u8],
+    keys: &dyn WalletKeys,
     intent: &SignedIntent,
     approvals: &[SignedStatement],
     facts: &Facts<'_>,
 ) -> Explanation {
-    match decide(document, hash, wallet_public_key, intent, approvals, facts) {
+    match decide(document, hash, keys, intent, approvals, facts) {
         Decision::Denied(reasons) => Explanation::Denied(Denied { reasons }),
         Decision::Needs(needs) => Explanation::Needs(needs),
         Decision::Pass {
             outline,
             expires_ms,
+            ..
         } => Explanation::WouldSign {
             outline,
             expires_ms,
@@ -330,6 +362,8 @@ enum Decision {
     Needs(Needs),
     Pass {
         outline: Box<Outline>,
+        chain: Chain,
+        path: Vec<u32>,
         expires_ms: u64,
     },
 }
@@ -337,13 +371,13 @@ enum Decision {
 fn decide(
     document: &Document,
     hash: &PolicyHash,
-    wallet_public_key: &[u8],
+    keys: &dyn WalletKeys,
     signed: &SignedIntent,
     approvals: &[SignedStatement],
     facts: &Facts<'_>,
 ) -> Decision {
     let intent = signed.intent();
-    let request = match Request::check(document, wallet_public_key, signed, facts.now_ms) {
+    let request = match Request::check(document, keys, signed, facts.now_ms) {
         Ok(request) => request,
         Err(reasons) => return Decision::Denied(reasons),
     };
@@ -424,6 +458,8 @@ fn decide(
     };
     Decision::Pass {
         outline: Box::new(outline),
+        chain: request.wallet.chain,
+        path: request.wallet.path.clone(),
         expires_ms,
     }
 }

@@ -9,21 +9,24 @@
 //! | [`address`] | the address of a public key on each chain |
 //! | [`amount`] | base-unit amounts, integers only |
 //! | [`approval`] | a person's vote on one intent |
+//! | [`bitcoin`] | the decoder of Bitcoin transactions |
 //! | [`chain`] | chains, addresses, assets, transfer kinds |
 //! | [`cluster`] | the file that names nodes, coordinator and first governors |
 //! | [`codec`] | strict bounded binary encoding |
 //! | [`credential`] | the public keys of people and machines |
 //! | [`digest`] | the one place that hashes |
 //! | [`document`] | the policy as a text, read strictly |
+//! | [`ethereum`] | the decoder of Ethereum transactions |
 //! | [`evaluate`] | the decision |
 //! | [`governance`] | changes of the policy, freeze and unfreeze |
 //! | [`id`] | short names of people, machines, wallets, rules, groups |
 //! | [`intent`] | what an initiator asks for |
 //! | [`ledger`] | what was spent, by scope and window |
 //! | [`lint`] | warnings about a valid document |
-//! | [`solana`] | the decoder of raw transactions, and a builder |
+//! | [`solana`] | the decoder of Solana messages, and a builder |
 //! | [`sshsig`] | signatures made with `ssh-keygen` |
 //! | [`statement`] | the text form of everything a person signs |
+//! | [`transaction`] | what every decoder makes of raw bytes, and what is to be signed |
 //! | [`time`] | durations and UTC instants as text |
 
 #![forbid(unsafe_code)]
@@ -31,12 +34,14 @@
 pub mod address;
 pub mod amount;
 pub mod approval;
+pub mod bitcoin;
 pub mod chain;
 pub mod cluster;
 pub mod codec;
 pub mod credential;
 pub mod digest;
 pub mod document;
+pub mod ethereum;
 pub mod evaluate;
 pub mod governance;
 pub mod id;
@@ -47,3 +52,4 @@ pub mod solana;
 pub mod sshsig;
 pub mod statement;
 pub mod time;
+pub mod transaction;

@@ -109,10 +109,7 @@ fn never_matches(document: &Document, rule: &Rule) -> Option<String> {
         .copied()
         .collect();
     let possible = |kind: &Kind| {
-        let asset_fits = |asset: &Asset| match kind {
-            Kind::Transfer => *asset == Asset::Native,
-            Kind::SplTransfer => *asset != Asset::Native,
-        };
+        let asset_fits = |asset: &Asset| kind.moves(asset);
         rule.matches
             .kinds
             .as_ref()
@@ -217,7 +214,8 @@ fn lint_assets(document: &Document, rule: &Rule, say: &mut impl FnMut(Lint, Stri
         (None, Destinations::Allowlist) => Some(listed()),
         (None, _) => None,
     };
-    let any_token = named.is_none() && makes(Kind::SplTransfer);
+    let tokens = [Kind::Erc20Approve, Kind::Erc20Transfer, Kind::SplTransfer];
+    let any_token = named.is_none() && tokens.into_iter().any(makes);
     // Rules that apply wherever this one does have their say too.
     let limits: Vec<&Limit> = document
         .rules()
@@ -230,10 +228,9 @@ fn lint_assets(document: &Document, rule: &Rule, say: &mut impl FnMut(Lint, Stri
         .filter(|limit| limit.max.is_some())
         .collect();
     for asset in named.unwrap_or_else(|| BTreeSet::from([Asset::Native])) {
-        let moved = match asset {
-            Asset::Native => makes(Kind::Transfer),
-            Asset::SplMint(_) => makes(Kind::SplTransfer),
-        };
+        let moved = Kind::ALL
+            .into_iter()
+            .any(|kind| kind.moves(&asset) && makes(kind));
         if moved && !limits.iter().any(|limit| limit.asset == Some(asset)) {
             say(
                 Lint::AssetWithoutLimit,

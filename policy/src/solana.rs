@@ -24,10 +24,11 @@ mod wire;
 use std::collections::BTreeSet;
 
 use crate::amount::Amount;
-use crate::chain::{Address, Asset, Kind};
+use crate::chain::Address;
 use crate::codec::CodecError;
 use crate::solana::program::{Action, Context};
 use crate::solana::wire::Message;
+use crate::transaction::Transfer;
 
 /// The longest message that fits one packet next to one signature: 1232 - 1 - 64 bytes.
 pub const MAX_MESSAGE: usize = 1167;
@@ -47,23 +48,6 @@ pub enum Version {
     Legacy,
     /// With the byte 0x80 in front and an (empty) list of lookup tables behind.
     V0,
-}
-
-/// One movement out of the wallet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transfer {
-    /// Native coin or SPL token.
-    pub kind: Kind,
-    /// What moves.
-    pub asset: Asset,
-    /// The account that is debited: the wallet, or a token account under the wallet's authority.
-    pub from: Address,
-    /// The account that is credited: an address, or a token account.
-    pub to: Address,
-    /// How much, in base units.
-    pub amount: Amount,
-    /// The index of the instruction in the message, from 0.
-    pub instruction: usize,
 }
 
 /// Everything a decision needs to know about a message. Only [`decode`] makes one.

@@ -73,7 +73,7 @@ fn a100_what_the_library_compiles_is_read_equally() {
         let transaction =
             decode(&message, &wallet).unwrap_or_else(|error| panic!("{}: {error}", case["name"]));
         assert_eq!(reading(&transaction), case["expected"], "{}", case["name"]);
-        assert_eq!(transaction.fee_payer.as_bytes(), &wallet);
+        assert_eq!(transaction.fee_payer.solana().unwrap(), &wallet);
         for line in &transaction.rendering {
             assert!(policy::statement::is_display_line(line), "{line:?}");
         }
@@ -170,7 +170,7 @@ fn the_builder_compiles_what_the_library_compiles() {
         {
             continue;
         }
-        let transaction = decode(&message, wallet.as_bytes()).unwrap();
+        let transaction = decode(&message, wallet.solana().unwrap()).unwrap();
         let instructions: Vec<Instruction> = transaction
             .transfers
             .iter()
@@ -211,7 +211,7 @@ fn sample(version: Version) -> Vec<u8> {
 #[test]
 fn a104_the_rendering_says_everything() {
     let wallet = Address::from_bytes([1; 32]);
-    let transaction = decode(&sample(Version::V0), wallet.as_bytes()).unwrap();
+    let transaction = decode(&sample(Version::V0), wallet.solana().unwrap()).unwrap();
     let [to, mint, from, blockhash] = [2, 3, 4, 9].map(|byte| Address::from_bytes([byte; 32]));
     assert_eq!(
         transaction.rendering,
@@ -315,7 +315,7 @@ fn a104_an_approver_can_always_be_shown_everything() {
     };
     let lines = summary_lines(
         &intent,
-        &decode(&message, wallet.as_bytes()).unwrap().rendering,
+        &decode(&message, wallet.solana().unwrap()).unwrap().rendering,
     );
     let approval = Statement::Approval(Approval::new(
         common,
@@ -357,7 +357,7 @@ proptest! {
             message[place] = value;
         }
         if let Ok(transaction) = decode(&message, &[1; 32]) {
-            prop_assert_eq!(transaction.fee_payer.as_bytes(), &[1; 32]);
+            prop_assert_eq!(transaction.fee_payer.solana().unwrap(), &[1; 32]);
         }
     }
 
@@ -374,9 +374,9 @@ proptest! {
         }
         let version = if v0 { Version::V0 } else { Version::Legacy };
         let message = build::message(wallet, &instructions, [9; 32], version).unwrap();
-        let transaction = decode(&message, wallet.as_bytes()).unwrap();
+        let transaction = decode(&message, wallet.solana().unwrap()).unwrap();
         let read: Vec<([u8; 32], u64)> =
-            transaction.transfers.iter().map(|it| (*it.to.as_bytes(), it.amount.to_u64().unwrap())).collect();
+            transaction.transfers.iter().map(|it| (*it.to.solana().unwrap(), it.amount.to_u64().unwrap())).collect();
         prop_assert_eq!(read, amounts);
     }
 }

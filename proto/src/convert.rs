@@ -5,6 +5,7 @@
 //! the details of a gRPC status; the status code is only a hint for tools that do not know this system.
 pub mod protocol;
 pub mod verdict;
+pub mod wallet_keys;
 
 use prost::Message;
 use thiserror::Error;

@@ -49,9 +49,13 @@ pub(crate) fn release_share(
     if !receipt.wrote(Table::Ledger, &row) {
         return Err(Refusal::internal("the receipt is not for this share"));
     }
-    if package.request().message() != approved.message() {
+    if !approved
+        .tasks()
+        .iter()
+        .any(|task| task.message == package.request().message())
+    {
         return Err(Refusal::internal(
-            "the package is not for the approved message",
+            "the package is not for an approved message",
         ));
     }
     let signed = frost::sign(nonces, share, package).map_err(Refusal::internal)?;

@@ -191,9 +191,12 @@ pub struct PolicyEvalArgs {
     /// A signed intent, as `request submit --save` writes it
     #[arg(long, value_name = "FILE")]
     pub intent: PathBuf,
-    /// The wallet's public key in hex (32 bytes)
+    /// The public key of the wallet's key in hex: 32 bytes, or 33 for secp256k1
     #[arg(long, value_name = "HEX")]
     pub public_key: String,
+    /// What the key signs [default: ed25519 for 32 bytes, ecdsa for 33]
+    #[arg(long, value_parser = ["ed25519", "ecdsa", "bip340"])]
+    pub scheme: Option<String>,
     /// A signed approval, as `approve --out` writes it; repeat
     #[arg(long = "approval", value_name = "FILE")]
     pub approvals: Vec<PathBuf>,

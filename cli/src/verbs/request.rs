@@ -116,8 +116,9 @@ async fn prepared(client: &Client, args: &SubmitArgs) -> Result<Prepared, Fail> 
 /// It is something else.
 pub fn address(what: &str, text: &str) -> Result<[u8; 32], Fail> {
     Address::parse(text)
-        .map(|address| *address.as_bytes())
-        .map_err(|e| Fail::invalid(format_args!("{what} {text}: {e}")))
+        .ok()
+        .and_then(|address| address.solana().copied())
+        .ok_or_else(|| Fail::invalid(format_args!("{what} {text}: it is not 32 bytes in base58")))
 }
 
 /// The message of one transfer of lamports: the bytes that are signed.

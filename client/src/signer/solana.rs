@@ -1,7 +1,6 @@
 //! The shape of `solana_signer::Signer`, as asynchronous methods: where a backend calls `keypair.try_sign_message(&bytes)`,
 //! it calls `signer.try_sign_message(&bytes).await`.
 
-use policy::solana;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
@@ -51,7 +50,7 @@ impl SolanaSigner {
     /// # Errors
     /// [`Fix::Blind`] for bytes that are no transaction of this account; otherwise as [`Signer::sign`].
     pub async fn try_sign_message(&self, message: &[u8]) -> Result<Signature, Error> {
-        if solana::decode(message, &self.public_key).is_err() {
+        if self.signer.wallet().decode(message).is_err() {
             return Err(blind("bytes that are no transaction of this account").into());
         }
         let released = self.signer.sign(message.to_vec()).await?;

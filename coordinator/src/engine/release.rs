@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use policy::{evaluate::Approved, governance::Installed, solana};
+use policy::{evaluate::Approved, governance::Installed};
 use prost::bytes::Bytes;
-use proto::v1::{self, Failure, FailureCode};
+use proto::{
+    convert::wallet_keys::PackageKeys,
+    v1::{self, Failure, FailureCode},
+};
 
 use super::{Engine, expiry::Wake};
 use crate::{
@@ -139,7 +142,17 @@ impl Engine {
                     .map(|arrived| ("total".to_owned(), clock::micros_since(arrived))),
             );
         }
-        let signed_tx = solana::assemble(&job.approved.intent().raw_tx, &signed.signature);
+        let signatures = [signed.signature.to_vec()];
+        let keys = PackageKeys(&job.key.package);
+        let signed_tx = match job.approved.assemble(&keys, &signatures) {
+            Ok(signed_tx) => signed_tx,
+            Err(error) => {
+                let failure = Failure::new(FailureCode::Internal, error.to_string());
+                return Tried::Again(
+                    failure.hint("nothing has left; look at the coordinator's log"),
+                );
+            }
+        };
         let release = Release {
             signature: Bytes::copy_from_slice(&signed.signature),
             signed_tx: signed_tx.into(),

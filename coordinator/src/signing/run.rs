@@ -17,6 +17,7 @@ use mpc_core::{
     id::{Attempt, PartyIndex, Purpose},
     verify,
 };
+use policy::transaction;
 use prost::bytes::Bytes;
 use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
 
@@ -139,14 +140,14 @@ impl<'a> Run<'a> {
 
     async fn work(&mut self) -> Result<(), Error> {
         let key = &self.job.key.package;
-        // Chains that are signed here take the stored key as it is.
-        let tweak = if key.purpose() == Purpose::Bip340 {
-            Tweak::PlainBip340
-        } else {
-            Tweak::None
+        let Some(task) = self.job.approved.tasks().first() else {
+            return Ok(());
         };
-        let request =
-            SigningRequest::new(key.purpose(), self.job.approved.message().to_vec(), tweak)?;
+        let tweak = match task.tweak {
+            transaction::Tweak::None => Tweak::None,
+            transaction::Tweak::TaprootKeyPath => Tweak::TaprootKeyPath { merkle_root: None },
+        };
+        let request = SigningRequest::new(key.purpose(), task.message.clone(), tweak)?;
         let mut robust = Coordinator::new(key.clone(), request)?;
         let threshold = usize::from(key.params().threshold());
         let first: Vec<u16> = self.order.iter().copied().take(threshold).collect();
@@ -584,7 +585,12 @@ impl<'a> Run<'a> {
     /// the verdict was about.
     fn check(&mut self, signature: [u8; 64]) -> Result<Signed, NoSignature> {
         let key = &self.job.key;
-        let message = self.job.approved.message();
+        let message = self
+            .job
+            .approved
+            .tasks()
+            .first()
+            .map_or(&[][..], |task| &task.message);
         let valid = match key.package.purpose() {
             Purpose::Ed25519 => <[u8; 32]>::try_from(key.public_key.as_slice())
                 .is_ok_and(|public| verify::ed25519_verify_strict(&public, message, &signature)),

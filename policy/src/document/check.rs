@@ -118,13 +118,13 @@ fn check_principals(parts: &Parts, problems: &mut Problems<'_>) {
 
 fn check_wallets(parts: &Parts, problems: &mut Problems<'_>) {
     let mut names = BTreeMap::new();
-    let mut keys = BTreeMap::new();
-    for Placed {
-        value,
-        offset,
-        path,
-    } in &parts.wallets
-    {
+    let mut before: Vec<&Placed<Wallet>> = Vec::new();
+    for placed in &parts.wallets {
+        let Placed {
+            value,
+            offset,
+            path,
+        } = placed;
         unique(
             problems,
             &mut names,
@@ -133,18 +133,19 @@ fn check_wallets(parts: &Parts, problems: &mut Problems<'_>) {
             &format!("{path}.id"),
             |first| format!("wallet {} is already defined by {first}", value.id),
         );
-        unique(
-            problems,
-            &mut keys,
-            value.key_id,
-            *offset,
-            &format!("{path}.key_id"),
-            |first| {
-                format!(
-                    "the key is already that of {first}: a key in two wallets would have each limit twice"
-                )
-            },
-        );
+        let twin = before.iter().find(|other| {
+            other.value.key_id == value.key_id
+                && other.value.path == value.path
+                && other.value.chain.shares_transactions_with(value.chain)
+        });
+        if let Some(first) = twin {
+            let message = format!(
+                "the key and path are already those of {}: one transaction would be good for both, each with limits of its own",
+                first.path
+            );
+            problems.add(*offset, &format!("{path}.key_id"), message);
+        }
+        before.push(placed);
     }
 }
 

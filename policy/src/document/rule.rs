@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::Problems;
 use super::reader::Value;
 use crate::amount::Amount;
-use crate::chain::{Address, Asset, Kind};
+use crate::chain::{Address, Asset, Kind, Selector};
 use crate::id::{GroupId, PrincipalId, RuleId, WalletId};
 use crate::time::Period;
 
@@ -49,6 +49,11 @@ pub struct Match {
     pub to: Destinations,
     /// The people and machines that started the request.
     pub initiators: Option<BTreeSet<PrincipalId>>,
+    /// The contracts that are called. Together with [`selectors`](Self::selectors) this is what lets a call through whose effect
+    /// nobody here knows; other transfers match only where it is absent.
+    pub contracts: Option<BTreeSet<Address>>,
+    /// The first four bytes of the data of such calls.
+    pub selectors: Option<BTreeSet<Selector>>,
     /// The assets.
     pub assets: Option<BTreeSet<Asset>>,
     /// Only transactions that move more than this of the one asset that `assets` names. The whole transaction is summed,
@@ -182,6 +187,12 @@ fn read_match(value: &Value<'_, '_>, problems: &mut Problems<'_>) -> Option<Matc
     let initiators = table.optional("initiator", problems, |v, p| {
         v.one_or_more(p, PrincipalId::parse)
     });
+    let contracts = table.optional("contract", problems, |v, p| {
+        v.one_or_more(p, parse_contract)
+    });
+    let selectors = table.optional("selector", problems, |v, p| {
+        v.one_or_more(p, Selector::parse)
+    });
     let assets = table.optional("asset", problems, |v, p| v.one_or_more(p, Asset::parse));
     let amount_over = table.optional("amount_over", problems, |v, p| v.parsed(p, Amount::parse));
     table.finish(problems);
@@ -190,9 +201,17 @@ fn read_match(value: &Value<'_, '_>, problems: &mut Problems<'_>) -> Option<Matc
         kinds: kinds?,
         to: to?.unwrap_or_default(),
         initiators: initiators?,
+        contracts: contracts?,
+        selectors: selectors?,
         assets: assets?,
         amount_over: amount_over?,
     };
+    if matches.contracts.is_some() != matches.selectors.is_some() {
+        return value.fault(
+            "contract and selector stand together: a function is named by both",
+            problems,
+        );
+    }
     let one_asset = matches
         .assets
         .as_ref()
@@ -220,9 +239,17 @@ fn read_destinations(value: &Value<'_, '_>, problems: &mut Problems<'_>) -> Opti
     value
         .one_or_more(problems, |text| {
             Address::parse(text)
-                .map_err(|_| "to must be \"allowlist\", \"any\" or addresses of 32 bytes in base58")
+                .map_err(|_| "to must be \"allowlist\", \"any\" or addresses, each in its one form")
         })
         .map(Destinations::Addresses)
+}
+
+/// A contract's address.
+fn parse_contract(text: &str) -> Result<Address, &'static str> {
+    match Address::parse(text) {
+        Ok(address @ Address::Ethereum(_)) => Ok(address),
+        _ => Err("contract must be an ethereum address in the case of EIP-55"),
+    }
 }
 
 fn read_limit(value: &Value<'_, '_>, problems: &mut Problems<'_>) -> Option<Limit> {

@@ -8,14 +8,18 @@ use crate::amount::Amount;
 use crate::chain::{Address, Asset, Chain, Kind};
 use crate::id::WalletId;
 use crate::time::parse_utc;
+use crate::transaction::MAX_PATH;
 
-/// One key on one chain.
+/// One key, or a child of it, on one chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wallet {
     /// The name.
     pub id: WalletId,
-    /// The key that signs for it, 32 bytes; no other wallet may have the same.
+    /// The key that signs for it, 32 bytes.
     pub key_id: [u8; 32],
+    /// Which child of that key: `path = "m/0/5"`, and the key itself where it is left out. No other wallet may have the same key
+    /// and path where one transaction could be put on both chains.
+    pub path: Vec<u32>,
     /// The chain it lives on.
     pub chain: Chain,
     /// The movements it may make; anything else is refused before a rule is read.
@@ -45,6 +49,7 @@ pub(super) fn read_wallet(value: &Value<'_, '_>, problems: &mut Problems<'_>) ->
     let mut table = value.table(problems)?;
     let id = table.required("id", problems, |v, p| v.parsed(p, WalletId::parse));
     let key_id = table.required("key_id", problems, |v, p| v.parsed(p, parse_hex32));
+    let path = table.optional("path", problems, |v, p| v.parsed(p, parse_path));
     let chain = table.required("chain", problems, |v, p| v.parsed(p, Chain::parse));
     let kinds = table.required("kinds", problems, |v, p| {
         let kinds = v.set(p, |item, p| item.parsed(p, Kind::parse))?;
@@ -59,6 +64,7 @@ pub(super) fn read_wallet(value: &Value<'_, '_>, problems: &mut Problems<'_>) ->
     Some(Wallet {
         id: id?,
         key_id: key_id?,
+        path: path?.unwrap_or_default(),
         chain: chain?,
         kinds: kinds?,
         max_fee: max_fee?,
@@ -85,10 +91,35 @@ pub(super) fn read_address(
         added_ms: added?,
         usable_after_ms: usable_after?,
     };
+    if !entry.to.is_on(entry.chain) {
+        return value.fault("the address is not one of its chain", problems);
+    }
     if entry.usable_after_ms < entry.added_ms {
         return value.fault("usable_after is before added", problems);
     }
     Some(entry)
+}
+
+/// Reads a path such as `m/0/5`: at most [`MAX_PATH`] plain numbers below 2^31, each in its shortest form.
+fn parse_path(text: &str) -> Result<Vec<u32>, &'static str> {
+    const HARDENED: u32 = 1 << 31;
+    let wrong = "a path is m, or m/ and numbers below 2^31 with slashes between; hardened steps need the secret key";
+    if text == "m" {
+        return Ok(Vec::new());
+    }
+    let steps = text.strip_prefix("m/").ok_or(wrong)?.split('/');
+    let path: Vec<u32> = steps
+        .map(|step| {
+            step.parse()
+                .ok()
+                .filter(|index: &u32| *index < HARDENED && index.to_string() == step)
+                .ok_or(wrong)
+        })
+        .collect::<Result<_, _>>()?;
+    if path.len() > MAX_PATH {
+        return Err("a path has at most 16 steps");
+    }
+    Ok(path)
 }
 
 /// Reads 32 bytes as 64 lower-case hexadecimal digits.

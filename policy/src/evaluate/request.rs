@@ -10,8 +10,8 @@ use crate::document::{Document, Wallet};
 use crate::id::{PrincipalId, WalletId};
 use crate::intent::SignedIntent;
 use crate::ledger::Debit;
-use crate::solana::{self, Transaction};
 use crate::time::format_utc;
+use crate::transaction::{self, Transaction, WalletKeys};
 
 /// A request whose names, signature and transaction hold.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Request<'d> {
 impl<'d> Request<'d> {
     pub(super) fn check(
         document: &'d Document,
-        wallet_public_key: &[u8],
+        keys: &dyn WalletKeys,
         signed: &SignedIntent,
         now_ms: u64,
     ) -> Result<Self, Vec<Reason>> {
@@ -67,14 +67,14 @@ impl<'d> Request<'d> {
             );
             reasons.push(Reason::new(Code::KeyMismatch, message));
         }
-        if intent.chain != wallet.chain.as_str() {
+        if intent.chain != wallet.chain.to_string() {
             let message = format!(
                 "the request is for chain {}, wallet {} is on {}",
                 intent.chain, wallet.id, wallet.chain
             );
             reasons.push(Reason::new(Code::ChainMismatch, message));
         }
-        let transaction = decode(&intent.raw_tx, wallet_public_key)
+        let transaction = decode(wallet, &intent.raw_tx, keys)
             .map_err(|reason| reasons.push(reason))
             .ok();
         match (transaction, initiator) {
@@ -155,7 +155,7 @@ impl<'d> Request<'d> {
             );
             denials.push(
                 Reason::new(Code::FeeTooHigh, message)
-                    .remedy("lower the priority fee or set a compute unit limit"),
+                    .remedy("lower the fee of the transaction, or the highest that it can reach"),
             );
         }
     }
@@ -184,12 +184,12 @@ fn check_initiator(
     PrincipalId::parse(name).ok()
 }
 
-fn decode(raw: &[u8], wallet_public_key: &[u8]) -> Result<Transaction, Reason> {
-    let key: &[u8; 32] = wallet_public_key.try_into().map_err(|_| {
-        Reason::new(
-            Code::KeyMismatch,
-            "the wallet's key is not one of this chain",
-        )
-    })?;
-    solana::decode(raw, key).map_err(|refusal| Reason::new(Code::Undecodable, refusal.to_string()))
+fn decode(wallet: &Wallet, raw: &[u8], keys: &dyn WalletKeys) -> Result<Transaction, Reason> {
+    transaction::decode(wallet.chain, raw, keys, &wallet.path).map_err(|refusal| {
+        let code = match refusal {
+            transaction::Refusal::Key => Code::KeyMismatch,
+            _ => Code::Undecodable,
+        };
+        Reason::new(code, refusal.to_string())
+    })
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::reason::{Code, Reason};
 use super::request::Request;
-use crate::chain::Address;
+use crate::chain::{Address, Kind};
 use crate::document::{Destinations, Document, Effect, Match, Rule};
-use crate::solana::Transfer;
 use crate::time::{Period, format_utc};
+use crate::transaction::Transfer;
 
 /// How a transfer stands to a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl<'d> Matched<'d> {
         for rule in document.rules() {
             let mut transfers = BTreeSet::new();
             for (index, transfer) in request.transaction.transfers.iter().enumerate() {
-                match fit(&rule.matches, document, request, transfer, now_ms) {
+                match fit(rule, document, request, transfer, now_ms) {
                     Fit::Yes => {
                         transfers.insert(index);
                     }
@@ -169,14 +169,32 @@ fn in_set<T: Ord>(set: Option<&BTreeSet<T>>, value: &T) -> bool {
     set.is_none_or(|set| set.contains(value))
 }
 
+/// Whether a rule speaks of the function that is called. A call whose effect nobody knows is let through only by a rule that
+/// names contract and selector.
+fn fits_call(rule: &Rule, transfer: &Transfer) -> bool {
+    let Match {
+        contracts,
+        selectors,
+        ..
+    } = &rule.matches;
+    match (contracts, selectors) {
+        (None, None) => transfer.kind != Kind::ContractCall || rule.effect == Effect::Deny,
+        _ => transfer.selector.is_some_and(|selector| {
+            in_set(contracts.as_ref(), &transfer.to) && in_set(selectors.as_ref(), &selector)
+        }),
+    }
+}
+
 fn fit(
-    matches: &Match,
+    rule: &Rule,
     document: &Document,
     request: &Request<'_>,
     transfer: &Transfer,
     now_ms: u64,
 ) -> Fit {
-    let rest = in_set(matches.wallets.as_ref(), &request.wallet.id)
+    let matches = &rule.matches;
+    let rest = fits_call(rule, transfer)
+        && in_set(matches.wallets.as_ref(), &request.wallet.id)
         && in_set(matches.kinds.as_ref(), &transfer.kind)
         && in_set(matches.initiators.as_ref(), &request.initiator)
         && in_set(matches.assets.as_ref(), &transfer.asset)

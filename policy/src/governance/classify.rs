@@ -203,6 +203,7 @@ fn compare_wallets(old: &Document, new: &Document, loosened: &mut Vec<String>) {
         let tighter = old.wallets().get(&wallet.id).is_some_and(|before| {
             before.key_id == wallet.key_id
                 && before.chain == wallet.chain
+                && before.path == wallet.path
                 && wallet.kinds.is_subset(&before.kinds)
                 && wallet.max_fee <= before.max_fee
         });

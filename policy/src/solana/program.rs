@@ -1,9 +1,10 @@
 //! The few instructions that are understood, each down to its last byte and account.
 
 use super::wire::{Compiled, Message};
-use super::{MAX_COMPUTE_UNITS, Refusal, Transfer};
+use super::{MAX_COMPUTE_UNITS, Refusal};
 use crate::amount::Amount;
 use crate::chain::{Address, Asset, Kind};
+use crate::transaction::Transfer;
 
 /// The name of the ComputeBudget program in refusals.
 pub(super) const BUDGET_NAME: &str = "ComputeBudget";
@@ -191,6 +192,7 @@ fn system(context: &Context<'_>) -> Result<Action, Refusal> {
             to,
             amount: Amount::from_u64(u64::from_le_bytes(lamports)),
             instruction: context.instruction,
+            selector: None,
         },
         decimals: None,
     })
@@ -218,6 +220,9 @@ fn token(context: &Context<'_>) -> Result<Action, Refusal> {
     let [decimals] = <[u8; 1]>::try_from(rest).map_err(|_| context.bad_data(TOKEN_NAME))?;
     let [from, mint, to, authority] =
         context.accounts(TOKEN_NAME, "source, mint, destination, authority")?;
+    let Some(mint) = mint.solana().copied() else {
+        return Err(context.bad_data(TOKEN_NAME));
+    };
     if authority != *context.wallet {
         return Err(Refusal::AuthorityNotWallet {
             instruction: context.instruction,
@@ -227,11 +232,12 @@ fn token(context: &Context<'_>) -> Result<Action, Refusal> {
     Ok(Action::Transfer {
         transfer: Transfer {
             kind: Kind::SplTransfer,
-            asset: Asset::SplMint(*mint.as_bytes()),
+            asset: Asset::SplMint(mint),
             from,
             to,
             amount: Amount::from_u64(u64::from_le_bytes(*amount)),
             instruction: context.instruction,
+            selector: None,
         },
         decimals: Some(decimals),
     })

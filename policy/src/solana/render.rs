@@ -1,8 +1,9 @@
 //! A transaction in plain words. Every side renders for itself and compares, so the words are part of the format.
 
-use super::{Transfer, Version};
+use super::Version;
 use crate::amount::Amount;
 use crate::chain::{Address, Asset};
+use crate::transaction::{Transfer, decimal};
 
 /// Decimals of the native coin.
 const SOL_DECIMALS: u8 = 9;
@@ -18,7 +19,8 @@ pub(super) fn transfer(transfer: &Transfer, decimals: Option<u8>) -> String {
         ..
     } = transfer;
     match asset {
-        Asset::Native => {
+        // No token of another chain comes out of a Solana message.
+        Asset::Erc20(_) | Asset::Native => {
             format!(
                 "transfer {amount} lamports ({} SOL) from {from} to {to}",
                 decimal(*amount, SOL_DECIMALS)
@@ -59,22 +61,6 @@ pub(super) fn envelope(version: Version, len: usize, blockhash: &[u8; 32]) -> St
         "{version} message of {len} bytes, blockhash {}",
         Address::from_bytes(*blockhash)
     )
-}
-
-/// An integer with its decimal point moved `places` to the left, without superfluous zeros: exact, no floating point.
-fn decimal(amount: Amount, places: u8) -> String {
-    let digits = format!(
-        "{amount:0>width$}",
-        amount = amount.to_string(),
-        width = usize::from(places).saturating_add(1)
-    );
-    let (whole, fraction) = digits
-        .split_at_checked(digits.len().saturating_sub(usize::from(places)))
-        .unwrap_or((&digits, ""));
-    match fraction.trim_end_matches('0') {
-        "" => whole.to_owned(),
-        fraction => format!("{whole}.{fraction}"),
-    }
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Message {
         ]);
         put_length(&mut out, self.accounts.len());
         for account in &self.accounts {
-            out.extend_from_slice(account.as_bytes());
+            out.extend_from_slice(account.solana().map_or(&[], |bytes| bytes.as_slice()));
         }
         out.extend_from_slice(&self.blockhash);
         put_length(&mut out, self.instructions.len());

@@ -327,7 +327,13 @@ fn a87_an_asset_limit_spans_all_wallets_and_a_destination_limit_too() {
             ledger: &case.ledger.view(intent.digest()),
             share_of_limit: Fraction::WHOLE,
         };
-        let verdict = evaluate(&policy, warm.as_bytes(), &intent, &[], &facts);
+        let verdict = evaluate(
+            &policy,
+            &root(*warm.solana().unwrap()),
+            &intent,
+            &[],
+            &facts,
+        );
         assert_eq!(denied(&verdict), [Code::Limit], "{scope}");
     }
 }

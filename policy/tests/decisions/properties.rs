@@ -498,7 +498,7 @@ proptest! {
             let total: u64 = approved.debits().iter().map(|debit| debit.amount.to_u64().unwrap()).sum();
             prop_assert_eq!(total, scene.transfers.iter().map(|(_, lamports)| lamports).sum::<u64>() + FEE);
             prop_assert!(!document.rules().is_empty());
-            prop_assert_eq!(approved.message(), &intent.intent().raw_tx);
+            prop_assert_eq!(&approved.tasks()[0].message, &intent.intent().raw_tx);
         }
     }
 }

@@ -4,6 +4,7 @@ use policy::chain::{Asset, Kind};
 use policy::evaluate::{Code, Verdict};
 use policy::intent::SignedIntent;
 use policy::solana::build::Instruction;
+use policy::transaction::{RootKey, Scheme};
 
 use crate::support::*;
 
@@ -25,7 +26,10 @@ fn what_a_rule_allows_is_approved_as_it_was_decoded() {
         panic!()
     };
     assert_eq!(*approved.digest(), intent.digest());
-    assert_eq!(approved.message(), intent.intent().raw_tx);
+    let [task] = approved.tasks() else {
+        panic!("one signature");
+    };
+    assert_eq!(task.message, intent.intent().raw_tx);
     assert_eq!(approved.policy(), policy.hash());
     assert_eq!(approved.expires_ms(), intent.intent().expires_ms);
     let debits: Vec<_> = approved
@@ -234,7 +238,7 @@ fn the_allow_list_is_by_all_bytes_by_asset_and_after_its_cool_off() {
     case.now_ms = NOW + 1;
     assert!(is_approved(&case.decide(&pay(place(2), 1), &[])));
     // An address that agrees in its first and last bytes is another address.
-    let mut alike = *place(1).as_bytes();
+    let mut alike = *place(1).solana().unwrap();
     alike[16] ^= 1;
     let verdict = case.decide(&pay(policy::chain::Address::from_bytes(alike), 1), &[]);
     assert_eq!(denied(&verdict), [Code::NoRule]);
@@ -284,7 +288,10 @@ fn a99_names_of_another_cluster_wallet_key_or_chain_are_refused() {
         assert_eq!(
             denied(&policy::evaluate::evaluate(
                 &policy,
-                key,
+                &RootKey {
+                    scheme: Scheme::Ed25519,
+                    public_key: key.to_vec()
+                },
                 &intent,
                 &[],
                 &facts

@@ -14,6 +14,7 @@ use policy::ledger::{Entry, Ledger};
 use policy::solana::build::{self, Instruction};
 use policy::solana::{self, Version};
 use policy::statement::{Common, Freeze, PolicyConsent, SignedStatement, Statement, Unfreeze};
+use policy::transaction::{RootKey, Scheme};
 
 /// 2026-12-01T00:00:00Z.
 pub(crate) const NOW: u64 = 1_796_083_200_000;
@@ -37,6 +38,13 @@ pub(crate) fn key(name: &str, credential: &str) -> SigningKey {
 
 pub(crate) fn public(name: &str, credential: &str) -> [u8; 32] {
     key(name, credential).verifying_key().to_bytes()
+}
+
+pub(crate) fn root(key: [u8; 32]) -> RootKey {
+    RootKey {
+        scheme: Scheme::Ed25519,
+        public_key: key.to_vec(),
+    }
 }
 
 pub(crate) fn wallet_key() -> [u8; 32] {
@@ -319,7 +327,7 @@ impl<'a> Case<'a> {
             ledger: &self.ledger.view(intent.digest()),
             share_of_limit: self.share,
         };
-        evaluate(self.policy, &wallet_key(), intent, approvals, &facts)
+        evaluate(self.policy, &root(wallet_key()), intent, approvals, &facts)
     }
 
     /// Decides and, if it is approved, records it as a signer does.

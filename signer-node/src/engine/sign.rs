@@ -6,10 +6,12 @@ use std::sync::Arc;
 use mpc_core::frost::{Nonces, Package, SigningRequest, Tweak, wire};
 use mpc_core::id::{Attempt, NodeId, Purpose};
 use mpc_core::{Error, Rejection};
-use policy::chain::Chain;
+use policy::chain::{Chain, Family};
 use policy::evaluate::{Approved, Code, Facts, Fraction, Reason, Verdict, evaluate};
 use policy::intent::SignedIntent;
 use policy::statement::SignedStatement;
+use policy::transaction;
+use proto::convert::wallet_keys::PackageKeys;
 use proto::link::Receipt as FirstSeen;
 use proto::v1::{FailureCode, Share, Sign};
 use tonic::codegen::Bytes;
@@ -143,7 +145,7 @@ impl Engine {
             .ok_or_else(|| Refusal::unknown("the key"))?;
         let public = key.share.public();
         let chain = Chain::parse(&intent.chain).map_err(Refusal::malformed)?;
-        if public.purpose() != purpose_of(chain) {
+        if !takes(chain, public.purpose()) {
             return Err(Refusal::denied(format!(
                 "the key is for {}, which {chain} does not use",
                 public.purpose()
@@ -185,7 +187,7 @@ impl Engine {
         };
         match evaluate(
             active,
-            &key.share.public().public_key(),
+            &PackageKeys(key.share.public()),
             signed,
             approvals,
             &facts,
@@ -282,8 +284,17 @@ impl Engine {
             }
             commitments.insert(opened.index, opened.commitment);
         }
-        let request =
-            SigningRequest::new(public.purpose(), approved.message().to_vec(), Tweak::None);
+        let [task] = approved.tasks() else {
+            return Err(Refusal::denied("the transaction needs several signatures"));
+        };
+        if !task.path.is_empty() || public.purpose() == Purpose::Ecdsa {
+            return Err(Refusal::denied("such a signature is not made by this call"));
+        }
+        let tweak = match task.tweak {
+            transaction::Tweak::None => Tweak::None,
+            transaction::Tweak::TaprootKeyPath => Tweak::TaprootKeyPath { merkle_root: None },
+        };
+        let request = SigningRequest::new(public.purpose(), task.message.clone(), tweak);
         let request = request.map_err(Refusal::malformed)?;
         Package::new(public, commitments, &request).map_err(|error| {
             Refusal::new(
@@ -295,10 +306,12 @@ impl Engine {
     }
 }
 
-/// What keys of a chain must be made for.
-const fn purpose_of(chain: Chain) -> Purpose {
-    match chain {
-        Chain::SolanaDevnet | Chain::SolanaLocalnet | Chain::SolanaMainnet => Purpose::Ed25519,
+/// Whether a chain takes signatures of keys that were made for a purpose.
+const fn takes(chain: Chain, purpose: Purpose) -> bool {
+    match chain.family() {
+        Family::Bitcoin => matches!(purpose, Purpose::Bip340 | Purpose::Ecdsa),
+        Family::Ethereum => matches!(purpose, Purpose::Ecdsa),
+        Family::Solana => matches!(purpose, Purpose::Ed25519),
     }
 }
 

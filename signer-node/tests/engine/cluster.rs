@@ -590,7 +590,7 @@ impl Cluster {
     ) -> SignedStatement {
         let intent = signed.intent();
         let wallet = self.wallet_address(&intent.wallet);
-        let transaction = solana::decode(&intent.raw_tx, wallet.as_bytes()).unwrap();
+        let transaction = solana::decode(&intent.raw_tx, wallet.solana().unwrap()).unwrap();
         let lines = summary_lines(intent, &transaction.rendering);
         let hash = *PolicyHash::of(policy.as_bytes()).as_bytes();
         let approval = Approval::new(self.common(name, 3), intent, hash, decision, lines);
@@ -710,7 +710,9 @@ impl Cluster {
         let signature = frost::aggregate(&package, &shares).unwrap();
         let bytes: [u8; 64] = signature.as_bytes().to_owned();
         let verifying = ed25519_dalek::VerifyingKey::from_bytes(
-            self.wallet_address(&signed.intent().wallet).as_bytes(),
+            self.wallet_address(&signed.intent().wallet)
+                .solana()
+                .unwrap(),
         )
         .unwrap();
         verifying

@@ -6,6 +6,7 @@ use policy::{
     intent::SignedIntent,
     ledger::Ledger,
     time,
+    transaction::{RootKey, Scheme},
 };
 use serde_json::{Value, json};
 
@@ -22,8 +23,17 @@ pub(super) fn run(args: &PolicyEvalArgs) -> Result<Reply, Fail> {
         .map_err(|e| Fail::invalid(format_args!("{}: {e}", args.intent.display())))?;
     let public_key = hex::decode(&args.public_key)
         .ok()
-        .filter(|key| key.len() == 32)
-        .ok_or_else(|| Fail::invalid("--public-key is not 64 hexadecimal digits"))?;
+        .filter(|key| matches!(key.len(), 32 | 33))
+        .ok_or_else(|| Fail::invalid("--public-key is not 32 or 33 bytes in hex"))?;
+    let scheme = match (args.scheme.as_deref(), public_key.len()) {
+        (Some(name), _) => Scheme::parse(name),
+        (None, 32) => Some(Scheme::Ed25519),
+        (None, _) => Some(Scheme::Ecdsa),
+    };
+    let keys = RootKey {
+        scheme: scheme.ok_or_else(|| Fail::invalid("--scheme is none that is known"))?,
+        public_key,
+    };
     let approvals = args
         .approvals
         .iter()
@@ -48,12 +58,7 @@ pub(super) fn run(args: &PolicyEvalArgs) -> Result<Reply, Fail> {
     };
     let hash = PolicyHash::of(&bytes);
     Ok(told(&explain(
-        &document,
-        &hash,
-        &public_key,
-        &intent,
-        &approvals,
-        &facts,
+        &document, &hash, &keys, &intent, &approvals, &facts,
     )))
 }
 

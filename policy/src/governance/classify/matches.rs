@@ -59,6 +59,8 @@ fn rest_contains(wide: &Match, narrow: &Match) -> bool {
         && set_contains(wide.kinds.as_ref(), narrow.kinds.as_ref())
         && set_contains(wide.initiators.as_ref(), narrow.initiators.as_ref())
         && set_contains(wide.assets.as_ref(), narrow.assets.as_ref())
+        && set_contains(wide.contracts.as_ref(), narrow.contracts.as_ref())
+        && set_contains(wide.selectors.as_ref(), narrow.selectors.as_ref())
 }
 
 /// Whether every transfer that `narrow` matches on its side is, at every time, one that `wide` matches on its own.
@@ -83,6 +85,8 @@ pub(super) fn disjoint(one: &Match, other: &Match) -> bool {
         || set_disjoint(one.kinds.as_ref(), other.kinds.as_ref())
         || set_disjoint(one.initiators.as_ref(), other.initiators.as_ref())
         || set_disjoint(one.assets.as_ref(), other.assets.as_ref())
+        || set_disjoint(one.contracts.as_ref(), other.contracts.as_ref())
+        || set_disjoint(one.selectors.as_ref(), other.selectors.as_ref())
 }
 
 /// Whether `new` applies to every transfer that `old` applied to and that the new document could still let through.

@@ -1,0 +1,499 @@
+//! Bitcoin transactions: an unsigned PSBT in, typed transfers or a refusal out.
+//!
+//! Every input must be the wallet's own: P2WPKH for ECDSA keys, P2TR spent by key alone for BIP 340 keys, at the wallet's path
+//! or below it where the PSBT says so. The key is derived here and must give the output that is spent.
+//!
+//! Choices against what has gone wrong elsewhere (attack A101):
+//! * A P2WPKH input needs its whole previous transaction: the digest of one input does not commit to the amounts of the
+//!   others (CVE-2020-14199). A P2TR digest commits to all of them.
+//! * Only `SIGHASH_ALL`, and `SIGHASH_DEFAULT` for taproot.
+//! * An output is change if the key derived here gives it, whatever the PSBT says. One that the PSBT says is ours and is not,
+//!   is refused.
+//! * An output that no address names (`OP_RETURN`, bare scripts, unknown witness versions) is refused.
+//! * The fee is the difference of sums that were both checked, so it is exact.
+
+mod psbt;
+
+use std::collections::BTreeSet;
+
+use bitcoin::{
+    EcdsaSighashType, OutPoint, TapSighashType, TxOut, Witness, consensus, ecdsa,
+    hashes::Hash as _,
+    secp256k1,
+    sighash::{Prevouts, SighashCache},
+};
+
+use crate::address::output;
+use crate::amount::Amount;
+use crate::bitcoin::psbt::{Owner, Psbt};
+use crate::chain::{Address, Asset, BitcoinAddress, BitcoinScript, Chain, Kind, Network};
+use crate::transaction::{
+    AssembleError, Hash, MAX_PATH, Scheme, Task, Transaction, Transfer, Tweak, WalletKeys, decimal,
+    path_text,
+};
+
+/// The most inputs, and the most outputs, so that an approver can read them.
+pub const MAX_ENDS: usize = 64;
+/// How many steps a PSBT may go below the wallet's path: change or not, and a number.
+pub const MAX_BELOW: usize = 2;
+/// Decimals of the coin.
+const DECIMALS: u8 = 8;
+/// The first index that BIP 32 calls hardened.
+const HARDENED: u32 = 1 << 31;
+
+/// Why a transaction is not signed. Inputs and outputs are counted from 0.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The outputs are worth more than the inputs, or the sums are beyond all coins.
+    #[error("the outputs are worth more than the inputs")]
+    Amounts,
+    /// The same output is spent twice.
+    #[error("input {input} spends what an earlier one spends")]
+    DoubleSpend {
+        /// The later input.
+        input: usize,
+    },
+    /// A field that has no place in an unsigned transaction, or is not known.
+    #[error("a field of type {0:#04x} is not known here, or belongs to a signed transaction")]
+    Field(u8),
+    /// An output that is said to go back to the wallet and does not.
+    #[error("output {output} is said to be the wallet's own and its key gives another one")]
+    ForeignChange {
+        /// Which output.
+        output: usize,
+    },
+    /// The bytes are not a PSBT that is read here.
+    #[error("the transaction does not decode: {0}")]
+    Malformed(&'static str),
+    /// Everything goes back to the wallet.
+    #[error("the transaction pays nobody but the wallet itself")]
+    NoTransfer,
+    /// An output that no address names.
+    #[error("output {output} has a script that no address names")]
+    NotAnAddress {
+        /// Which output.
+        output: usize,
+    },
+    /// An input that the wallet's key cannot spend.
+    #[error("input {input} is not the wallet's: the key at {path} gives another output")]
+    NotOurs {
+        /// Which input.
+        input: usize,
+        /// Where the key was looked for.
+        path: String,
+    },
+    /// A path outside of the wallet, too deep below it, or hardened.
+    #[error("the path {path} is not the wallet's, or not at most two plain steps below it")]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// What an input spends is not there or does not fit.
+    #[error("input {input} needs {needed}")]
+    Previous {
+        /// Which input.
+        input: usize,
+        /// What is missing.
+        needed: &'static str,
+    },
+    /// A signature that leaves parts of the transaction open.
+    #[error(
+        "input {input} asks for sighash type {got:#04x}; only all of the transaction is signed"
+    )]
+    Sighash {
+        /// Which input.
+        input: usize,
+        /// What it asks for.
+        got: u32,
+    },
+    /// More inputs or outputs than a person would read.
+    #[error("at most {max} inputs and {max} outputs are signed")]
+    TooMany {
+        /// The most.
+        max: usize,
+    },
+    /// An unknown version of the format.
+    #[error("psbt version {0} is not known here; use 0 or 2")]
+    Version(u32),
+    /// A version of the transaction itself that nobody relays.
+    #[error("transaction version {0} is not signed; use 1 or 2")]
+    TransactionVersion(i32),
+}
+
+/// A decoded transaction with what is needed to put its signatures in.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) transaction: Transaction,
+    tx: bitcoin::Transaction,
+    spends: Vec<Spend>,
+}
+
+/// One input.
+#[derive(Clone, Debug)]
+struct Spend {
+    previous: TxOut,
+    path: Vec<u32>,
+    key: Vec<u8>,
+    /// `SIGHASH_ALL` was asked for by name, which adds a byte to a taproot signature.
+    all: bool,
+}
+
+/// The wallet, as far as its transactions are concerned.
+struct Wallet<'k> {
+    keys: &'k dyn WalletKeys,
+    scheme: Scheme,
+    path: &'k [u32],
+}
+
+impl Wallet<'_> {
+    /// The key that an owner names, or the wallet's own, and the output that pays it.
+    fn derive(&self, owner: &Owner) -> Result<Option<(Vec<u32>, Vec<u8>, BitcoinScript)>, Refusal> {
+        let path = match &owner.origin {
+            Some((_, path)) => path.as_slice(),
+            None => self.path,
+        };
+        let wrong = || Refusal::Path {
+            path: path_text(path),
+        };
+        let below = path.strip_prefix(self.path).ok_or_else(wrong)?;
+        if below.len() > MAX_BELOW
+            || path.len() > MAX_PATH
+            || path.iter().any(|step| *step >= HARDENED)
+        {
+            return Err(wrong());
+        }
+        let Some(key) = self.keys.public_key_at(path) else {
+            return Ok(None);
+        };
+        let Ok(script) = output(self.scheme, &key) else {
+            return Ok(None);
+        };
+        let x_only = key.get(1..);
+        let named = owner.origin.as_ref().map(|(named, _)| named.as_slice());
+        let fits = match self.scheme {
+            Scheme::Ecdsa => named.is_none_or(|named| named == key) && owner.internal.is_none(),
+            Scheme::Bip340 => {
+                named.is_none_or(|named| Some(named) == x_only)
+                    && owner
+                        .internal
+                        .as_deref()
+                        .is_none_or(|named| Some(named) == x_only)
+            }
+            Scheme::Ed25519 => false,
+        };
+        Ok(fits.then(|| (path.to_vec(), key, script)))
+    }
+}
+
+/// Decodes an unsigned PSBT that the wallet at `path` is asked to sign. Total on any bytes.
+pub(crate) fn plan(
+    raw: &[u8],
+    network: Network,
+    scheme: Scheme,
+    keys: &dyn WalletKeys,
+    path: &[u32],
+) -> Result<Plan, Refusal> {
+    let parsed = Psbt::parse(raw)?;
+    let tx = &parsed.tx;
+    if tx.input.is_empty() || tx.output.is_empty() {
+        return Err(Refusal::Malformed("no inputs or no outputs"));
+    }
+    if tx.input.len() > MAX_ENDS || tx.output.len() > MAX_ENDS {
+        return Err(Refusal::TooMany { max: MAX_ENDS });
+    }
+    if !matches!(tx.version.0, 1 | 2) {
+        return Err(Refusal::TransactionVersion(tx.version.0));
+    }
+    let wallet = Wallet { keys, scheme, path };
+    let own = wallet
+        .derive(&Owner::default())?
+        .ok_or(Refusal::Malformed("the wallet has no key at its path"))?;
+    let from = Address::Bitcoin(BitcoinAddress::new(network, own.2));
+
+    let spends = spends(&parsed, &wallet)?;
+    let (transfers, mut rendering, out) = transfers(&parsed, &wallet, network, &from, &own.2)?;
+    let sum = spends.iter().try_fold(0_u64, |sum, spend| {
+        sum.checked_add(spend.previous.value.to_sat())
+    });
+    let fee = sum
+        .and_then(|sum| sum.checked_sub(out))
+        .ok_or(Refusal::Amounts)?;
+    for (spend, input) in spends.iter().zip(&tx.input) {
+        rendering.push(format!(
+            "spends output {} of {}: {} satoshi at {}",
+            input.previous_output.vout,
+            input.previous_output.txid,
+            spend.previous.value.to_sat(),
+            path_text(&spend.path),
+        ));
+    }
+    rendering.push(format!(
+        "fee exactly {fee} satoshi ({} BTC) paid by {from}",
+        coins(fee)
+    ));
+    rendering.push(envelope(&parsed, network));
+    let tasks = tasks(tx, &spends, scheme)?;
+    Ok(Plan {
+        transaction: Transaction {
+            transfers,
+            fee_max: Amount::from_u64(fee),
+            rendering,
+            tasks,
+        },
+        tx: parsed.tx,
+        spends,
+    })
+}
+
+fn spends(parsed: &Psbt, wallet: &Wallet<'_>) -> Result<Vec<Spend>, Refusal> {
+    let mut seen: BTreeSet<OutPoint> = BTreeSet::new();
+    let mut spends = Vec::new();
+    for (index, (outer, said)) in parsed.tx.input.iter().zip(&parsed.inputs).enumerate() {
+        let input = index;
+        if outer.previous_output.is_null() || !seen.insert(outer.previous_output) {
+            return Err(Refusal::DoubleSpend { input });
+        }
+        let all = match (wallet.scheme, said.sighash) {
+            (Scheme::Bip340, None | Some(0)) | (Scheme::Ecdsa, None) => false,
+            (_, Some(1)) => true,
+            (_, got) => {
+                return Err(Refusal::Sighash {
+                    input,
+                    got: got.unwrap_or(0),
+                });
+            }
+        };
+        let previous = previous(input, outer.previous_output, said, wallet.scheme)?;
+        let named = said
+            .owner
+            .origin
+            .as_ref()
+            .map_or(wallet.path, |(_, path)| path);
+        let not_ours = || Refusal::NotOurs {
+            input,
+            path: path_text(named),
+        };
+        let (path, key, script) = wallet.derive(&said.owner)?.ok_or_else(not_ours)?;
+        if script.to_script() != previous.script_pubkey {
+            return Err(not_ours());
+        }
+        spends.push(Spend {
+            previous,
+            path,
+            key,
+            all,
+        });
+    }
+    Ok(spends)
+}
+
+/// What an input spends, held against the transaction that made it.
+fn previous(
+    input: usize,
+    outpoint: OutPoint,
+    said: &psbt::Input,
+    scheme: Scheme,
+) -> Result<TxOut, Refusal> {
+    let needs = |needed| Refusal::Previous { input, needed };
+    let Some(transaction) = &said.previous else {
+        return match (&said.witness, scheme) {
+            (Some(output), Scheme::Bip340) => Ok(output.clone()),
+            (None, Scheme::Bip340) => Err(needs("the output that it spends")),
+            _ => Err(needs(
+                "the whole previous transaction, because its amount is not in the digests of the other inputs",
+            )),
+        };
+    };
+    if transaction.compute_txid() != outpoint.txid {
+        return Err(needs(
+            "the previous transaction that it names, and has another one",
+        ));
+    }
+    let output = usize::try_from(outpoint.vout)
+        .ok()
+        .and_then(|vout| transaction.output.get(vout))
+        .ok_or_else(|| needs("a previous transaction with the output that it names"))?;
+    if said.witness.as_ref().is_some_and(|said| said != output) {
+        return Err(needs(
+            "the spent output of its previous transaction, and says another one",
+        ));
+    }
+    Ok(output.clone())
+}
+
+type Outputs = (Vec<Transfer>, Vec<String>, u64);
+
+/// What the outputs move and to whom, in words too, and their sum in satoshi.
+fn transfers(
+    parsed: &Psbt,
+    wallet: &Wallet<'_>,
+    network: Network,
+    from: &Address,
+    own: &BitcoinScript,
+) -> Result<Outputs, Refusal> {
+    let (mut transfers, mut lines, mut sum) = (Vec::new(), Vec::new(), 0_u64);
+    for (index, (outer, said)) in parsed.tx.output.iter().zip(&parsed.outputs).enumerate() {
+        let satoshi = outer.value.to_sat();
+        sum = sum.checked_add(satoshi).ok_or(Refusal::Amounts)?;
+        let script = BitcoinScript::read(&outer.script_pubkey)
+            .ok_or(Refusal::NotAnAddress { output: index })?;
+        let to = Address::Bitcoin(BitcoinAddress::new(network, script));
+        let claimed = said.owner.origin.is_some() || said.owner.internal.is_some();
+        let change = if claimed {
+            let foreign = Refusal::ForeignChange { output: index };
+            match wallet.derive(&said.owner)? {
+                Some((path, _, derived)) if derived == script => Some(path),
+                _ => return Err(foreign),
+            }
+        } else {
+            (script == *own).then(|| wallet.path.to_vec())
+        };
+        if let Some(path) = change {
+            lines.push(format!(
+                "change {satoshi} satoshi ({} BTC) back to {to} at {}",
+                coins(satoshi),
+                path_text(&path)
+            ));
+            continue;
+        }
+        lines.push(format!(
+            "transfer {satoshi} satoshi ({} BTC) to {to}",
+            coins(satoshi)
+        ));
+        transfers.push(Transfer {
+            kind: Kind::Transfer,
+            asset: Asset::Native,
+            from: *from,
+            to,
+            amount: Amount::from_u64(satoshi),
+            instruction: index,
+            selector: None,
+        });
+    }
+    if transfers.is_empty() {
+        return Err(Refusal::NoTransfer);
+    }
+    Ok((transfers, lines, sum))
+}
+
+fn coins(satoshi: u64) -> String {
+    decimal(Amount::from_u64(satoshi), DECIMALS)
+}
+
+fn envelope(parsed: &Psbt, network: Network) -> String {
+    let tx = &parsed.tx;
+    let replaceable = if tx.is_explicitly_rbf() {
+        "replaceable"
+    } else {
+        "final"
+    };
+    format!(
+        "{} transaction of version {} in psbt version {}, {replaceable}, lock time {}, {} inputs, {} outputs",
+        Chain::Bitcoin(network),
+        tx.version.0,
+        parsed.version,
+        tx.lock_time.to_consensus_u32(),
+        tx.input.len(),
+        tx.output.len(),
+    )
+}
+
+/// What each input's signature is over.
+fn tasks(
+    tx: &bitcoin::Transaction,
+    spends: &[Spend],
+    scheme: Scheme,
+) -> Result<Vec<Task>, Refusal> {
+    let digest = Refusal::Malformed("the digest of an input");
+    let previous: Vec<&TxOut> = spends.iter().map(|spend| &spend.previous).collect();
+    let previous = Prevouts::All(&previous);
+    let mut cache = SighashCache::new(tx);
+    let mut tasks = Vec::new();
+    for (index, spend) in spends.iter().enumerate() {
+        let task = match scheme {
+            Scheme::Bip340 => {
+                let kind = if spend.all {
+                    TapSighashType::All
+                } else {
+                    TapSighashType::Default
+                };
+                let message = cache
+                    .taproot_key_spend_signature_hash(index, &previous, kind)
+                    .map_err(|_| digest.clone())?;
+                Task {
+                    scheme,
+                    path: spend.path.clone(),
+                    hash: Hash::None,
+                    message: message.to_byte_array().to_vec(),
+                    tweak: Tweak::TaprootKeyPath,
+                }
+            }
+            Scheme::Ecdsa => {
+                let code = spend
+                    .previous
+                    .script_pubkey
+                    .p2wpkh_script_code()
+                    .ok_or(digest.clone())?;
+                let mut message = Vec::new();
+                cache
+                    .segwit_v0_encode_signing_data_to(
+                        &mut message,
+                        index,
+                        &code,
+                        spend.previous.value,
+                        EcdsaSighashType::All,
+                    )
+                    .map_err(|_| digest.clone())?;
+                Task {
+                    scheme,
+                    path: spend.path.clone(),
+                    hash: Hash::DoubleSha256,
+                    message,
+                    tweak: Tweak::None,
+                }
+            }
+            Scheme::Ed25519 => return Err(digest),
+        };
+        tasks.push(task);
+    }
+    Ok(tasks)
+}
+
+impl Plan {
+    /// The signed transaction.
+    pub(crate) fn assemble(mut self, signatures: &[Vec<u8>]) -> Result<Vec<u8>, AssembleError> {
+        let taproot = self
+            .transaction
+            .tasks
+            .iter()
+            .all(|task| task.scheme == Scheme::Bip340);
+        let ends = self.tx.input.iter_mut().zip(&self.spends).zip(signatures);
+        for (index, ((input, spend), signature)) in ends.enumerate() {
+            let wrong = |why| AssembleError::Signature { index, why };
+            input.witness = if taproot {
+                let mut element = <[u8; 64]>::try_from(signature.as_slice())
+                    .map_err(|_| wrong("it does not have 64 bytes"))?
+                    .to_vec();
+                if spend.all {
+                    element.push(1);
+                }
+                Witness::from_slice(&[element])
+            } else {
+                let both = match signature.len() {
+                    64 | 65 => signature.get(..64).unwrap_or_default(),
+                    _ => return Err(wrong("it is not r and s")),
+                };
+                let parsed = secp256k1::ecdsa::Signature::from_compact(both)
+                    .map_err(|_| wrong("it is not r and s"))?;
+                let mut low = parsed;
+                low.normalize_s();
+                if low != parsed {
+                    return Err(wrong("s is above half the order"));
+                }
+                let element = ecdsa::Signature::sighash_all(parsed).serialize();
+                Witness::from_slice(&[element.as_ref(), spend.key.as_slice()])
+            };
+        }
+        Ok(consensus::serialize(&self.tx))
+    }
+}
