@@ -13,7 +13,7 @@ use std::sync::{MutexGuard, PoisonError};
 use mpc_core::ecdsa::{Opened, PoolEntry};
 use mpc_core::id::{NodeId, PairId, PartyIndex, Purpose, SessionId};
 use mpc_core::session::{Inbound, Outbound, Recipient};
-use proto::v1::{self, FillPool, PoolEntries, PoolState, node_frame};
+use proto::v1::{FillPool, PoolEntries, PoolState, node_frame};
 use tokio::sync::mpsc;
 
 use super::{Engine, State, Who};
@@ -394,7 +394,7 @@ impl Engine {
         self.announce_pools();
     }
 
-    pub(super) fn pool_states(&self) -> Vec<v1::PoolState> {
+    pub(super) fn pool_states(&self) -> Vec<PoolState> {
         self.pools().states(&self.0.who, self.0.limits.pool_entries)
     }
 

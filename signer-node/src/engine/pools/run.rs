@@ -96,7 +96,7 @@ impl Engine {
         };
         let engine = self.clone();
         tokio::spawn(async move {
-            if let Err(end) = engine.run(setup, pool, names, inbox).await {
+            if let Err(end) = engine.preprocess(setup, pool, names, inbox).await {
                 tracing::warn!(reason = %end, "a run of preprocessing ended without an entry");
             }
             engine.pools().runs.remove(&pool);
@@ -104,7 +104,7 @@ impl Engine {
         });
     }
 
-    async fn run(
+    async fn preprocess(
         &self,
         setup: Setup,
         pool: [u8; 32],
