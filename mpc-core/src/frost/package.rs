@@ -14,7 +14,7 @@ use super::commitment::{Commitment, Pair};
 use super::nonces::SecretPair;
 use super::request::SigningRequest;
 use super::suite::{Ed25519Sha512, Secp256k1Sha256Tr, Suite, lagrange_vartime, x_only};
-use super::taproot::{OutputKey, output_key_vartime};
+use super::taproot::OutputKey;
 use crate::group::{Point, PointBytes, Scalar};
 use crate::id::{Epoch, KeyId, NodeId, PartyIndex, Purpose};
 use crate::keys::{KeyFacts, PublicKeyPackage, PublicPoints};
@@ -187,7 +187,7 @@ pub(crate) struct Inside<S: Suite> {
 ///
 /// # Security
 /// Signers and coordinator each build their own from their own record of the key; it is never sent as a whole. What enters: the
-/// group key as the tweak of the request leads to it, the message, and every signer with its commitment. A change of any of them
+/// group key as path and tweak of the request lead to it, the message, and every signer with its commitment. A change of any of them
 /// changes every binding factor.
 #[derive(Clone)]
 pub struct Package {
@@ -203,7 +203,7 @@ impl Package {
     /// # Errors
     /// [`Misuse::WrongPurpose`] if the key is not for what the request is for. [`Misuse::InvalidSigners`] if there are fewer signers
     /// than the threshold, one is not a member, or a commitment is for a key of another curve. [`Misuse::TweakUndefined`] for a tweak
-    /// without an output key. [`Fault::IdentityResult`] without culprits if the commitments cancel out: get fresh ones.
+    /// without an output key, [`Misuse::InvalidRequest`] for a path without a child key. [`Fault::IdentityResult`] without culprits if the commitments cancel out: get fresh ones.
     ///
     /// # Timing
     /// Variable in its inputs, which are public.
@@ -222,14 +222,17 @@ impl Package {
             return Err(Misuse::InvalidSigners("one is not a member").into());
         }
         let inside = if let (Some(points), Some(encoded)) = (key.view(), key.public_key_as()) {
-            let output = OutputKey::unchanged(points.group_key, encoded);
+            let output = OutputKey::unchanged(points.group_key, encoded)
+                .child_vartime(key.chain_code(), request.path())?;
             let pair = |commitment| match commitment {
                 Commitment(Erased::Ed25519(pair)) => Some(pair),
                 Commitment(Erased::Taproot(_)) => None,
             };
             Erased::Ed25519(begin(points, output, commitments, pair, request)?)
         } else if let (Some(points), Some(encoded)) = (key.view(), key.public_key_as()) {
-            let output = output_key_vartime(&points.group_key, encoded, request.tweak())?;
+            let output = OutputKey::unchanged(points.group_key, encoded)
+                .child_vartime(key.chain_code(), request.path())?
+                .tweaked_vartime(request.tweak())?;
             let pair = |commitment| match commitment {
                 Commitment(Erased::Taproot(pair)) => Some(pair),
                 Commitment(Erased::Ed25519(_)) => None,
@@ -256,6 +259,10 @@ impl Package {
     #[must_use]
     pub const fn key_id(&self) -> KeyId {
         self.facts.key_id
+    }
+
+    pub(crate) const fn facts(&self) -> &KeyFacts {
+        &self.facts
     }
 
     /// The epoch of the key's shares.
@@ -301,7 +308,7 @@ impl Package {
         }
     }
 
-    /// The key that the signature verifies under, tweak included: 32 bytes, for BIP 340 the x coordinate.
+    /// The key that the signature verifies under, path and tweak included: 32 bytes, for BIP 340 the x coordinate.
     #[must_use]
     pub fn output_key(&self) -> [u8; 32] {
         let mut bytes = [0; 32];

@@ -1,21 +1,22 @@
 //! What is asked to be signed: the message itself and what the key is for, never a bare digest with nothing beside it.
 
 use crate::Misuse;
+use crate::hd::DerivationPath;
 use crate::id::Purpose;
 use crate::keys::PublicKeyPackage;
 
 /// Longest message in bytes. Bounded so that evidence about a signature can carry it.
 pub const MAX_MESSAGE: usize = 1 << 15;
 
-/// How the stored key becomes the key that the signature verifies under.
+/// How the key becomes the key that the signature verifies under. Where the request has a path, this starts from the child key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tweak {
-    /// The stored key as it is. The only choice for Ed25519 keys, and never one for BIP 340 keys.
+    /// The key as it is. The only choice for Ed25519 keys, and never one for BIP 340 keys.
     #[default]
     None,
-    /// A BIP 340 signature under the even form of the stored key, without a BIP 341 tweak.
+    /// A BIP 340 signature under the even form of the key, without a BIP 341 tweak.
     PlainBip340,
-    /// A BIP 341 key path spend: the stored key is the internal key.
+    /// A BIP 341 key path spend: the key is the internal key.
     TaprootKeyPath {
         /// Root of the script tree, 32 bytes; `None` if there is no tree.
         merkle_root: Option<[u8; 32]>,
@@ -31,6 +32,7 @@ pub enum Tweak {
 pub struct SigningRequest {
     purpose: Purpose,
     message: Vec<u8>,
+    path: DerivationPath,
     tweak: Tweak,
 }
 
@@ -51,6 +53,7 @@ impl SigningRequest {
             | (Purpose::Bip340, Tweak::PlainBip340 | Tweak::TaprootKeyPath { .. }) => Ok(Self {
                 purpose,
                 message,
+                path: DerivationPath::default(),
                 tweak,
             }),
             (Purpose::Ecdsa | Purpose::EcdsaRaw, _) => {
@@ -63,6 +66,12 @@ impl SigningRequest {
         }
     }
 
+    /// The same request to the child of the key at `path`: the child first, then the tweak.
+    #[must_use]
+    pub fn with_path(self, path: DerivationPath) -> Self {
+        Self { path, ..self }
+    }
+
     /// What the key must be for.
     #[must_use]
     pub const fn purpose(&self) -> Purpose {
@@ -73,6 +82,12 @@ impl SigningRequest {
     #[must_use]
     pub fn message(&self) -> &[u8] {
         &self.message
+    }
+
+    /// Which child of the stored key signs; empty for the stored key itself.
+    #[must_use]
+    pub const fn path(&self) -> &DerivationPath {
+        &self.path
     }
 
     /// Which key the signature verifies under.

@@ -84,6 +84,10 @@ pub fn sign(nonces: Nonces, share: &KeyShare, package: &Package) -> Result<Signa
     {
         return Err(Misuse::WrongKey.into());
     }
+    // Key, chain code and sharing must be those of this share, not merely of the same name.
+    if public.facts() != package.facts() {
+        return Err(Misuse::WrongKey.into());
+    }
     let listed = package
         .commitment(index)
         .ok_or(Misuse::InvalidSigners("this signer is not among them"))?;

@@ -1,9 +1,10 @@
-//! From the stored key to the key that signs: every change of sign that BIP 340 and BIP 341 ask for.
+//! From the stored key to the key that signs: the child at a path, and every change of sign that BIP 340 and BIP 341 ask for.
 //!
-//! Verifiers under BIP 340 know points by their x coordinate and take the even y. Three points meet that rule on the way to a
-//! signature: the internal key P, the output key Q = P + t * G, and the nonce point R. [`Suite::normalize`] is the one function
-//! that flips them: P and Q here, R in [`super::package`]. What flips and tweak do to a share is always `s' = sign * s + shift`,
-//! because a constant added to every Shamir share is added to the secret (protocol notes, section 9.2).
+//! A path adds a public number to the stored key. Verifiers under BIP 340 know points by their x coordinate and take the even y.
+//! Three points meet that rule on the way to a signature: the internal key P, the output key Q = P + t * G, and the nonce point R.
+//! [`Suite::normalize`] is the one function that flips them: P and Q here, R in [`super::package`]. What path, flips and tweak do to
+//! a share is always `s' = sign * s + shift`, because a constant added to every Shamir share is added to the secret (protocol notes,
+//! sections 9.2 and 13).
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "field and group operations wrap by definition"
@@ -13,6 +14,7 @@ use super::request::Tweak;
 use super::suite::{Secp256k1Sha256Tr, Suite, x_only};
 use crate::Misuse;
 use crate::group::{Point, PointBytes, Scalar, Secp256k1};
+use crate::hd::{self, DerivationPath, Derive};
 use crate::transcript::ciphersuite::bip340_tagged;
 
 /// The key under which a signature verifies, and the public affine map that takes stored shares to its shares.
@@ -42,6 +44,71 @@ impl<S: Suite> OutputKey<S> {
         }
     }
 
+    /// The child of this key at `path`.
+    ///
+    /// # Errors
+    /// [`Misuse::InvalidRequest`] if there is none, which happens for one index in 2^127.
+    pub(crate) fn child_vartime(
+        self,
+        chain_code: &[u8; 32],
+        path: &DerivationPath,
+    ) -> Result<Self, Misuse>
+    where
+        S::Group: Derive,
+    {
+        if path.indices().is_empty() {
+            return Ok(self);
+        }
+        hd::derive(&self.point, chain_code, path)
+            .ok()
+            .and_then(|child| self.plus_vartime(child.tweak))
+            .ok_or(Misuse::InvalidRequest("there is no child key at this path"))
+    }
+
+    /// This key and all shares, plus a number; nothing if that is the identity.
+    fn plus_vartime(self, scalar: Scalar<S::Group>) -> Option<Self> {
+        let added = Point::mul_base(&scalar);
+        let point = self.point + added;
+        if point.is_identity() {
+            return None;
+        }
+        let shift = self.shift.map_or(
+            Shift {
+                scalar,
+                point: added,
+            },
+            |shift| Shift {
+                scalar: shift.scalar + scalar,
+                point: shift.point + added,
+            },
+        );
+        Some(Self {
+            point,
+            encoded: point.encode(),
+            negate: self.negate,
+            shift: Some(shift),
+        })
+    }
+
+    /// The form of this key that verifiers know.
+    fn normalized(self) -> Self {
+        let (point, encoded, flipped) = S::normalize(&self.point, self.encoded);
+        let turn = |shift: Shift<S>| Shift {
+            scalar: -shift.scalar,
+            point: -shift.point,
+        };
+        Self {
+            point,
+            encoded,
+            negate: self.negate != flipped,
+            shift: if flipped {
+                self.shift.map(turn)
+            } else {
+                self.shift
+            },
+        }
+    }
+
     /// The signing share that belongs to a stored secret share, in constant time.
     pub(crate) fn share(&self, stored: &Scalar<S::Group>) -> Scalar<S::Group> {
         let share = if self.negate { -*stored } else { *stored };
@@ -61,62 +128,31 @@ impl<S: Suite> OutputKey<S> {
     }
 }
 
-/// The output key for a stored BIP 340 key and the tweak that the request names.
-///
-/// # Errors
-/// [`Misuse::TweakUndefined`] where BIP 341 defines no output key; this has probability 2^-127 for a key that nobody chose for it.
-pub(crate) fn output_key_vartime(
-    stored: &Point<Secp256k1>,
-    encoded: PointBytes<Secp256k1>,
-    tweak: Tweak,
-) -> Result<OutputKey<Secp256k1Sha256Tr>, Misuse> {
-    let Tweak::TaprootKeyPath { merkle_root } = tweak else {
-        return apply_vartime(stored, encoded, None);
-    };
-    let root: &[u8] = merkle_root.as_ref().map_or(&[], |root| root);
-    let tweak = bip340_tagged("TapTweak", &[x_only(&encoded), root]);
-    apply_vartime(stored, encoded, Some(&tweak))
-}
-
-/// Makes the stored key even, adds the tweak if there is one, and makes the result even.
-fn apply_vartime(
-    stored: &Point<Secp256k1>,
-    encoded: PointBytes<Secp256k1>,
-    tweak: Option<&[u8; 32]>,
-) -> Result<OutputKey<Secp256k1Sha256Tr>, Misuse> {
-    let (internal, encoded, internal_flipped) = Secp256k1Sha256Tr::normalize(stored, encoded);
-    let Some(tweak) = tweak else {
-        return Ok(OutputKey {
-            point: internal,
-            encoded,
-            negate: internal_flipped,
-            shift: None,
-        });
-    };
-    let scalar = Scalar::decode("tweak", tweak).map_err(|_| Misuse::TweakUndefined)?;
-    let shift = Shift {
-        scalar,
-        point: Point::mul_base(&scalar),
-    };
-    let output = internal + shift.point;
-    if output.is_identity() {
-        return Err(Misuse::TweakUndefined);
+impl OutputKey<Secp256k1Sha256Tr> {
+    /// The output key for this BIP 340 key and the tweak that the request names.
+    ///
+    /// # Errors
+    /// [`Misuse::TweakUndefined`] where BIP 341 defines no output key; this has probability 2^-127 for a key that nobody chose for it.
+    pub(crate) fn tweaked_vartime(self, tweak: Tweak) -> Result<Self, Misuse> {
+        let Tweak::TaprootKeyPath { merkle_root } = tweak else {
+            return self.applied_vartime(None);
+        };
+        let root: &[u8] = merkle_root.as_ref().map_or(&[], |root| root);
+        let tweak = bip340_tagged("TapTweak", &[x_only(&self.encoded), root]);
+        self.applied_vartime(Some(&tweak))
     }
-    let (point, encoded, output_flipped) = Secp256k1Sha256Tr::normalize(&output, output.encode());
-    let shift = if output_flipped {
-        Shift {
-            scalar: -shift.scalar,
-            point: -shift.point,
-        }
-    } else {
-        shift
-    };
-    Ok(OutputKey {
-        point,
-        encoded,
-        negate: internal_flipped != output_flipped,
-        shift: Some(shift),
-    })
+
+    /// Makes the key even, adds the tweak if there is one, and makes the result even.
+    fn applied_vartime(self, tweak: Option<&[u8; 32]>) -> Result<Self, Misuse> {
+        let internal = self.normalized();
+        let Some(tweak) = tweak else {
+            return Ok(internal);
+        };
+        let scalar =
+            Scalar::<Secp256k1>::decode("tweak", tweak).map_err(|_| Misuse::TweakUndefined)?;
+        let output = internal.plus_vartime(scalar);
+        output.map(Self::normalized).ok_or(Misuse::TweakUndefined)
+    }
 }
 
 #[cfg(test)]
@@ -143,14 +179,14 @@ mod tests {
         stored: &Point<Secp256k1>,
         tweak: Tweak,
     ) -> Result<OutputKey<Secp256k1Sha256Tr>, Misuse> {
-        output_key_vartime(stored, stored.encode(), tweak)
+        OutputKey::unchanged(*stored, stored.encode()).tweaked_vartime(tweak)
     }
 
     fn apply(
         stored: &Point<Secp256k1>,
         tweak: Option<&[u8; 32]>,
     ) -> Result<OutputKey<Secp256k1Sha256Tr>, Misuse> {
-        apply_vartime(stored, stored.encode(), tweak)
+        OutputKey::unchanged(*stored, stored.encode()).applied_vartime(tweak)
     }
 
     #[test]
@@ -250,5 +286,43 @@ mod tests {
                 Some(Misuse::TweakUndefined)
             );
         }
+    }
+
+    /// Children of odd and even keys, under odd and even parents, with and without a tweak: shares, verifying shares and the output
+    /// key go together, and the internal key is the child that BIP 32 gives.
+    #[test]
+    fn a54_all_combinations_of_signs_with_a_path() {
+        let path: DerivationPath = "m/0/7".parse().unwrap();
+        let mut seen = [0; 8];
+        for secret in 1..=96 {
+            let stored = scalar(secret);
+            let point = Point::mul_base(&stored);
+            let child = hd::derive(&point, &[3; 32], &path).unwrap();
+            let key = || {
+                OutputKey::<Secp256k1Sha256Tr>::unchanged(point, point.encode())
+                    .child_vartime(&[3; 32], &path)
+                    .unwrap()
+            };
+            let plain = key().tweaked_vartime(Tweak::PlainBip340).unwrap();
+            assert!(is_consistent(&stored, &plain));
+            assert_eq!(x_only(&plain.encoded), x_only(&child.point.encode()));
+            let merkle_root = Some([7; 32]);
+            let tweaked = key()
+                .tweaked_vartime(Tweak::TaprootKeyPath { merkle_root })
+                .unwrap();
+            assert!(is_consistent(&stored, &tweaked));
+            let direct = output_key(&child.point, Tweak::TaprootKeyPath { merkle_root }).unwrap();
+            assert_eq!(tweaked.encoded, direct.encoded);
+            let bits = [
+                point.has_even_y(),
+                child.point.has_even_y(),
+                plain.negate == tweaked.negate,
+            ];
+            let combination = bits
+                .iter()
+                .fold(0, |number, bit| 2 * number + usize::from(*bit));
+            seen[combination] += 1;
+        }
+        assert!(seen.iter().all(|count| *count >= 4), "missing: {seen:?}");
     }
 }

@@ -5,8 +5,9 @@
 //! ```text
 //! FROST.C   session = H("frost/com"; body)        body = key id 32 | u32be epoch | boot id 16 | u8 purpose | D | E
 //! FROST.Z   session = H("frost/z"; statement)     body = z 32
-//! statement = u8 purpose | key id 32 | u32be epoch | X | u16be index | S_index | tweak | u32be length | message
+//! statement = u8 purpose | key id 32 | u32be epoch | X | u16be index | S_index | path | tweak | u32be length | message
 //!             | u16be count | count times (u16be index, D, E) | request id 32 | u32be attempt
+//! path      = u8 0 (the stored key) | u8 steps 1..=16 | steps times u32be index | chain code of X 32
 //! tweak     = u8 0 (none) | u8 1 (plain BIP 340) | u8 2 (BIP 341, no tree) | u8 3 | root 32
 //! ```
 //! A share's session is the hash of everything the share answers to, as its author saw it. So a share is wrong or right by its own
@@ -20,11 +21,12 @@ use super::package::{Inside, Package, Session};
 use super::request::Tweak;
 use super::sign::SignatureShare;
 use super::suite::{Ed25519Sha512, Secp256k1Sha256Tr, Suite};
-use super::taproot::{OutputKey, output_key_vartime};
+use super::taproot::OutputKey;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, Header, Kind, Recipient};
 use crate::evidence::{Claim, Evidence, EvidenceError};
 use crate::group::{Point, Scalar};
+use crate::hd::{DerivationPath, Derive, MAX_DEPTH};
 use crate::id::{Attempt, Epoch, KeyId, NodeId, PartyIndex, Purpose, RequestId, SessionId};
 use crate::identity::IdentityKey;
 use crate::keys::{PublicKeyPackage, purpose_code, purpose_from_code};
@@ -270,6 +272,14 @@ fn statement(
         Erased::Ed25519(inside) => write_key(&mut out, inside, index)?,
         Erased::Taproot(inside) => write_key(&mut out, inside, index)?,
     }
+    let path = package.request().path().indices();
+    out.u8(u8::try_from(path.len()).map_err(|_| Error::Unreachable("a path of over 16 steps"))?);
+    for index in path {
+        out.u32(*index);
+    }
+    if !path.is_empty() {
+        out.bytes(&package.facts().chain_code);
+    }
     match package.request().tweak() {
         Tweak::None => out.u8(0),
         Tweak::PlainBip340 => out.u8(1),
@@ -360,14 +370,14 @@ pub(crate) fn judge_share(
     let valid = match purpose {
         Purpose::Ed25519 => {
             judge_with::<Ed25519Sha512>(reader, envelope, |key, tweak| match tweak {
-                Tweak::None => Ok(OutputKey::unchanged(*key, key.encode())),
+                Tweak::None => Ok(key),
                 Tweak::PlainBip340 | Tweak::TaprootKeyPath { .. } => {
                     Err(DecodeError::new("tweak", Problem::Unknown))
                 }
             })?
         }
         Purpose::Bip340 => judge_with::<Secp256k1Sha256Tr>(reader, envelope, |key, tweak| {
-            output_key_vartime(key, key.encode(), tweak)
+            key.tweaked_vartime(tweak)
                 .map_err(|_| DecodeError::new("tweak", Problem::Unknown))
         })?,
         Purpose::Ecdsa | Purpose::EcdsaRaw => {
@@ -392,8 +402,11 @@ pub(crate) fn judge_share(
 fn judge_with<S: Suite>(
     mut reader: Reader<'_>,
     envelope: &Envelope,
-    output_key: impl Fn(&Point<S::Group>, Tweak) -> Result<OutputKey<S>, DecodeError>,
-) -> Result<Result<bool, DecodeError>, EvidenceError> {
+    tweaked: impl Fn(OutputKey<S>, Tweak) -> Result<OutputKey<S>, DecodeError>,
+) -> Result<Result<bool, DecodeError>, EvidenceError>
+where
+    S::Group: Derive,
+{
     let point = |reader: &mut Reader<'_>, field| {
         Point::decode(field, reader.bytes(field, Point::<S::Group>::BYTES)?)
     };
@@ -406,6 +419,7 @@ fn judge_with<S: Suite>(
     let group_key = point(&mut reader, "group_key")?;
     let accused = index(&mut reader)?;
     let verifying_share = point(&mut reader, "verifying_share")?;
+    let key = read_path(&mut reader, group_key)?;
     let tweak = match reader.u8("tweak")? {
         0 => Tweak::None,
         1 => Tweak::PlainBip340,
@@ -431,7 +445,7 @@ fn judge_with<S: Suite>(
     reader.u32("attempt")?;
     reader.finish("statement")?;
 
-    let session = Session::new_vartime(output_key(&group_key, tweak)?, pairs, message)
+    let session = Session::new_vartime(tweaked(key, tweak)?, pairs, message)
         .ok_or(EvidenceError::NotProven("the commitments cancel out"))?;
     let share = match Scalar::decode("z", envelope.body()) {
         Ok(share) => share,
@@ -442,4 +456,30 @@ fn judge_with<S: Suite>(
         &verifying_share,
         &share,
     )))
+}
+
+/// Reads a path and goes along it from the group key of the statement.
+fn read_path<S: Suite>(
+    reader: &mut Reader<'_>,
+    group_key: Point<S::Group>,
+) -> Result<OutputKey<S>, DecodeError>
+where
+    S::Group: Derive,
+{
+    let refuse = |problem| DecodeError::new("path", problem);
+    let key = OutputKey::unchanged(group_key, group_key.encode());
+    let steps = usize::from(reader.u8("path")?);
+    if steps == 0 {
+        return Ok(key);
+    }
+    if steps > MAX_DEPTH {
+        return Err(refuse(Problem::Length));
+    }
+    let indices = (0..steps)
+        .map(|_| reader.u32("path"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let path = DerivationPath::new(indices).map_err(|_| refuse(Problem::NotCanonical))?;
+    let chain_code = reader.array("chain_code")?;
+    key.child_vartime(&chain_code, &path)
+        .map_err(|_| refuse(Problem::Unknown))
 }

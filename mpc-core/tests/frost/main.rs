@@ -10,6 +10,7 @@
 )]
 
 mod committee;
+mod derived;
 mod interop;
 mod records;
 mod robust;

@@ -286,7 +286,7 @@ fn a44_share_nonces_and_package_are_of_one_key_epoch_and_party() {
 }
 
 /// The same share in a record with other facts.
-fn with_facts(share: &KeyShare, change: impl Fn(&mut KeyFacts)) -> KeyShare {
+pub(crate) fn with_facts(share: &KeyShare, change: impl Fn(&mut KeyFacts)) -> KeyShare {
     fn rebuild<G: mpc_core::keys::KeyGroup>(share: &KeyShare, facts: KeyFacts) -> Option<KeyShare> {
         let (points, secret) = share.view::<G>()?;
         let public =
