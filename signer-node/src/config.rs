@@ -241,8 +241,13 @@ impl Config {
             1_000,
             86_400_000,
         );
-        let pool_entries =
-            reader.integer("limits", "pool_entries", Some(default.pool_entries), 0, 1_024);
+        let pool_entries = reader.integer(
+            "limits",
+            "pool_entries",
+            Some(default.pool_entries),
+            0,
+            1_024,
+        );
         let free_bytes = reader.size("limits", "free_space", default.free_bytes, 1 << 50);
         Some(Limits {
             live_intents: live_intents?,

@@ -23,13 +23,14 @@ use crate::engine::ledger;
 use crate::failure::Refusal;
 use crate::store::{Change, Receipt, Table};
 
-/// Names a package: which signature of its request it is for, key, epoch, message and the exact list of commitments. 32 bytes.
+/// Names a package: which signature of its request it is for, key, epoch, path, message and the exact list of commitments. 32 bytes.
 pub(crate) fn package_digest(task: u32, package: &Package) -> [u8; 32] {
     let mut writer = Writer::new()
         .bytes(b"quorate/package/v1")
         .u32(task)
         .fixed(package.key_id().as_bytes())
         .u32(package.epoch().0)
+        .bytes(package.request().path().to_string().as_bytes())
         .bytes(package.request().message());
     for index in package.signers().keys() {
         let commitment = package
@@ -58,7 +59,9 @@ pub(crate) fn release_share(
     if !receipt.wrote(Table::Ledger, &row) {
         return Err(Refusal::internal("the receipt is not for this share"));
     }
-    if task_of(approved, task)?.message != package.request().message() {
+    let asked = task_of(approved, task)?;
+    let request = package.request();
+    if asked.message != request.message() || asked.path != request.path().indices() {
         return Err(Refusal::internal(
             "the package is not for the approved message",
         ));
@@ -132,10 +135,7 @@ pub(crate) fn spend(
     share: &KeyShare,
 ) -> Result<Spend, Refusal> {
     let request = ecdsa_request(approved, task, share, entry.signers())?;
-    let ledger_row = ledger::row_key(
-        approved.digest(),
-        &opening_digest(&entry.name(), &request),
-    );
+    let ledger_row = ledger::row_key(approved.digest(), &opening_digest(&entry.name(), &request));
     let rng = &mut UnwrapErr(getrandom::SysRng);
     let opened = ecdsa::open(entry, share, request, identity, rng);
     let (write, held) = opened.map_err(Refusal::internal)?;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use mpc_core::Error;
 use mpc_core::ecdsa::preprocess::recheck;
 use mpc_core::id::{NodeId, PartyIndex, SessionId};
 use mpc_core::roster::Roster;
-use mpc_core::Error;
 
 use super::Who;
 use super::pairs::{Pairs, Poison, poison_in_memory};

@@ -83,7 +83,9 @@ impl Engine {
         }
         let names = entry.pairs().collect();
         if !pairs.are_live(&names) {
-            return Err(Refusal::stale("a pair has changed since the entry was made"));
+            return Err(Refusal::stale(
+                "a pair has changed since the entry was made",
+            ));
         }
         // From here on the entry is spent, whatever happens.
         let entry = pools

@@ -146,10 +146,7 @@ impl Pairs {
             };
             let poison = state.poison.as_ref();
             PairState {
-                peer: who
-                    .roster
-                    .index(peer)
-                    .map_or(0, |index| index.get().into()),
+                peer: who.roster.index(peer).map_or(0, |index| index.get().into()),
                 generation,
                 name: state
                     .live

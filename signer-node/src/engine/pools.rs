@@ -243,7 +243,11 @@ fn leader(who: &Who, signers: &BTreeSet<NodeId>) -> Option<NodeId> {
 
 /// Every set of `size` nodes with this one; none if there are too many.
 fn sets(who: &Who, size: usize) -> Vec<BTreeSet<NodeId>> {
-    let others: Vec<NodeId> = who.roster.nodes().filter(|node| *node != who.node).collect();
+    let others: Vec<NodeId> = who
+        .roster
+        .nodes()
+        .filter(|node| *node != who.node)
+        .collect();
     let mut found = vec![BTreeSet::from([who.node])];
     for (position, node) in others.iter().enumerate() {
         let left = others.len().saturating_sub(position);
@@ -290,7 +294,9 @@ impl Engine {
     pub(super) fn signer_set(&self, indices: &[u32]) -> Result<BTreeSet<NodeId>, Refusal> {
         let who = &self.0.who;
         if !indices.is_sorted_by(|one, next| one < next) {
-            return Err(Refusal::malformed("signers must be listed in ascending order"));
+            return Err(Refusal::malformed(
+                "signers must be listed in ascending order",
+            ));
         }
         let node = |index: &u32| {
             let index = PartyIndex::new(u16::try_from(*index).ok()?).ok()?;
@@ -345,7 +351,8 @@ impl Engine {
             let mut pools = self.pools();
             pools.age(now_ms);
             all.extend(pools.pools.keys().cloned());
-            let mut room = OWN_RUNS.saturating_sub(pools.runs.values().filter(|run| run.own).count());
+            let mut room =
+                OWN_RUNS.saturating_sub(pools.runs.values().filter(|run| run.own).count());
             for signers in all {
                 if room == 0 {
                     break;

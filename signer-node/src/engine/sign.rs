@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mpc_core::frost::{Nonces, Package, SigningRequest, Tweak, wire};
+use mpc_core::hd::DerivationPath;
 use mpc_core::id::{Attempt, NodeId, Purpose};
 use mpc_core::{Error, Rejection};
 use policy::chain::{Chain, Family};
@@ -341,7 +342,7 @@ impl Engine {
             commitments.insert(opened.index, opened.commitment);
         }
         let task = task_of(approved, task)?;
-        if !task.path.is_empty() || public.purpose().needs_pairs() {
+        if public.purpose().needs_pairs() {
             return Err(Refusal::denied("such a signature is not made by this call"));
         }
         let tweak = match task.tweak {
@@ -349,7 +350,8 @@ impl Engine {
             transaction::Tweak::TaprootKeyPath => Tweak::TaprootKeyPath { merkle_root: None },
         };
         let request = SigningRequest::new(public.purpose(), task.message.clone(), tweak);
-        let request = request.map_err(Refusal::malformed)?;
+        let path = DerivationPath::new(task.path.clone()).map_err(Refusal::malformed)?;
+        let request = request.map_err(Refusal::malformed)?.with_path(path);
         Package::new(public, commitments, &request).map_err(|error| {
             Refusal::new(
                 FailureCode::Malformed,

@@ -60,7 +60,10 @@ impl Contents {
 
 impl Contents {
     /// All sealed records of a kind, with their labels.
-    pub(crate) fn sealed_of(&self, kind: crate::seal::Kind) -> impl Iterator<Item = (Label, &[u8])> {
+    pub(crate) fn sealed_of(
+        &self,
+        kind: crate::seal::Kind,
+    ) -> impl Iterator<Item = (Label, &[u8])> {
         self.sealed.iter().filter_map(move |(row, record)| {
             let label = Label::of_row(kind, row)?;
             Some((label, record.as_slice()))

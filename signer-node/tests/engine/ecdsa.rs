@@ -122,7 +122,10 @@ impl Cluster {
 
     /// Entries that all nodes of a quorum have announced.
     fn entries(&self, quorum: &[usize]) -> Vec<Vec<u8>> {
-        let set: Vec<u32> = quorum.iter().map(|at| u32::try_from(at + 1).unwrap()).collect();
+        let set: Vec<u32> = quorum
+            .iter()
+            .map(|at| u32::try_from(at + 1).unwrap())
+            .collect();
         let pools = self.pools.lock().unwrap();
         let list = |at: &usize| pools.get(&(*at, set.clone())).cloned().unwrap_or_default();
         let mut common = list(&quorum[0]);
@@ -167,7 +170,10 @@ impl Cluster {
             attempt: 0,
             task: 0,
             entry: entry.to_vec().into(),
-            signers: quorum.iter().map(|at| u32::try_from(at + 1).unwrap()).collect(),
+            signers: quorum
+                .iter()
+                .map(|at| u32::try_from(at + 1).unwrap())
+                .collect(),
         }
     }
 
@@ -267,7 +273,11 @@ async fn every_quorum_signs_from_its_pool_and_a_second_key_goes_on_with_the_pair
     let before = cluster.pair_names(0);
     assert_eq!(before.len(), 2);
     let states = cluster.engine(0).status().pairs;
-    assert!(states.iter().all(|pair| pair.status == "active" && pair.generation == 1));
+    assert!(
+        states
+            .iter()
+            .all(|pair| pair.status == "active" && pair.generation == 1)
+    );
     cluster.generate("second", "ecdsa").await;
     assert_eq!(cluster.pair_names(0), before);
     // A restart keeps the pairs and starts with empty pools, which fill again.

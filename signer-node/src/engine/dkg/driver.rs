@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use mpc_core::{Error, Fault};
 use mpc_core::dkg::{DkgCertificate, DkgOutput, Session as DkgSession};
 use mpc_core::session::{Effects, Inbound, Ready, Session as _, Step, Write, WriteKind};
+use mpc_core::{Error, Fault};
 use proto::v1::{DkgProgress, FailureCode, node_frame};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -259,11 +259,7 @@ impl Engine {
     }
 
     /// Stores a certified share and takes it into use.
-    async fn activate(
-        &self,
-        order: &Order,
-        made: DkgOutput,
-    ) -> Result<DkgProgress, Refusal> {
+    async fn activate(&self, order: &Order, made: DkgOutput) -> Result<DkgProgress, Refusal> {
         let DkgOutput {
             share,
             certificate,

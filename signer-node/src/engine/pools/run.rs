@@ -4,11 +4,11 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use mpc_core::Error;
 use mpc_core::ecdsa::{PoolEntry, Preprocessing, Setup};
 use mpc_core::envelope::{Envelope, Kind as Message};
 use mpc_core::id::{NodeId, PairId, PoolId};
 use mpc_core::session::{Effects, Inbound, Outbound, Ready, Recipient, Session as _, Step};
-use mpc_core::Error;
 use rand_core::UnwrapErr;
 use tokio::sync::mpsc;
 
@@ -234,7 +234,8 @@ impl Engine {
                     extend: input.bytes.clone(),
                 };
                 let record = self.0.vault.seal(&label, &check.encode());
-                let record = record.map_err(|error| End::Refused(StoreError::from(error).into()))?;
+                let record =
+                    record.map_err(|error| End::Refused(StoreError::from(error).into()))?;
                 self.commit_now(vec![Change::Seal { label, record }])
                     .await
                     .map_err(End::Refused)?;
