@@ -205,7 +205,8 @@ fn functions(setup: &Setup) -> Vec<(&'static str, bool, Measure<'_>)> {
                 // The fixed factors are small; a random one may be above the order once in 2^128 times.
                 let factors: [u8; 96] = secret(class, &mut draw_c);
                 let mut script = Script::default().then(&factors);
-                nanoseconds(|| vole::send(sender, &context, &mut script))
+                let factors = vole::Factors::random(&mut script);
+                nanoseconds(|| vole::send(sender, &context, factors))
             }),
         ),
         (
@@ -215,7 +216,8 @@ fn functions(setup: &Setup) -> Vec<(&'static str, bool, Measure<'_>)> {
                 let (receiver, message) = setup.receive(&secret(class, &mut draw_d));
                 let sender = setup.send(&setup.sender(0x1234_5678), &message);
                 let context = setup.context(&receiver.message_hash());
-                let (_, message) = vole::send(sender, &context, &mut draw_d);
+                let factors = vole::Factors::random(&mut draw_d);
+                let (_, message) = vole::send(sender, &context, factors);
                 nanoseconds(|| {
                     vole::receive(receiver, &context, &message).expect("an honest sender")
                 })

@@ -11,8 +11,11 @@
 
 use std::time::Duration;
 
+use benches::Contestant;
 use criterion::Criterion;
 
+#[path = "contestants/ecdsa.rs"]
+mod ecdsa;
 #[path = "contestants/suites.rs"]
 mod suites;
 
@@ -22,17 +25,16 @@ fn main() {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    suites::for_each_row(
-        |_| true,
-        |name, contestants| {
-            let mut group = criterion.benchmark_group(name);
-            for (contestant, mut run) in contestants {
-                group.bench_function(contestant, |bencher| {
-                    bencher.iter_custom(|times| (0..times).map(|_| run()).sum());
-                });
-            }
-            group.finish();
-        },
-    );
+    let mut measure = |name: String, contestants: Vec<Contestant<'_>>| {
+        let mut group = criterion.benchmark_group(name);
+        for (contestant, mut run) in contestants {
+            group.bench_function(contestant, |bencher| {
+                bencher.iter_custom(|times| (0..times).map(|_| run()).sum());
+            });
+        }
+        group.finish();
+    };
+    ecdsa::for_each_row(&mut measure);
+    suites::for_each_row(|_| true, &mut measure);
     criterion.final_summary();
 }

@@ -10,6 +10,7 @@
 //! 3. [`Opened::respond`]: after checking what all others opened, each sends its share of numerator and denominator ("S2").
 //! 4. [`combine`] divides, verifies, and only then gives the signature out. It needs no secret; a coordinator does it.
 //!
+//! When every check passes and the signature does not verify all the same, [`blame`] finds out whose response is wrong.
 //! Two signers without a pool need three messages each instead of four: [`fused`].
 //!
 //! The nonce point is unknown to everybody until all signers have fixed the request, derivation path included.
@@ -20,6 +21,7 @@
 //! SIG/P2    echo of P1B 32 | multiplication 73792                                          to one
 //! SIG/S1    hreq 32 | echo of P1B 32 | R 33 | rho 32 | per peer: gk 32, gx 32, Gk 33, Gx 33, [psi 32, Z 33]    to all
 //! SIG/S2    u 32 | w 32 | echo of S1 32 | R 33                                             to all
+//! SIG/BLAME echo of S2 32 | facts 32 | Phi 33 | Kk 33 | Kx 33 | proof 131 | per peer: B 33, Ek 33, Ex 33, proof 131    to all
 //! ```
 //! Brackets: for three or more signers. Lists per peer are in ascending order of the node names, the sender left out.
 //!
@@ -28,6 +30,7 @@
 //! [`crate::Abort::poisons`] says which pair setup must never be used again, and that has to be durable before anything else happens.
 //! Nobody can make two honest nodes fail such a check with each other: all that enters it is signed by one of the two.
 
+pub mod blame;
 mod combine;
 mod entry;
 pub mod fused;
@@ -42,7 +45,9 @@ pub use entry::PoolEntry;
 pub use fused::Fused;
 pub use preprocess::{Preprocessing, Setup};
 pub use request::{Payload, SigningRequest};
-pub use sign::{Opened, open};
+#[cfg(feature = "blame")]
+pub use sign::Responded;
+pub use sign::{HeldOpening, Opened, open};
 
 use std::collections::BTreeSet;
 

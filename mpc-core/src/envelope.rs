@@ -65,6 +65,8 @@ kinds! {
     DkgTrialExtension = "DKG/T1";
     /// Key generation: trial of a new pair setup, multiplication, for one node.
     DkgTrialMultiply = "DKG/T2";
+    /// Threshold ECDSA, after a signature that does not verify: explanation of a response.
+    EcdsaExplain = "SIG/BLAME";
     /// Threshold ECDSA, preprocessing round 1: commitments.
     EcdsaCommit = "SIG/P1B";
     /// Threshold ECDSA, preprocessing round 1: extension of base transfers, for one node.

@@ -139,6 +139,9 @@ pub enum Fault {
     /// Its certificate is over another transcript than the one its own messages imply.
     #[error("the certificate is over another transcript")]
     CertificateMismatch,
+    /// It explains its response by other public values than those of the request.
+    #[error("the explanation is about other public values than the request")]
+    ExplanationMismatch,
     /// What it revealed is not what it had committed to.
     #[error("the opening does not match the commitment")]
     CommitmentMismatch,

@@ -12,6 +12,7 @@
 pub(crate) mod ecdsa;
 
 use crate::codec::{DecodeError, Problem, Reader, Writer};
+use crate::ecdsa::blame;
 use crate::envelope::{Envelope, MAX_ENVELOPE, Recipient};
 use crate::frost::wire;
 use crate::id::NodeId;
@@ -72,6 +73,9 @@ claims! {
     /// An opening of threshold ECDSA that is not what was committed to. Context: the signers. Messages: the commitments of all, then
     /// the opening.
     EcdsaOpening = 10;
+    /// A response of threshold ECDSA that its author's own explanation proves wrong. Context: the public values that the explanation is
+    /// about. Messages: the openings of all, the responses of all, then the explanation.
+    EcdsaBlame = 11;
     /// A signed nonce commitment that is none. Context: empty. Messages: the commitment.
     FrostCommitment = 16;
     /// A signature share that its own statement proves wrong. Context: the statement. Messages: the share.
@@ -184,6 +188,7 @@ impl Evidence {
             Claim::EcdsaMalformed | Claim::EcdsaZeroShare | Claim::EcdsaOpening => {
                 ecdsa::judge(self.claim, &self.context, &messages)
             }
+            Claim::EcdsaBlame => blame::judge(&self.context, &messages),
             Claim::FrostCommitment => wire::judge_commitment(&self.context, &messages),
             Claim::FrostShare => wire::judge_share(&self.context, &messages),
         }

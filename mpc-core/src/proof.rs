@@ -1,4 +1,4 @@
-//! Proofs of knowledge of a logarithm, and of equality of two logarithms, bound to a context.
+//! Proofs of knowledge of a logarithm, and of equality of several, bound to a context.
 //!
 //! ```text
 //! DL     r; T = r*G;       e = Hs(tag; ctx.., u16 i, G, A, T);            z = r + e*a;   z*G == T + e*A
@@ -15,26 +15,44 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::group::{EncodedPoint, Group, Point, PointBytes, Scalar};
-use crate::id::PartyIndex;
+use crate::id::{NodeId, PartyIndex};
 use crate::secret::{SecretBytes, SecretScalar};
 use crate::transcript::{self, Tag};
 
 /// What a proof is bound to.
 #[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
+pub struct Context<'a, P: Prover = PartyIndex> {
     /// The statement's tag.
     pub tag: Tag,
     /// Further fields: session, position. Their number is fixed by the tag.
     pub fields: &'a [&'a [u8]],
     /// Who proves.
-    pub prover: PartyIndex,
+    pub prover: P,
 }
 
-impl Context<'_> {
+/// What names a prover: an index among the holders of a key, or a node.
+pub trait Prover {
+    /// The field that is hashed.
+    fn field(&self) -> Vec<u8>;
+}
+
+impl Prover for PartyIndex {
+    fn field(&self) -> Vec<u8> {
+        self.get().to_be_bytes().to_vec()
+    }
+}
+
+impl Prover for NodeId {
+    fn field(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
+impl<P: Prover> Context<'_, P> {
     fn challenge<G: Group>(&self, statement: &[&[u8]]) -> Scalar<G> {
         transcript::wide(self.tag)
             .fields(self.fields)
-            .u16(self.prover.get())
+            .field(self.prover.field())
             .fields(statement)
             .scalar()
     }
@@ -51,7 +69,7 @@ impl Context<'_> {
         let transcript = transcript
             .field(self.tag.as_str())
             .list(self.fields)
-            .u16(self.prover.get())
+            .field(self.prover.field())
             .list(statement);
         SecretScalar::new(transcript.scalar())
     }
@@ -75,7 +93,7 @@ impl<G: Group> LogProof<G> {
     /// `hedge` comes from the random source and stays secret.
     #[must_use]
     pub fn prove(
-        context: &Context<'_>,
+        context: &Context<'_, impl Prover>,
         hedge: &SecretBytes<32>,
         secret: &SecretScalar<G>,
         public: &EncodedPoint<G>,
@@ -90,7 +108,7 @@ impl<G: Group> LogProof<G> {
     }
 
     fn challenge(
-        context: &Context<'_>,
+        context: &Context<'_, impl Prover>,
         public: &EncodedPoint<G>,
         commitment: &PointBytes<G>,
     ) -> Scalar<G> {
@@ -100,7 +118,7 @@ impl<G: Group> LogProof<G> {
 
     /// Whether the proof holds for `public`. Variable time; everything is public. The identity has no proof.
     #[must_use]
-    pub fn verify(&self, context: &Context<'_>, public: &EncodedPoint<G>) -> bool {
+    pub fn verify(&self, context: &Context<'_, impl Prover>, public: &EncodedPoint<G>) -> bool {
         let challenge = Self::challenge(context, public, &self.commitment);
         let commitment = Point::double_mul_vartime(&-challenge, public.point(), &self.response);
         !public.point().is_identity()
@@ -130,43 +148,45 @@ impl<G: Group> LogProof<G> {
 
 /// Bases and images of an equality proof: `images[b] = a * bases[b]`.
 #[derive(Clone, Copy, Debug)]
-pub struct EqualityStatement<G: Group> {
-    /// Two points whose relation nobody but the prover may know.
-    pub bases: [Point<G>; 2],
+pub struct EqualityStatement<G: Group, const N: usize = 2> {
+    /// Points whose relations nobody but the prover may know.
+    pub bases: [Point<G>; N],
     /// The same multiple of each.
-    pub images: [Point<G>; 2],
+    pub images: [Point<G>; N],
 }
 
-impl<G: Group> EqualityStatement<G> {
-    fn encode(&self) -> [PointBytes<G>; 4] {
-        let ([p1, p2], [q1, q2]) = (&self.bases, &self.images);
-        [p1, p2, q1, q2].map(Point::encode)
+impl<G: Group, const N: usize> EqualityStatement<G, N> {
+    /// Bases, then images.
+    fn encode(&self) -> Vec<PointBytes<G>> {
+        let points = self.bases.iter().chain(&self.images);
+        points.map(Point::encode).collect()
     }
 }
 
-/// Equality of the logarithms of two images. Encoded as `T_1 || T_2 || z`: 96 bytes for 32-byte points.
+/// Equality of the logarithms of `N` images. Encoded as `T_1 || .. || T_N || z`: 96 bytes for two 32-byte points.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EqualityProof<G: Group> {
-    commitments: [PointBytes<G>; 2],
+pub struct EqualityProof<G: Group, const N: usize = 2> {
+    commitments: [PointBytes<G>; N],
     response: Scalar<G>,
 }
 
-impl<G: Group> EqualityProof<G> {
+impl<G: Group, const N: usize> EqualityProof<G, N> {
     /// Length of the encoding in bytes.
-    pub const BYTES: usize = 2 * G::POINT_BYTES + 32;
+    pub const BYTES: usize = N * G::POINT_BYTES + 32;
 
-    /// Proves that both images are `secret` times their base. Constant time in `secret`.
+    /// Proves that every image is `secret` times its base. Constant time in `secret`.
     ///
     /// `hedge` comes from the random source and stays secret.
     #[must_use]
     pub fn prove(
-        context: &Context<'_>,
+        context: &Context<'_, impl Prover>,
         hedge: &SecretBytes<32>,
         secret: &SecretScalar<G>,
-        statement: &EqualityStatement<G>,
+        statement: &EqualityStatement<G, N>,
     ) -> Self {
         let encoded = statement.encode();
-        let nonce = context.nonce(hedge, secret, &encoded.each_ref().map(PointBytes::as_slice));
+        let fields: Vec<&[u8]> = encoded.iter().map(PointBytes::as_slice).collect();
+        let nonce = context.nonce(hedge, secret, &fields);
         let commitments = statement
             .bases
             .map(|base| (base * nonce.expose_secret()).encode());
@@ -178,34 +198,37 @@ impl<G: Group> EqualityProof<G> {
     }
 
     fn challenge(
-        context: &Context<'_>,
-        statement: &EqualityStatement<G>,
-        commitments: &[PointBytes<G>; 2],
+        context: &Context<'_, impl Prover>,
+        statement: &EqualityStatement<G, N>,
+        commitments: &[PointBytes<G>; N],
     ) -> Scalar<G> {
-        let [p1, p2, q1, q2] = &statement.encode();
-        let [t1, t2] = commitments;
-        context.challenge(&[p1, p2, q1, q2, t1, t2].map(PointBytes::as_slice))
+        let encoded = statement.encode();
+        let fields = encoded.iter().chain(commitments);
+        context.challenge(&fields.map(PointBytes::as_slice).collect::<Vec<_>>())
     }
 
     /// Whether the proof holds. Variable time; everything is public.
     #[must_use]
-    pub fn verify(&self, context: &Context<'_>, statement: &EqualityStatement<G>) -> bool {
+    pub fn verify(
+        &self,
+        context: &Context<'_, impl Prover>,
+        statement: &EqualityStatement<G, N>,
+    ) -> bool {
         let challenge = -Self::challenge(context, statement, &self.commitments);
-        let holds = |base: &Point<G>, image: &Point<G>, commitment: &PointBytes<G>| {
+        let holds = |((base, image), commitment): ((&Point<G>, &Point<G>), &PointBytes<G>)| {
             let expected = Point::multi_mul_vartime(&[(self.response, *base), (challenge, *image)]);
             !image.is_identity() && !expected.is_identity() && expected.encode() == *commitment
         };
-        let ([p1, p2], [q1, q2], [t1, t2]) =
-            (&statement.bases, &statement.images, &self.commitments);
-        holds(p1, q1, t1) && holds(p2, q2, t2)
+        let pairs = statement.bases.iter().zip(&statement.images);
+        pairs.zip(&self.commitments).all(holds)
     }
 
     /// Appends the encoding.
     pub fn write(&self, out: &mut Writer) {
-        let [t1, t2] = &self.commitments;
-        out.bytes(t1.as_slice())
-            .bytes(t2.as_slice())
-            .bytes(&self.response.encode());
+        for commitment in &self.commitments {
+            out.bytes(commitment.as_slice());
+        }
+        out.bytes(&self.response.encode());
     }
 
     /// Reads an encoding.
@@ -213,11 +236,13 @@ impl<G: Group> EqualityProof<G> {
     /// # Errors
     /// `Length`, or `NotCanonical` for the response; `field` is the name to report.
     pub fn read(field: &'static str, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let t1 = PointBytes::from_slice(field, reader.bytes(field, G::POINT_BYTES)?)?;
-        let t2 = PointBytes::from_slice(field, reader.bytes(field, G::POINT_BYTES)?)?;
+        let mut commitments = [Point::<G>::generator_bytes(); N];
+        for commitment in &mut commitments {
+            *commitment = PointBytes::from_slice(field, reader.bytes(field, G::POINT_BYTES)?)?;
+        }
         let response = Scalar::decode(field, reader.bytes(field, 32)?)?;
         Ok(Self {
-            commitments: [t1, t2],
+            commitments,
             response,
         })
     }
@@ -362,6 +387,34 @@ mod tests {
                 "byte {at}"
             );
         }
+    }
+
+    #[test]
+    fn an_equality_of_three_covers_each_of_them() {
+        let mut rng = ChaCha20Rng::from_seed([6; 32]);
+        let hedge = SecretBytes::random(&mut rng);
+        let secret = SecretScalar::<Secp256k1>::random(&mut rng);
+        let bases = [(); 3].map(|()| SecretScalar::<Secp256k1>::random(&mut rng).mul_base());
+        let statement = EqualityStatement {
+            bases,
+            images: bases.map(|base| base * secret.expose_secret()),
+        };
+        let prover = |byte| Context {
+            tag: Tag::BLAME,
+            fields: &[],
+            prover: NodeId::from_bytes([byte; 32]),
+        };
+        let proof = EqualityProof::prove(&prover(1), &hedge, &secret, &statement);
+        assert!(proof.verify(&prover(1), &statement));
+        assert!(!proof.verify(&prover(2), &statement));
+        for changed in 0..3 {
+            let mut other = statement;
+            other.images[changed] = other.images[changed] + bases[0];
+            assert!(!proof.verify(&prover(1), &other));
+        }
+        let mut out = Writer::default();
+        proof.write(&mut out);
+        assert_eq!(out.finish().len(), EqualityProof::<Secp256k1, 3>::BYTES);
     }
 
     #[test]

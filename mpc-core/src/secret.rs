@@ -55,6 +55,16 @@ impl<G: Group> SecretScalar<G> {
         &self.0
     }
 
+    /// The difference of two secrets.
+    #[must_use]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "field operations wrap by definition"
+    )]
+    pub fn minus(&self, other: &Self) -> Self {
+        Self(self.0 - other.0)
+    }
+
     /// This scalar times the generator, in constant time.
     #[must_use]
     pub fn mul_base(&self) -> Point<G> {

@@ -42,6 +42,7 @@ fn judge_in<G: Finish>(claim: Claim, plan: &Plan, messages: &[Envelope]) -> Judg
         Claim::DkgRound3 => judge_round3::<G>(plan, messages),
         Claim::DkgEcho => judge_echo(plan, messages),
         Claim::Equivocation
+        | Claim::EcdsaBlame
         | Claim::EcdsaMalformed
         | Claim::EcdsaOpening
         | Claim::EcdsaZeroShare

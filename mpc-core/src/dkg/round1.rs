@@ -72,7 +72,8 @@ impl Message {
     }
 
     pub(super) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let len = 96 + plan.paired_peers() * PairOffer::BYTES;
+        let offers = plan.paired_peers().saturating_mul(PairOffer::BYTES);
+        let len = offers.saturating_add(96);
         let mut reader = Reader::measured("body", bytes, len)?;
         let nonce = reader.array("nonce")?;
         let receiving_key = reader.bytes("receiving_key", Ristretto255::POINT_BYTES)?;

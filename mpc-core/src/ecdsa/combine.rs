@@ -95,7 +95,7 @@ pub fn combine(
         .ok_or_else(|| Abort::unattributed(Fault::InvalidSignature).into())
 }
 
-fn read_responses(
+pub(super) fn read_responses(
     roster: &Roster,
     request: &SigningRequest,
     session: SessionId,
@@ -111,10 +111,11 @@ fn read_responses(
         }
         let message = Response::decode(envelope.body())
             .map_err(|error| evidence::ecdsa::malformed(&signers, &envelope, error))?;
-        if let Some(held) = responses.insert(from, Signed { envelope, message }) {
-            let held: Signed<Response> = held;
-            return Err(duplicate(&held.envelope, bytes));
+        if let Some(held) = responses.get(&from) {
+            let held: &Signed<Response> = held;
+            return Err(duplicate(&held.envelope, &envelope));
         }
+        responses.insert(from, Signed { envelope, message });
     }
     if responses.len() == signers.len() {
         Ok(responses)
@@ -145,7 +146,9 @@ fn finish(
     let odd = !nonce.has_even_y();
     let negated = -s;
     let low = s.encode() <= negated.encode();
-    let recovery_id = u8::from(odd != !low) | (u8::from(above_order) << 1);
+    // Taking -s for s mirrors the nonce point.
+    let parity = odd ^ !low;
+    let recovery_id = u8::from(parity) | (u8::from(above_order) << 1);
     Some(EcdsaSignature {
         r: r.encode(),
         s: if low { s } else { negated }.encode(),

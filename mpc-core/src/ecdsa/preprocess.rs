@@ -439,8 +439,7 @@ impl Preprocessing {
                         evidence::ecdsa::zero_share(&self.signers, &commit.envelope, envelope);
                     return Err(Abort::proven(peer, Fault::ZeroShareMismatch, evidence).into());
                 }
-                let difference =
-                    SecretScalar::new(*share.expose_secret() + -*theirs.expose_secret());
+                let difference = share.minus(&theirs);
                 Some(ZeroShare { difference, point })
             }
             _ => None,

@@ -73,8 +73,8 @@ impl Payload<'_> {
 pub struct SigningRequest {
     name: [u8; 32],
     signers: BTreeMap<NodeId, PartyIndex>,
-    /// `lambda_i` for every signer, and `lambda_i * S_i`.
-    weights: BTreeMap<NodeId, (Scalar, Point)>,
+    /// `lambda_i` and `S_i` for every signer.
+    shares: BTreeMap<NodeId, (Scalar, Point)>,
     digest: [u8; 32],
     tweak: Scalar,
     public_key: Point,
@@ -118,12 +118,9 @@ impl SigningRequest {
         let weigh = |(node, index): (&NodeId, &PartyIndex)| {
             let lambda = *lambda.get(index)?;
             let share = *points.verifying_shares.get(index)?;
-            Some((
-                *node,
-                (lambda, Point::multi_mul_vartime(&[(lambda, share)])),
-            ))
+            Some((*node, (lambda, share)))
         };
-        let weights = indexed
+        let shares = indexed
             .iter()
             .map(weigh)
             .collect::<Option<_>>()
@@ -147,7 +144,7 @@ impl SigningRequest {
         Ok(Self {
             name,
             signers: indexed,
-            weights,
+            shares,
             digest,
             tweak: child.tweak,
             public_key: child.point,
@@ -188,9 +185,17 @@ impl SigningRequest {
         SessionId::from_bytes(hash.field(self.name).digest())
     }
 
-    /// `lambda_i` and `lambda_i * S_i`.
-    pub(super) fn weight(&self, node: &NodeId) -> Option<&(Scalar, Point)> {
-        self.weights.get(node)
+    /// `lambda_i` and `S_i`.
+    pub(super) fn share(&self, node: &NodeId) -> Option<&(Scalar, Point)> {
+        self.shares.get(node)
+    }
+
+    /// `lambda_i * S_i` for every signer.
+    pub(super) fn weighted_shares(&self) -> BTreeMap<NodeId, Point> {
+        let weigh = |(node, share): (&NodeId, &(Scalar, Point))| {
+            (*node, Point::multi_mul_vartime(&[*share]))
+        };
+        self.shares.iter().map(weigh).collect()
     }
 
     /// `tau`.

@@ -15,8 +15,10 @@ use super::preprocess::{nonce_commitment, zero_commitment};
 use super::request::SigningRequest;
 use super::wire::{Extra, Masked, Opening, Response, Signed, header};
 use super::{Point, PointBytes, Scalar, SecretScalar, peers};
+use crate::codec::DecodeError;
 use crate::echo::echo;
 use crate::envelope::{Envelope, Kind, Recipient};
+use crate::evidence::Evidence;
 use crate::group::Secp256k1;
 use crate::id::{NodeId, SessionId};
 use crate::identity::IdentityKey;
@@ -38,6 +40,29 @@ pub struct Opened {
     own: Signed<Opening>,
 }
 
+/// A signer that has responded, and can explain its response once.
+#[cfg(feature = "blame")]
+pub struct Responded {
+    pub(super) me: NodeId,
+    pub(super) entry: SessionId,
+    pub(super) request: SigningRequest,
+    /// `phi_i`
+    pub(super) factor: SecretScalar,
+    /// `be_ij`
+    pub(super) betas: BTreeMap<NodeId, SecretScalar>,
+    /// The signed value of the response.
+    pub(super) response: [u8; 32],
+}
+
+#[cfg(feature = "blame")]
+impl fmt::Debug for Responded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responded")
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opened")
@@ -45,6 +70,9 @@ impl fmt::Debug for Opened {
             .finish_non_exhaustive()
     }
 }
+
+/// The state and the message that wait for the write of [`open`].
+pub type HeldOpening = Held<(Opened, Vec<u8>)>;
 
 /// Spends an entry on a request. The message ("S1", an envelope for all signers) and the state to go on with come out when the write
 /// is durable: the name of the entry and of the request, 64 bytes ([`WriteKind::Entry`]). A store that has the entry's name already
@@ -61,7 +89,7 @@ pub fn open(
     request: SigningRequest,
     identity: &IdentityKey,
     rng: &mut impl CryptoRng,
-) -> Result<(Write, Held<(Opened, Vec<u8>)>), Error> {
+) -> Result<(Write, HeldOpening), Error> {
     if identity.public().node_id() != entry.me {
         return Err(Misuse::IdentityMismatch.into());
     }
@@ -131,17 +159,15 @@ fn key_part(
     request: &SigningRequest,
     me: &NodeId,
 ) -> Result<SecretScalar, Misuse> {
-    if request.signers().get(me) != Some(&share.index()) {
+    let (lambda, point) = request.share(me).ok_or(Misuse::NotAMember)?;
+    let (points, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
+    // A key share is never made without its secret matching its public point.
+    if request.signers().get(me) != Some(&share.index())
+        || points.verifying_shares.get(&share.index()) != Some(point)
+    {
         return Err(Misuse::WrongKey);
     }
-    let (lambda, weighted) = *request.weight(me).ok_or(Misuse::NotAMember)?;
-    let (_, secret) = share.view::<Secp256k1>().ok_or(Misuse::WrongKey)?;
-    let key = SecretScalar::new(lambda * *secret.expose_secret());
-    if key.mul_base() == weighted {
-        Ok(key)
-    } else {
-        Err(Misuse::WrongKey)
-    }
+    Ok(SecretScalar::new(*lambda * *secret.expose_secret()))
 }
 
 /// What one of two signers knows of its entry when it has answered the peer's extension and the peer has not answered its own.
@@ -237,7 +263,7 @@ fn hide_products(
 }
 
 fn hide(value: &SecretScalar, by: &SecretScalar) -> [u8; 32] {
-    (*value.expose_secret() + -*by.expose_secret()).encode()
+    value.minus(by).expose_secret().encode()
 }
 
 fn mask(
@@ -275,10 +301,11 @@ pub(super) fn read_openings(
         let from = envelope.header().from;
         let message = Opening::decode(&signers, &from, envelope.body())
             .map_err(|error| evidence::ecdsa::malformed(&signers, &envelope, error))?;
-        if let Some(held) = openings.insert(from, Signed { envelope, message }) {
-            let held: Signed<Opening> = held;
-            return Err(duplicate(&held.envelope, bytes));
+        if let Some(held) = openings.get(&from) {
+            let held: &Signed<Opening> = held;
+            return Err(duplicate(&held.envelope, &envelope));
         }
+        openings.insert(from, Signed { envelope, message });
     }
     if openings.len() == signers.len() {
         Ok(openings)
@@ -287,12 +314,14 @@ pub(super) fn read_openings(
     }
 }
 
-/// A second message of one sender: evidence if it differs, and in any case not what was asked for.
-pub(super) fn duplicate(held: &Envelope, bytes: &[u8]) -> Error {
-    if held.as_bytes() == bytes {
+/// A second message of one sender: not what was asked for, and evidence if it differs.
+pub(super) fn duplicate(held: &Envelope, second: &Envelope) -> Error {
+    if held.body() == second.body() {
         return Rejection::Replayed.into();
     }
-    Misuse::InvalidSigners("there are two messages of one signer").into()
+    let (from, message) = (second.header().from, second.header().kind);
+    let evidence = Evidence::equivocation(held, second);
+    Abort::proven(from, Fault::Equivocated { message }, evidence).into()
 }
 
 /// Authenticates a broadcast of one of the signers.
@@ -354,6 +383,42 @@ impl Opened {
         identity: &IdentityKey,
         openings: &[Vec<u8>],
     ) -> Result<Vec<u8>, Error> {
+        let envelope = self.check_and_answer(roster, identity, openings)?;
+        Ok(envelope.as_bytes().to_vec())
+    }
+
+    /// As [`Self::respond`], and keeps what this signer can explain its response with should the signature not verify.
+    ///
+    /// # Errors
+    /// Those of [`Self::respond`].
+    #[cfg(feature = "blame")]
+    pub fn respond_accountably(
+        self,
+        roster: &Roster,
+        identity: &IdentityKey,
+        openings: &[Vec<u8>],
+    ) -> Result<(Vec<u8>, Responded), Error> {
+        let envelope = self.check_and_answer(roster, identity, openings)?;
+        let peers = self.entry.peers.into_iter();
+        let betas = peers.map(|(peer, shared)| (peer, shared.received.beta));
+        let bytes = envelope.as_bytes().to_vec();
+        let responded = Responded {
+            me: self.entry.me,
+            entry: self.entry.name,
+            request: self.request,
+            factor: self.factor,
+            betas: betas.collect(),
+            response: *envelope.digest(),
+        };
+        Ok((bytes, responded))
+    }
+
+    fn check_and_answer(
+        &self,
+        roster: &Roster,
+        identity: &IdentityKey,
+        openings: &[Vec<u8>],
+    ) -> Result<Envelope, Error> {
         if identity.public().node_id() != self.entry.me {
             return Err(Misuse::IdentityMismatch.into());
         }
@@ -372,7 +437,7 @@ impl Opened {
             self.entry.me,
             Recipient::Everyone,
         );
-        Ok(Envelope::seal(identity, &place, &response.encode()))
+        Ok(Envelope::sealed(identity, place, &response.encode()))
     }
 
     /// The checks, each for all peers before the next.
@@ -400,7 +465,12 @@ impl Opened {
                 self.decode(held, |opening| opening.nonce.decode("R"))?,
             );
         }
-        let key_points = self.key_points(openings)?;
+        let weighted = self.request.weighted_shares();
+        let key_points = key_points(weighted, openings)
+            .map_err(|(held, error)| evidence::ecdsa::malformed(&entry.signers, held, error))?;
+        if key_points.values().any(Point::is_identity) {
+            return Err(Abort::unattributed(Fault::IdentityResult).into());
+        }
         let mut products = [Scalar::zero(), Scalar::zero()].map(Zeroizing::new);
         let mut masks = Scalar::zero();
         for peer in peers(&entry.signers, &entry.me) {
@@ -418,13 +488,11 @@ impl Opened {
             **keys += *key.expose_secret();
             if shared.zero.is_some() {
                 let mine = |opening: &Opening| {
-                    let extra = opening
-                        .masked
-                        .get(&entry.me)
-                        .and_then(|masked| masked.extra.as_ref());
-                    extra.map_or(Ok(Scalar::zero()), |extra| {
-                        Scalar::decode("psi", &extra.mask)
-                    })
+                    let masked = opening.masked.get(&entry.me);
+                    match masked.and_then(|masked| masked.extra.as_ref()) {
+                        Some(extra) => Scalar::decode("psi", &extra.mask),
+                        None => Ok(Scalar::zero()),
+                    }
                 };
                 masks += self.decode(held, mine)?;
             }
@@ -447,7 +515,7 @@ impl Opened {
     fn decode<T>(
         &self,
         held: &Signed<Opening>,
-        read: impl FnOnce(&Opening) -> Result<T, crate::codec::DecodeError>,
+        read: impl FnOnce(&Opening) -> Result<T, DecodeError>,
     ) -> Result<T, Error> {
         read(&held.message)
             .map_err(|error| evidence::ecdsa::malformed(&self.entry.signers, &held.envelope, error))
@@ -484,33 +552,6 @@ impl Opened {
         let commits = entry.commits.values().map(|commit| &commit.envelope);
         let evidence = evidence::ecdsa::opening(&entry.signers, commits, &held.envelope);
         Err(Abort::proven(*node, Fault::CommitmentMismatch, evidence).into())
-    }
-
-    /// `PX_j = lambda_j * S_j + Zeta_j` for every signer.
-    fn key_points(
-        &self,
-        openings: &BTreeMap<NodeId, Signed<Opening>>,
-    ) -> Result<BTreeMap<NodeId, Point>, Error> {
-        let mut points = BTreeMap::new();
-        for node in &self.entry.signers {
-            let (_, weighted) = self.request.weight(node).ok_or(Misuse::NotAMember)?;
-            points.insert(*node, *weighted);
-        }
-        for (from, held) in openings {
-            for (to, masked) in &held.message.masked {
-                let Some(extra) = &masked.extra else { continue };
-                let zero = self.decode(held, |_| extra.zero.decode("Z"))?;
-                for (node, point) in [(from, zero), (to, -zero)] {
-                    if let Some(sum) = points.get_mut(node) {
-                        *sum = *sum + point;
-                    }
-                }
-            }
-        }
-        if points.values().any(Point::is_identity) {
-            return Err(Abort::unattributed(Fault::IdentityResult).into());
-        }
-        Ok(points)
     }
 
     /// `ck_ij` and `cx_ij`, checked against what the peer is committed to: its nonce and its public key share.
@@ -594,4 +635,27 @@ pub(super) fn nonce_sum(
         .collect();
     let sum: Point = points?.into_iter().sum();
     Some((sum, sum.encode()))
+}
+
+/// `PX_j = lambda_j * S_j + Zeta_j` for every signer, from `lambda_j * S_j`; or whose opening does not decode.
+pub(super) fn key_points(
+    weighted: BTreeMap<NodeId, Point>,
+    openings: &BTreeMap<NodeId, Signed<Opening>>,
+) -> Result<BTreeMap<NodeId, Point>, (&Envelope, DecodeError)> {
+    let mut points = weighted;
+    for (from, held) in openings {
+        for (to, masked) in &held.message.masked {
+            let Some(extra) = &masked.extra else { continue };
+            let zero = extra
+                .zero
+                .decode("Z")
+                .map_err(|error| (&held.envelope, error))?;
+            for (node, point) in [(from, zero), (to, -zero)] {
+                if let Some(sum) = points.get_mut(node) {
+                    *sum = *sum + point;
+                }
+            }
+        }
+    }
+    Ok(points)
 }

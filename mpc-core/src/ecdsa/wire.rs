@@ -21,6 +21,7 @@ pub(super) const fn header(kind: Kind, session: SessionId, from: NodeId, to: Rec
         Kind::EcdsaMultiply => 2,
         Kind::EcdsaOpen => 3,
         Kind::EcdsaRespond => 4,
+        Kind::EcdsaExplain => 5,
         _ => 1,
     };
     Header {

@@ -24,6 +24,10 @@ macro_rules! tags {
 }
 
 tags! {
+    /// Equality proofs of an explanation of a failed signature.
+    BLAME = "blame";
+    /// The public values that such an explanation is about.
+    BLAME_FACTS = "blame/facts";
     /// The messages of both directions of a pair setup.
     BOT_DIGEST = "bot/digest";
     /// A seed of a base transfer.

@@ -194,7 +194,7 @@ fn setups_are_made_again_where_they_are_missing_at_both_ends() {
     // One of them has lost its store altogether, the other keeps count.
     pairs.get_mut(&one).unwrap().remove(&two);
     pairs.get_mut(&two).unwrap().get_mut(&one).unwrap().live = None;
-    let mut second = Simulator::start_paired(committee.clone(), Purpose::Ecdsa, 2, 9, pairs);
+    let mut second = Simulator::start_paired(committee, Purpose::Ecdsa, 2, 9, pairs);
     second.run();
     for (node, output) in outputs(second) {
         let made: Vec<_> = output

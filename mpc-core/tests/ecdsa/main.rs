@@ -1,13 +1,13 @@
 //! Threshold ECDSA from preprocessing to a verified signature.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "helpers of a test may fail the test"
 )]
 
+mod blame;
 mod edges;
 mod fused;
 mod keygen;

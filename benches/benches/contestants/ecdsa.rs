@@ -1,0 +1,190 @@
+//! This workspace's threshold ECDSA, step by step. `preprocessing`, `open`, `respond` and `combine` are the work of one party, and
+//! `whole` is all of it: preprocessing, both online rounds and the verification of the result, divided by the number of signers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use benches::{Contestant, timed};
+use mpc_core::ecdsa::{self, Opened, Payload, PoolEntry, SigningRequest};
+use mpc_core::hd::DerivationPath;
+use mpc_core::id::{NodeId, Purpose, RequestId, SessionId};
+use mpc_core::testing::{Signers, rng};
+
+/// Threshold and parties.
+const SIZES: [(u16, u16); 4] = [(2, 3), (3, 5), (5, 9), (10, 20)];
+
+type Step = fn(&mut Bench) -> Duration;
+
+const STEPS: [(&str, Step); 7] = [
+    ("preprocessing", Bench::preprocessing),
+    ("request", Bench::requesting),
+    ("open", Bench::opening),
+    ("respond", Bench::responding),
+    ("combine", Bench::combining),
+    ("online", Bench::online),
+    ("whole", Bench::whole),
+];
+
+struct Bench {
+    signers: Signers,
+    set: BTreeSet<NodeId>,
+    seed: u64,
+    /// Bytes that one party sends for one signature, envelopes included.
+    sent: usize,
+}
+
+impl Bench {
+    fn new(threshold: u16, parties: u16) -> Self {
+        let signers = Signers::deal(Purpose::Ecdsa, threshold, parties, 1);
+        let indices: Vec<u16> = (1..=threshold).collect();
+        let mut bench = Self {
+            set: signers.set(&indices),
+            signers,
+            seed: 0,
+            sent: 0,
+        };
+        bench.count();
+        bench
+    }
+
+    fn parts(&self) -> u32 {
+        u32::try_from(self.set.len()).expect("few signers")
+    }
+
+    fn next(&mut self) -> u64 {
+        self.seed += 1;
+        self.seed
+    }
+
+    fn count(&mut self) {
+        let seed = self.next();
+        let mut sent = 0;
+        let entries = self.signers.preprocess_with(&self.set, seed, |letter| {
+            sent += letter.bytes.len();
+            vec![letter]
+        });
+        let entries = entries
+            .into_iter()
+            .map(|(node, entry)| (node, entry.expect("an end").expect("an entry")))
+            .collect();
+        let request = self.request();
+        let (states, openings) = self.open(entries, &request);
+        let responses = self.respond(states, &openings);
+        let online = openings.iter().chain(&responses).map(Vec::len);
+        self.sent = (sent + online.sum::<usize>()) / self.set.len();
+    }
+
+    fn request(&self) -> SigningRequest {
+        SigningRequest::new(
+            &self.signers.public,
+            &self.set,
+            &DerivationPath::default(),
+            &Payload::Sha256(b"Thirty-two bytes, as a digest is"),
+            RequestId::from_bytes([3; 32]),
+        )
+        .expect("a request")
+    }
+
+    fn open(
+        &mut self,
+        entries: BTreeMap<NodeId, PoolEntry>,
+        request: &SigningRequest,
+    ) -> (Vec<(NodeId, Opened)>, Vec<Vec<u8>>) {
+        let mut source = rng(self.next());
+        let open = |(node, entry)| {
+            let opened = self.signers.open(&node, entry, request, &mut source);
+            let (state, message) = opened.expect("an opening");
+            ((node, state), message)
+        };
+        entries.into_iter().map(open).unzip()
+    }
+
+    fn respond(&self, states: Vec<(NodeId, Opened)>, openings: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let roster = &self.signers.committee.roster;
+        let respond = |(node, state): (NodeId, Opened)| {
+            let identity = self.signers.committee.identity_of(&node);
+            state
+                .respond(roster, identity, openings)
+                .expect("a response")
+        };
+        states.into_iter().map(respond).collect()
+    }
+
+    fn combine(&self, request: &SigningRequest, name: &SessionId, both: [&[Vec<u8>]; 2]) {
+        let [openings, responses] = both;
+        let roster = &self.signers.committee.roster;
+        ecdsa::combine(roster, request, name, openings, responses).expect("a signature");
+    }
+
+    fn entries(&mut self) -> (BTreeMap<NodeId, PoolEntry>, SessionId) {
+        let seed = self.next();
+        let entries = self.signers.preprocess(&self.set, seed);
+        let name = entries.values().next().expect("an entry").name();
+        (entries, name)
+    }
+
+    fn preprocessing(&mut self) -> Duration {
+        let seed = self.next();
+        timed(|| self.signers.preprocess(&self.set, seed)).1 / self.parts()
+    }
+
+    fn requesting(&mut self) -> Duration {
+        timed(|| self.request()).1
+    }
+
+    fn opening(&mut self) -> Duration {
+        let ((entries, _), request) = (self.entries(), self.request());
+        timed(|| self.open(entries, &request)).1 / self.parts()
+    }
+
+    fn responding(&mut self) -> Duration {
+        let ((entries, _), request) = (self.entries(), self.request());
+        let (states, openings) = self.open(entries, &request);
+        timed(|| self.respond(states, &openings)).1 / self.parts()
+    }
+
+    fn combining(&mut self) -> Duration {
+        let ((entries, name), request) = (self.entries(), self.request());
+        let (states, openings) = self.open(entries, &request);
+        let responses = self.respond(states, &openings);
+        timed(|| self.combine(&request, &name, [&openings, &responses])).1
+    }
+
+    /// From the request to the verified signature at every party, with an entry from the pool.
+    fn finish(&mut self, entries: BTreeMap<NodeId, PoolEntry>, name: &SessionId) {
+        let request = self.request();
+        let (states, openings) = self.open(entries, &request);
+        let responses = self.respond(states, &openings);
+        for _ in 0..self.parts() {
+            self.combine(&request, name, [&openings, &responses]);
+        }
+    }
+
+    fn online(&mut self) -> Duration {
+        let (entries, name) = self.entries();
+        timed(|| self.finish(entries, &name)).1 / self.parts()
+    }
+
+    fn whole(&mut self) -> Duration {
+        let whole = || {
+            let (entries, name) = self.entries();
+            self.finish(entries, &name);
+        };
+        timed(whole).1 / self.set.len().try_into().expect("few signers")
+    }
+}
+
+/// Calls `measure` for every row.
+pub(crate) fn for_each_row(mut measure: impl FnMut(String, Vec<Contestant<'_>>)) {
+    for (threshold, parties) in SIZES {
+        let mut bench = Bench::new(threshold, parties);
+        let sent = bench.sent;
+        for (step, run) in STEPS {
+            let name = match step {
+                "whole" => format!("ecdsa {threshold} of {parties}: whole ({sent} bytes sent)"),
+                _ => format!("ecdsa {threshold} of {parties}: {step}"),
+            };
+            measure(name, vec![("quorate", Box::new(|| run(&mut bench)))]);
+        }
+    }
+}
