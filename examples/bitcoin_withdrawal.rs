@@ -2,7 +2,11 @@
 //!
 //! Start `quorate demo --keep-running`, then in the same directory
 //! `cargo run -p client --features bitcoin --example bitcoin_withdrawal`
-#![expect(clippy::print_stdout, reason = "an example talks to whoever starts it")]
+#![expect(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "an example talks to whoever starts it, and knows its own transaction"
+)]
 
 #[path = "support/demo.rs"]
 mod demo;

@@ -58,7 +58,7 @@ pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
             .map(ToString::to_string)
             .collect();
         report.say(&format!("stop it: kill {}", ids.join(" ")));
-        let connection = connection(&dir)?;
+        let connection = connection(&dir, &ids.join(" "))?;
         std::fs::write(&args.connection, connection)
             .map_err(|e| Fail::write(&args.connection, &e))?;
         report.say(&format!(
@@ -71,11 +71,12 @@ pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
 }
 
 /// What a wallet backend needs to use the cluster: paths and names, no secrets.
-fn connection(dir: &Path) -> Result<String, Fail> {
+fn connection(dir: &Path, pids: &str) -> Result<String, Fail> {
     let dir = std::path::absolute(dir)
         .map_err(|e| Fail::failed(format_args!("{}: {e}", dir.display())))?;
     let path = |below: &str| dir.join(below).display().to_string();
     let mut lines = vec![
+        ("pids", pids.to_owned()),
         ("cluster", path("cluster.toml")),
         ("initiator", sample::INITIATOR.to_owned()),
         ("initiator_key", path("client/initiator.key")),

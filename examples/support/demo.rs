@@ -9,11 +9,11 @@ use client::{Client, Options, Signer};
 use ed25519_dalek::SigningKey;
 
 /// The connection file, read: names and paths, no secrets.
-pub struct Demo(BTreeMap<String, String>);
+pub(crate) struct Demo(BTreeMap<String, String>);
 
 impl Demo {
     /// Reads the file named on the command line, or `quorate-demo.toml`.
-    pub fn read() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn read() -> Result<Self, Box<dyn Error>> {
         let path = std::env::args()
             .nth(1)
             .unwrap_or_else(|| "quorate-demo.toml".to_owned());
@@ -23,13 +23,13 @@ impl Demo {
     }
 
     /// One of its values.
-    pub fn get(&self, key: &str) -> Result<&str, Box<dyn Error>> {
+    pub(crate) fn get(&self, key: &str) -> Result<&str, Box<dyn Error>> {
         let value = self.0.get(key).map(String::as_str);
         Ok(value.ok_or_else(|| format!("the connection file has no {key}"))?)
     }
 
     /// Connects, and takes a wallet of the cluster in the place of a local key.
-    pub async fn signer(&self, wallet: &str) -> Result<Signer, Box<dyn Error>> {
+    pub(crate) async fn signer(&self, wallet: &str) -> Result<Signer, Box<dyn Error>> {
         let options = Options::beside(Path::new(self.get("cluster")?), "client");
         let client = Client::connect(&options).await?;
         let key = initiator_key(self.get("initiator_key")?)?;
@@ -46,7 +46,7 @@ fn initiator_key(path: &str) -> Result<SigningKey, Box<dyn Error>> {
 }
 
 /// Eight random bytes, which keep two runs of an example apart where a chain would give a fresh value.
-pub fn fresh() -> Result<[u8; 8], Box<dyn Error>> {
+pub(crate) fn fresh() -> Result<[u8; 8], Box<dyn Error>> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)

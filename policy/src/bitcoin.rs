@@ -138,6 +138,9 @@ struct Spend {
     all: bool,
 }
 
+/// A key of the wallet: its path, the key, and the output that pays it.
+type OwnKey = (Vec<u32>, Vec<u8>, BitcoinScript);
+
 /// The wallet, as far as its transactions are concerned.
 struct Wallet<'k> {
     keys: &'k dyn WalletKeys,
@@ -147,7 +150,7 @@ struct Wallet<'k> {
 
 impl Wallet<'_> {
     /// The key that an owner names, or the wallet's own, and the output that pays it.
-    fn derive(&self, owner: &Owner) -> Result<Option<(Vec<u32>, Vec<u8>, BitcoinScript)>, Refusal> {
+    fn derive(&self, owner: &Owner) -> Result<Option<OwnKey>, Refusal> {
         let path = match &owner.origin {
             Some((_, path)) => path.as_slice(),
             None => self.path,
@@ -433,7 +436,7 @@ fn tasks(
                     .previous
                     .script_pubkey
                     .p2wpkh_script_code()
-                    .ok_or(digest.clone())?;
+                    .ok_or_else(|| digest.clone())?;
                 let mut message = Vec::new();
                 cache
                     .segwit_v0_encode_signing_data_to(
