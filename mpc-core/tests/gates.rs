@@ -85,7 +85,7 @@ fn curve_libraries_end_at_their_modules() {
         ["group/ed25519.rs", "group/ristretto255.rs"]
     );
     assert_eq!(
-        mentioning("k256::"),
+        mentioning(" k256::"),
         ["group/secp256k1.rs", "verify.rs"].map(str::to_owned)
     );
     assert_eq!(mentioning("ed25519_dalek::"), ["identity.rs", "verify.rs"]);

@@ -64,6 +64,8 @@ pub struct Limits {
     pub call_deadline_ms: u64,
     /// The longest key generation, in milliseconds.
     pub dkg_deadline_ms: u64,
+    /// Pool entries that are kept ready for every set of ECDSA signers with this node; 0 makes them on demand only.
+    pub pool_entries: u64,
     /// Below this many free bytes on the store's file system nothing new is reserved.
     pub free_bytes: u64,
 }
@@ -124,6 +126,7 @@ impl Default for Limits {
             concurrent_calls: 256,
             call_deadline_ms: 10_000,
             dkg_deadline_ms: 600_000,
+            pool_entries: 32,
             free_bytes: 64 << 20,
         }
     }
@@ -238,6 +241,13 @@ impl Config {
             1_000,
             86_400_000,
         );
+        let pool_entries = reader.integer(
+            "limits",
+            "pool_entries",
+            Some(default.pool_entries),
+            0,
+            1_024,
+        );
         let free_bytes = reader.size("limits", "free_space", default.free_bytes, 1 << 50);
         Some(Limits {
             live_intents: live_intents?,
@@ -247,6 +257,7 @@ impl Config {
             concurrent_calls: concurrent_calls?,
             call_deadline_ms: call?,
             dkg_deadline_ms: dkg?,
+            pool_entries: pool_entries?,
             free_bytes: free_bytes?,
         })
     }

@@ -5,13 +5,17 @@
 //! one lock, then, where something must survive a crash, a durable write, and only then an answer.
 
 mod announce;
+mod checks;
 mod dkg;
+mod ecdsa;
 mod freeze;
 mod intents;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod load;
+mod pairs;
 mod policy;
+mod pools;
 mod prepare;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod records;
@@ -24,7 +28,7 @@ pub use status::SOFTWARE;
 
 use core::fmt;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ::policy::cluster::ClusterFile;
 use mpc_core::id::{NodeId, PartyIndex};
@@ -71,6 +75,8 @@ pub(crate) struct State {
     ledger: ledger::Ledger,
     keys: BTreeMap<[u8; 32], Arc<keys::Key>>,
     ceremonies: dkg::Ceremonies,
+    /// Pool entries that were ever spent.
+    spent: std::collections::BTreeSet<[u8; 32]>,
     /// Rows too old to matter, to be removed with the next tick.
     outdated: Vec<Change>,
 }
@@ -81,10 +87,15 @@ struct Inner {
     store: Store,
     vault: Arc<Vault>,
     time: TimeSource,
+    // Locked in this order: state, pairs, pools, tunnels.
     state: Mutex<State>,
+    pairs: RwLock<pairs::Pairs>,
+    pools: Mutex<pools::Pools>,
     tunnels: Mutex<tunnels::Tunnels>,
     /// Held while a policy or an order is judged and stored.
     governance: tokio::sync::Mutex<()>,
+    /// Held while a key and its pair setups become active.
+    activation: tokio::sync::Mutex<()>,
     outbox: Mutex<Option<mpsc::Sender<NodeFrame>>>,
 }
 
@@ -143,6 +154,7 @@ impl Engine {
         let (sender, receiver) = mpsc::channel(OUTBOX);
         *self.0.outbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         self.reconnect_tunnels();
+        self.announce_all_pools();
         receiver
     }
 
@@ -194,12 +206,9 @@ impl Engine {
                 self.on_tunnel(&frame);
                 return Ok(None);
             }
-            Call::EcdsaOpen(_) | Call::EcdsaFinish(_) | Call::FillPool(_) => {
-                return Err(Refusal::unavailable(
-                    "this node has no pair setups",
-                    "upgrade the node",
-                ));
-            }
+            Call::EcdsaOpen(call) => Answer::EcdsaRound1(self.ecdsa_open(&call).await?),
+            Call::EcdsaFinish(call) => Answer::EcdsaRound2(self.ecdsa_finish(&call).await?),
+            Call::FillPool(call) => Answer::PoolEntries(self.fill_pool(&call)?),
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),
         }))
     }
@@ -218,6 +227,7 @@ impl Engine {
             self.commit(&state, outdated)
         };
         pending.durable().await?;
+        self.write_unwritten().await;
         Ok(())
     }
 

@@ -27,6 +27,8 @@ use crate::seal::random;
 const OUTGOING: usize = 1_024;
 /// How long greeting and proof may take.
 const GREETING: Duration = Duration::from_secs(10);
+/// How often the pools are looked after.
+const FILL: Duration = Duration::from_millis(200);
 /// A connection that lived this long was a good one: the next pause is the first one again.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -176,6 +178,8 @@ async fn session(engine: &Engine, config: &Config, target: &Target) -> Result<()
     ));
     let deadline = Duration::from_millis(config.limits.call_deadline_ms);
     let mut heartbeat = ticks(config);
+    let mut fill = interval(FILL);
+    fill.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             frame = incoming.next() => {
@@ -187,6 +191,7 @@ async fn session(engine: &Engine, config: &Config, target: &Target) -> Result<()
                 let Some(frame) = frame else { return Ok(()) };
                 outgoing.send(frame).await.map_err(|_| Ended::Closed)?;
             }
+            _ = fill.tick() => engine.fill_pools(),
             _ = heartbeat.tick() => post(&outgoing, node_frame::Body::Status(engine.status())).await?,
         }
     }

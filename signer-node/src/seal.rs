@@ -11,6 +11,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use mpc_core::dkg::Pending;
 use mpc_core::keys::KeyShare;
+use mpc_core::pair::PairRecord;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -24,10 +25,14 @@ const MAGIC: &[u8; 8] = b"QSEAL/1\n";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
+    /// Messages of a peer that are to be checked and may poison a pair; not secret, but replaced and erased in place.
+    Check,
     /// Secret of the exchange key, 32 bytes.
     Exchange,
     /// Seed of the Ed25519 identity key, 32 bytes.
     Identity,
+    /// This node's half of a setup with a peer.
+    Pair,
     /// A share whose key generation has no certificate yet.
     Pending,
     /// An active share.
@@ -41,13 +46,17 @@ impl Kind {
             Self::Identity => 2,
             Self::Pending => 3,
             Self::Share => 4,
+            Self::Pair => 5,
+            Self::Check => 6,
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Check => "check",
             Self::Exchange => "exchange",
             Self::Identity => "identity",
+            Self::Pair => "pair",
             Self::Pending => "pending",
             Self::Share => "share",
         }
@@ -88,6 +97,17 @@ impl Label {
             .fixed(&self.key)
             .u32(self.epoch)
             .finish()
+    }
+
+    /// The label of a row of this kind that has one generation only.
+    pub(crate) fn of_row(kind: Kind, row: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new("label", row);
+        if reader.u8() != Ok(kind.byte()) {
+            return None;
+        }
+        let (key, epoch) = (reader.array().ok()?, reader.u32().ok()?);
+        reader.finish().ok()?;
+        Some(Self::new(kind, key, epoch, 0))
     }
 }
 
@@ -279,6 +299,24 @@ impl Vault {
     pub fn open_pending(&self, label: &Label, record: &[u8]) -> Result<Pending, SealError> {
         let bytes = self.open(label, record)?;
         Pending::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
+    }
+
+    /// Seals this node's half of a setup with a peer.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_pair(&self, label: &Label, pair: &PairRecord) -> Result<Vec<u8>, SealError> {
+        self.seal(label, &pair.dangerous_to_bytes())
+    }
+
+    /// Opens this node's half of a setup with a peer.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_pair(&self, label: &Label, record: &[u8]) -> Result<PairRecord, SealError> {
+        let bytes = self.open(label, record)?;
+        PairRecord::dangerous_from_bytes(&bytes)
+            .map_err(|_| SealError::Malformed(label.to_string()))
     }
 
     /// Computes the tag of a stored row that is not secret: 32 bytes, HMAC in its HKDF form.

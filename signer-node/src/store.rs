@@ -34,25 +34,31 @@ pub(crate) fn recode_head(body: &[u8]) -> Option<Vec<u8>> {
 pub enum Table {
     /// Key generations: pending shares, certificates.
     Ceremonies,
+    /// Pool entries that were spent, with what they were spent on.
+    Entries,
     /// Freeze and unfreeze orders.
     Freezes,
     /// Announced intents with the time they were first seen.
     Intents,
     /// Debits and released shares.
     Ledger,
+    /// What became of the setups with other nodes: prepared, active, poisoned.
+    Pairs,
     /// Installed policy documents with their signatures.
     Policies,
-    /// First session ids of key generations this node ever joined.
+    /// First session ids of key generations and runs of preprocessing this node ever joined.
     Replay,
 }
 
 impl Table {
     /// All tables, in the order of the head record.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Ceremonies,
+        Self::Entries,
         Self::Freezes,
         Self::Intents,
         Self::Ledger,
+        Self::Pairs,
         Self::Policies,
         Self::Replay,
     ];
@@ -62,9 +68,11 @@ impl Table {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ceremonies => "ceremonies",
+            Self::Entries => "entries",
             Self::Freezes => "freezes",
             Self::Intents => "intents",
             Self::Ledger => "ledger",
+            Self::Pairs => "pairs",
             Self::Policies => "policies",
             Self::Replay => "replay",
         }

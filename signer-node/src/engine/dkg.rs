@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::Engine;
+use super::pools::{BOOT, RUN, decode_boot, encode_boot};
 use super::tunnels::Tunnels;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
@@ -54,6 +55,8 @@ impl Order {
 /// A session under way.
 struct Running {
     attempt: u32,
+    /// Whether it makes pair setups.
+    pairs: bool,
     inbox: mpsc::Sender<Inbound>,
     /// Everything said so far, to be said again when a tunnel had to be replaced.
     said: Vec<Outbound>,
@@ -169,6 +172,11 @@ impl Engine {
             .max(1_000);
         let who = &self.0.who;
         let parties = u16::try_from(who.roster.len()).unwrap_or(u16::MAX);
+        let pairs = if order.purpose.needs_pairs() {
+            self.pair_statuses()?
+        } else {
+            BTreeMap::new()
+        };
         let params = Params::new(order.threshold, parties).map_err(Refusal::malformed)?;
         let setup = Setup {
             roster: who.roster.clone(),
@@ -177,7 +185,7 @@ impl Engine {
             params,
             request_id: RequestId::from_bytes(order.request),
             attempt: Attempt(order.attempt),
-            pairs: BTreeMap::new(),
+            pairs,
         };
         let now_ms = self.boot_ms()?;
         let rng = &mut UnwrapErr(getrandom::SysRng);
@@ -198,10 +206,9 @@ impl Engine {
     }
 
     fn read_order(&self, call: &StartDkg) -> Result<Order, Refusal> {
-        let purpose = Purpose::parse(&call.scheme)
-            .filter(|purpose| !matches!(purpose, Purpose::Ecdsa | Purpose::EcdsaRaw));
-        let purpose =
-            purpose.ok_or_else(|| Refusal::malformed("the scheme must be ed25519 or bip340"))?;
+        let purpose = Purpose::parse(&call.scheme).ok_or_else(|| {
+            Refusal::malformed("the scheme must be bip340, ecdsa, ecdsa-raw or ed25519")
+        })?;
         if !is_name(&call.name) {
             return Err(Refusal::malformed(
                 "a key's name has 1 to 64 of a-z 0-9 . _ : -",
@@ -262,6 +269,15 @@ impl Engine {
                 "wait for it to end",
             ));
         }
+        // Two at a time would make two setups of one generation.
+        if order.purpose.needs_pairs() && state.ceremonies.running.values().any(|other| other.pairs)
+        {
+            return Err(Refusal::new(
+                FailureCode::Conflict,
+                "another key generation makes pair setups",
+                "wait for it to end",
+            ));
+        }
         let (inbox, receiver) = mpsc::channel(INBOX);
         for early in state.ceremonies.take_early(&order.request, order.attempt) {
             let _ = inbox.try_send(Inbound {
@@ -271,6 +287,7 @@ impl Engine {
         }
         let running = Running {
             attempt: order.attempt,
+            pairs: order.purpose.needs_pairs(),
             inbox,
             said: Vec::new(),
         };
@@ -298,7 +315,7 @@ impl Engine {
     }
 
     /// Milliseconds that no one can set: what the deadlines of key generations run on.
-    fn boot_ms(&self) -> Result<u64, Refusal> {
+    pub(super) fn boot_ms(&self) -> Result<u64, Refusal> {
         Ok((self.0.time)()?.boot_ms)
     }
 
@@ -352,7 +369,7 @@ impl Engine {
 
     /// Starts every tunnel over; the connection to the coordinator is a new one.
     pub(super) fn reconnect_tunnels(&self) {
-        let idle = self.state().ceremonies.running.is_empty();
+        let idle = self.state().ceremonies.running.is_empty() && self.pools().is_idle();
         let mut tunnels = self.tunnels();
         let frames = tunnels.reset();
         if !idle {
@@ -363,7 +380,7 @@ impl Engine {
     }
 
     /// Dials the peers that this node dials and has no tunnel with.
-    fn redial(&self) {
+    pub(super) fn redial(&self) {
         let mut tunnels = self.tunnels();
         let mut begun = Vec::new();
         for (node, frames) in tunnels.dial() {
@@ -392,14 +409,34 @@ impl Engine {
                 });
             all.collect()
         };
+        let again = self.pools().said_to(&self.0.who, &node);
+        let greeting = encode_boot(&self.0.who.boot);
         let mut tunnels = self.tunnels();
-        for message in messages {
+        for message in core::iter::once(greeting).chain(messages).chain(again) {
             let frames = tunnels.send(&node, &message);
             self.relay(&tunnels, frames);
         }
     }
 
+    /// Sends one message to one node, if there is a session with it.
+    pub(super) fn tell_node(&self, to: &NodeId, message: &[u8]) {
+        let mut tunnels = self.tunnels();
+        let frames = tunnels.send(to, message);
+        self.relay(&tunnels, frames);
+    }
+
     fn deliver(&self, from: NodeId, message: &Zeroizing<Vec<u8>>) {
+        match message.first() {
+            Some(&RUN) => return self.on_run_message(from, message),
+            Some(&BOOT) => {
+                if let Ok(boot) = decode_boot(message) {
+                    self.pools().greet(from, boot);
+                    self.announce_pools();
+                }
+                return;
+            }
+            _ => {}
+        }
         let Ok(early) = decode_message(from, message) else {
             tracing::warn!(peer = %from, "a peer's message was malformed");
             return;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use ::policy::cluster::ClusterFile;
-use mpc_core::id::PartyIndex;
+use mpc_core::id::{NodeId, PartyIndex};
 use mpc_core::identity::{IdentityKey, IdentityPublic};
 use mpc_core::roster::{Member, Roster};
 use proto::channel::nested::TunnelIdentity;
@@ -13,6 +13,7 @@ use proto::channel::nested::TunnelIdentity;
 use super::dkg::{Ceremonies, Certified, Record as Ceremony};
 use super::keys::Key;
 use super::ledger::Entry;
+use super::pairs::{self, Pairs, Record as PairRow};
 use super::tunnels::Tunnels;
 use super::{Engine, Inner, State, TimeSource, Who};
 use crate::clock::{Clock, ClockFault};
@@ -94,9 +95,16 @@ impl Engine {
             ledger: super::ledger::Ledger::default(),
             keys: BTreeMap::new(),
             ceremonies: Ceremonies::default(),
+            spent: contents
+                .rows(Table::Entries)
+                .iter()
+                .filter_map(|row| row.key.as_slice().try_into().ok())
+                .collect(),
             outdated: outdated(&contents),
         };
         let state = fill(state, &who, &contents, &vault)?;
+        let mut pairs = fill_pairs(&contents, &vault)?;
+        super::checks::repeat(&who, &contents, &vault, &mut pairs)?;
         let tunnels = Mutex::new(Tunnels::new(who.node, who.tunnel.clone(), &who.roster));
         Ok(Self(Arc::new(Inner {
             who,
@@ -105,8 +113,11 @@ impl Engine {
             vault,
             time,
             state: Mutex::new(state),
+            pairs: RwLock::new(pairs),
+            pools: Mutex::default(),
             tunnels,
             governance: tokio::sync::Mutex::new(()),
+            activation: tokio::sync::Mutex::new(()),
             outbox: Mutex::new(None),
         })))
     }
@@ -250,6 +261,43 @@ fn fill(
         }),
         None => Ok(state),
     }
+}
+
+/// The pairs as the log has them, with the newest active setup of each opened.
+fn fill_pairs(contents: &Contents, vault: &Vault) -> Result<Pairs, StoreError> {
+    let mut pairs = Pairs::default();
+    let rows = contents.rows(Table::Pairs);
+    let mut newest: BTreeMap<NodeId, (u32, [u8; 32], &Row)> = BTreeMap::new();
+    for row in rows {
+        let record = PairRow::decode(&row.body).map_err(bad(Table::Pairs, row))?;
+        pairs.follow(&record);
+        if let PairRow::Active {
+            peer,
+            generation,
+            sealed,
+            ..
+        } = record
+        {
+            let held = newest.entry(peer).or_insert((generation, sealed, row));
+            if held.0 <= generation {
+                *held = (generation, sealed, row);
+            }
+        }
+    }
+    for (peer, (generation, digest, row)) in newest {
+        if !pairs.wants(&peer, generation) {
+            continue;
+        }
+        let label = pairs::label(&peer, generation);
+        let sealed = sealed_as(contents, &label, &digest);
+        let sealed = sealed.ok_or_else(|| StoreError::Damaged {
+            table: "sealed",
+            row: row.number,
+            what: format!("the setup {label} is missing or was replaced"),
+        })?;
+        pairs.install(vault.open_pair(&label, sealed)?);
+    }
+    Ok(pairs)
 }
 
 /// The sealed record of a label, if it is the one that a row was written with.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mpc_core::frost::{Nonces, Package, SigningRequest, Tweak, wire};
+use mpc_core::hd::DerivationPath;
 use mpc_core::id::{Attempt, NodeId, Purpose};
 use mpc_core::{Error, Rejection};
 use policy::chain::{Chain, Family};
@@ -17,12 +18,13 @@ use proto::v1::{FailureCode, Share, Sign};
 use tonic::codegen::Bytes;
 
 use super::announce;
+use super::intents::Record;
 use super::keys::Key;
 use super::ledger::Entry;
 use super::{Engine, State};
 use crate::clock::Now;
 use crate::failure::Refusal;
-use crate::release::{package_digest, release_share};
+use crate::release::{package_digest, release_share, task_of};
 use crate::store::{Change, Pending, Table};
 
 /// The most statements or receipts of one call.
@@ -35,7 +37,24 @@ struct Ready {
     key: Arc<Key>,
     package: Package,
     attempt: Attempt,
+    task: u32,
     pending: Pending,
+}
+
+/// What a coordinator shows for a signature.
+pub(super) struct Evidence<'a> {
+    pub(super) signed_intent: &'a [u8],
+    pub(super) approvals: &'a [Bytes],
+    pub(super) receipts: &'a [Bytes],
+    pub(super) epoch: u32,
+}
+
+/// A request that this node's policy approves, at this moment.
+pub(super) struct Judged {
+    pub(super) approved: Box<Approved>,
+    pub(super) key: Arc<Key>,
+    now: Now,
+    unannounced: Option<Record>,
 }
 
 impl Engine {
@@ -46,7 +65,7 @@ impl Engine {
         let (key, package) = (&ready.key, &ready.package);
         let envelope = release_share(
             &who.identity,
-            &ready.approved,
+            (&ready.approved, ready.task),
             ready.nonces,
             &key.share,
             package,
@@ -69,26 +88,17 @@ impl Engine {
     }
 
     fn decide(&self, call: &Sign) -> Result<Ready, Refusal> {
-        if call.approvals.len() > MAX_EVIDENCE || call.receipts.len() > MAX_EVIDENCE {
-            return Err(Refusal::malformed("too many approvals or receipts"));
-        }
-        let signed = SignedIntent::decode(&call.signed_intent).map_err(Refusal::malformed)?;
-        let approvals: Vec<SignedStatement> = call
-            .approvals
-            .iter()
-            .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed))
-            .collect::<Result<_, _>>()?;
+        let evidence = Evidence {
+            signed_intent: &call.signed_intent,
+            approvals: &call.approvals,
+            receipts: &call.receipts,
+            epoch: call.epoch,
+        };
         let mut state = self.state();
-        let now = self.now(&mut state)?;
-        let key = Self::key_for(&state, &signed, call.epoch)?;
-        let threshold = key.share.public().params().threshold();
-        let first_seen_ms =
-            self.first_seen(&state, now, &signed.digest(), &call.receipts, threshold);
-        let approved = self.judge(&state, now, &key, &signed, &approvals, first_seen_ms)?;
-        let seen_ms = first_seen_ms.unwrap_or(now.wall_ms);
-        let unannounced = announce::unannounced(&mut state, now, &signed, seen_ms)?;
-        let package = self.package(&key, &approved, &call.commitments)?;
-        let digest = package_digest(&package);
+        let judged = self.judge_call(&mut state, &evidence)?;
+        let (key, approved) = (&judged.key, &judged.approved);
+        let package = self.package(key, approved, call.task, &call.commitments)?;
+        let digest = package_digest(call.task, &package);
         if state.ledger.released(approved.digest(), &digest) {
             let message = "a share for exactly these commitments was released before";
             return Err(Refusal::new(
@@ -105,34 +115,80 @@ impl Engine {
         let nonces = own.ok_or_else(|| {
             Refusal::stale("this node no longer has the nonces of its commitment")
         })?;
-        let entry = Entry {
-            intent: *approved.digest(),
-            package: digest,
-            at_ms: now.witnessed_ms,
-            expires_ms: approved.intent().expires_ms,
-            raw: *approved.raw_digest(),
-            debits: approved.debits().to_vec(),
-        };
-        let row = Change::Append {
-            table: Table::Ledger,
-            key: entry.key(),
-            body: entry.encode(),
-        };
-        state.ledger.record(&entry);
-        let mut rows = vec![row];
-        if let Some(record) = unannounced {
-            rows.push(announce::append(&record));
-            state.intents.record(record);
-        }
-        let pending = self.commit(&state, rows);
+        let key = Arc::clone(key);
+        let (approved, pending) = self.debit(&mut state, judged, digest, Vec::new());
         Ok(Ready {
             approved,
             nonces,
             key,
             package,
             attempt: Attempt(call.attempt),
+            task: call.task,
             pending,
         })
+    }
+
+    /// Decides about a request from this node's own state and what the call shows. The same for every kind of signature.
+    pub(super) fn judge_call(
+        &self,
+        state: &mut State,
+        evidence: &Evidence<'_>,
+    ) -> Result<Judged, Refusal> {
+        if evidence.approvals.len() > MAX_EVIDENCE || evidence.receipts.len() > MAX_EVIDENCE {
+            return Err(Refusal::malformed("too many approvals or receipts"));
+        }
+        let signed = SignedIntent::decode(evidence.signed_intent).map_err(Refusal::malformed)?;
+        let approvals: Vec<SignedStatement> = evidence
+            .approvals
+            .iter()
+            .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed))
+            .collect::<Result<_, _>>()?;
+        let now = self.now(state)?;
+        let key = Self::key_for(state, &signed, evidence.epoch)?;
+        let threshold = key.share.public().params().threshold();
+        let first_seen_ms =
+            self.first_seen(state, now, &signed.digest(), evidence.receipts, threshold);
+        let approved = self.judge(state, now, &key, &signed, &approvals, first_seen_ms)?;
+        let seen_ms = first_seen_ms.unwrap_or(now.wall_ms);
+        let unannounced = announce::unannounced(state, now, &signed, seen_ms)?;
+        Ok(Judged {
+            approved,
+            key,
+            now,
+            unannounced,
+        })
+    }
+
+    /// Books what a request takes, with everything else that must be on disk before a contribution to its signature leaves.
+    pub(super) fn debit(
+        &self,
+        state: &mut State,
+        judged: Judged,
+        package: [u8; 32],
+        also: Vec<Change>,
+    ) -> (Box<Approved>, Pending) {
+        let approved = judged.approved;
+        let entry = Entry {
+            intent: *approved.digest(),
+            package,
+            at_ms: judged.now.witnessed_ms,
+            expires_ms: approved.intent().expires_ms,
+            raw: *approved.raw_digest(),
+            debits: approved.debits().to_vec(),
+        };
+        let mut rows = also;
+        rows.push(Change::Append {
+            table: Table::Ledger,
+            key: entry.key(),
+            body: entry.encode(),
+        });
+        state.ledger.record(&entry);
+        if let Some(record) = judged.unannounced {
+            rows.push(announce::append(&record));
+            state.intents.record(record);
+        }
+        let pending = self.commit(state, rows);
+        (approved, pending)
     }
 
     /// The active key of the intent, at the epoch the call is for and of the purpose that the chain demands.
@@ -254,6 +310,7 @@ impl Engine {
         &self,
         key: &Key,
         approved: &Approved,
+        task: u32,
         envelopes: &[Bytes],
     ) -> Result<Package, Refusal> {
         let (who, public) = (&self.0.who, key.share.public());
@@ -284,10 +341,8 @@ impl Engine {
             }
             commitments.insert(opened.index, opened.commitment);
         }
-        let [task] = approved.tasks() else {
-            return Err(Refusal::denied("the transaction needs several signatures"));
-        };
-        if !task.path.is_empty() || public.purpose() == Purpose::Ecdsa {
+        let task = task_of(approved, task)?;
+        if public.purpose().needs_pairs() {
             return Err(Refusal::denied("such a signature is not made by this call"));
         }
         let tweak = match task.tweak {
@@ -295,7 +350,8 @@ impl Engine {
             transaction::Tweak::TaprootKeyPath => Tweak::TaprootKeyPath { merkle_root: None },
         };
         let request = SigningRequest::new(public.purpose(), task.message.clone(), tweak);
-        let request = request.map_err(Refusal::malformed)?;
+        let path = DerivationPath::new(task.path.clone()).map_err(Refusal::malformed)?;
+        let request = request.map_err(Refusal::malformed)?.with_path(path);
         Package::new(public, commitments, &request).map_err(|error| {
             Refusal::new(
                 FailureCode::Malformed,

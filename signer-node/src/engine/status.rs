@@ -36,8 +36,8 @@ impl Engine {
             keys,
             software: SOFTWARE.to_owned(),
             ledger_entries: state.ledger.rows(),
-            pairs: Vec::new(),
-            pools: Vec::new(),
+            pairs: self.pairs().states(&self.0.who),
+            pools: self.pool_states(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Mark;
 use crate::seal::{Label, Owner, Secret, Vault};
 
 /// Layout of the database; raised with every change of it.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// One row of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,19 @@ impl Contents {
             .iter()
             .find(|(id, _)| *id == row)
             .map(|(_, record)| record.as_slice())
+    }
+}
+
+impl Contents {
+    /// All sealed records of a kind, with their labels.
+    pub(crate) fn sealed_of(
+        &self,
+        kind: crate::seal::Kind,
+    ) -> impl Iterator<Item = (Label, &[u8])> {
+        self.sealed.iter().filter_map(move |(row, record)| {
+            let label = Label::of_row(kind, row)?;
+            Some((label, record.as_slice()))
+        })
     }
 }
 

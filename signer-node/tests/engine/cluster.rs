@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use mpc_core::frost::{self, Package, SigningRequest, Tweak, wire};
-use mpc_core::id::{Attempt, RequestId};
+use mpc_core::id::{Attempt, Purpose, RequestId};
 use mpc_core::keys::PublicKeyPackage;
 use mpc_core::roster::{Member, Roster};
 use mpc_core::{id::PartyIndex, identity::IdentityPublic};
@@ -39,6 +39,8 @@ pub(crate) const NOW: u64 = 1_796_083_200_000;
 pub(crate) const MINUTE: u64 = 60_000;
 pub(crate) const HOUR: u64 = 60 * MINUTE;
 pub(crate) const SOL: u64 = 1_000_000_000;
+/// A thousandth of an ether, in wei.
+pub(crate) const FINNEY: u64 = 1_000_000_000_000_000;
 
 /// A clock that a test sets.
 pub(crate) struct TestClock {
@@ -54,8 +56,16 @@ pub(crate) struct Cluster {
     pub(crate) roster: Roster,
     pub(crate) keys: BTreeMap<String, PublicKeyPackage>,
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
+    pub(crate) alarms: Arc<Mutex<Vec<(usize, v1::PairAlarm)>>>,
+    /// The last list of entries that a node announced, by node and set.
+    pub(crate) pools: Arc<Mutex<BTreeMap<(usize, Vec<u32>), Vec<Vec<u8>>>>>,
+    /// What the relay does with a piece of a session between two nodes: it goes on with what this returns.
+    pub(crate) relay: Arc<Mutex<Relay>>,
     switch: Arc<Mutex<Vec<Option<Node>>>>,
 }
+
+/// A relay that may do as it likes.
+pub(crate) type Relay = Box<dyn FnMut(v1::Tunnel) -> Vec<v1::Tunnel> + Send>;
 
 /// A running node: its own runtime, so that a crash takes all its tasks along.
 #[derive(Clone)]
@@ -147,6 +157,9 @@ impl Cluster {
             roster,
             keys: BTreeMap::new(),
             progress: Arc::default(),
+            alarms: Arc::default(),
+            pools: Arc::default(),
+            relay: Arc::new(Mutex::new(Box::new(|piece| vec![piece]))),
             switch: Arc::new(Mutex::new(vec![None, None, None])),
         };
         for node in 0..3 {
@@ -174,7 +187,7 @@ impl Cluster {
 
     pub(crate) fn config(&self, node: usize) -> Config {
         let text = format!(
-            "schema = 1\nindex = {}\ncluster = \"../cluster.toml\"\n[unlock]\nkind = \"key-file\"\npath = \"store.key\"\n[limits]\nfree_space = \"0B\"\n\
+            "schema = 1\nindex = {}\ncluster = \"../cluster.toml\"\n[unlock]\nkind = \"key-file\"\npath = \"store.key\"\n[limits]\nfree_space = \"0B\"\npool_entries = 2\n\
              [tls]\nca = \"ca\"\ncrl = \"crl\"\ncert = \"cert\"\nkey = \"key\"\n",
             node + 1
         );
@@ -204,6 +217,19 @@ impl Cluster {
             .enable_all()
             .build()
             .unwrap();
+        let ticking = engine.clone();
+        runtime.spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                ticks.tick().await;
+                ticking.fill_pools();
+            }
+        });
+        let (alarms, pools, relay) = (
+            Arc::clone(&self.alarms),
+            Arc::clone(&self.pools),
+            Arc::clone(&self.relay),
+        );
         let (mut receiver, switch, progress) = (
             engine.attach(),
             Arc::clone(&self.switch),
@@ -217,22 +243,30 @@ impl Cluster {
         runtime.spawn(async move {
             while let Some(frame) = receiver.recv().await {
                 match frame.body {
-                    Some(Answer::Tunnel(tunnel)) => {
-                        let Some(to) = ids.iter().position(|id| tunnel.to == *id) else {
-                            continue;
-                        };
-                        let target = switch.lock().unwrap()[to].clone();
-                        let frame = CoordinatorFrame {
-                            version: FRAME_VERSION,
-                            call_id: 0,
-                            body: Some(Call::Tunnel(tunnel)),
-                        };
-                        if let Some(target) = target {
-                            let _ = target
-                                .runtime
-                                .spawn(async move { target.engine.call(frame).await })
-                                .await;
+                    Some(Answer::Tunnel(piece)) => {
+                        let pieces = (*relay.lock().unwrap())(piece);
+                        for tunnel in pieces {
+                            let Some(to) = ids.iter().position(|id| tunnel.to == *id) else {
+                                continue;
+                            };
+                            let target = switch.lock().unwrap()[to].clone();
+                            let frame = CoordinatorFrame {
+                                version: FRAME_VERSION,
+                                call_id: 0,
+                                body: Some(Call::Tunnel(tunnel)),
+                            };
+                            if let Some(target) = target {
+                                let _ = target
+                                    .runtime
+                                    .spawn(async move { target.engine.call(frame).await })
+                                    .await;
+                            }
                         }
+                    }
+                    Some(Answer::PairAlarm(alarm)) => alarms.lock().unwrap().push((node, alarm)),
+                    Some(Answer::PoolEntries(list)) => {
+                        let names = list.entries.iter().map(|name| name.to_vec()).collect();
+                        pools.lock().unwrap().insert((node, list.signers), names);
                     }
                     Some(Answer::DkgProgress(update)) => {
                         progress.lock().unwrap().push((node, update));
@@ -436,7 +470,11 @@ impl Cluster {
             .iter()
             .map(|(name, package)| {
                 let key = hex::encode(package.key_id().as_bytes());
-                format!("[[wallet]]\nid = \"{name}\"\nkey_id = \"{key}\"\nchain = \"solana:devnet\"\nkinds = [\"transfer\"]\nmax_fee = \"100000\"\n")
+                let (chain, fee) = match package.purpose() {
+                    Purpose::Ecdsa => ("ethereum:1", 10 * FINNEY),
+                    _ => ("solana:devnet", 100_000),
+                };
+                format!("[[wallet]]\nid = \"{name}\"\nkey_id = \"{key}\"\nchain = \"{chain}\"\nkinds = [\"transfer\"]\nmax_fee = \"{fee}\"\n")
             })
             .collect();
         let machines = ["svc:payout", "svc:other"]

@@ -361,7 +361,7 @@ async fn calls_that_make_no_sense_are_refused() {
         Call::StartDkg(order)
     };
     for call in [
-        order(|order| order.scheme = "ecdsa".to_owned()),
+        order(|order| order.scheme = "rsa".to_owned()),
         order(|order| order.scheme = "ed25519\n".to_owned()),
         order(|order| order.name = "no spaces".to_owned()),
         order(|order| order.threshold = 4),

@@ -6,5 +6,6 @@ mod attacks;
 mod clock;
 mod cluster;
 mod disk;
+mod ecdsa;
 mod life;
 mod secrets;

@@ -2,10 +2,9 @@
 
 use core::time::Duration;
 
-use mpc_core::Error;
 use mpc_core::dkg::{DkgCertificate, DkgOutput, Session as DkgSession};
-use mpc_core::keys::KeyShare;
 use mpc_core::session::{Effects, Inbound, Ready, Session as _, Step, Write, WriteKind};
+use mpc_core::{Error, Fault};
 use proto::v1::{DkgProgress, FailureCode, node_frame};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -14,6 +13,7 @@ use super::record::sealed_digest;
 use super::{Certified, Order, Record, Uncertified, progress};
 use crate::engine::Engine;
 use crate::engine::keys::Key;
+use crate::engine::pairs;
 use crate::failure::Refusal;
 use crate::seal::{Kind, Label};
 use crate::store::{Change, StoreError, Table};
@@ -57,6 +57,11 @@ impl Engine {
         };
         self.state().ceremonies.running.remove(&order.request);
         if let Some(end) = end {
+            if let End::Protocol(Error::Aborted(abort)) = &end
+                && let Fault::StalePair { peer } = abort.fault
+            {
+                self.need_rekey(peer).await;
+            }
             self.report_end(&order, end);
         }
     }
@@ -157,20 +162,23 @@ impl Engine {
                     part,
                     sealed: sealed.clone(),
                 };
+                let pairs = pairs::prepared(order, pending.pairs());
                 let row = Record::Stored(uncertified.clone());
                 let append = Change::Append {
                     table: Table::Ceremonies,
                     key: row.key(),
                     body: row.encode(),
                 };
-                self.commit_now(vec![
-                    Change::Seal {
-                        label,
-                        record: sealed,
-                    },
-                    append,
-                ])
-                .await?;
+                let seal = Change::Seal {
+                    label,
+                    record: sealed,
+                };
+                let mut changes = vec![seal, append];
+                changes.extend(pairs.iter().map(pairs::append));
+                self.commit_now(changes).await?;
+                let mut known = self.pairs_mut();
+                pairs.iter().for_each(|row| known.follow(row));
+                drop(known);
                 self.state().ceremonies.restore(uncertified);
                 Ok(())
             }
@@ -186,7 +194,7 @@ impl Engine {
         }
     }
 
-    async fn commit_now(&self, changes: Vec<Change>) -> Result<(), Refusal> {
+    pub(in crate::engine) async fn commit_now(&self, changes: Vec<Change>) -> Result<(), Refusal> {
         let pending = {
             let state = self.state();
             self.commit(&state, changes)
@@ -247,16 +255,17 @@ impl Engine {
             .open_pending(&order.pending_label(), &record)
             .map_err(Refusal::internal)?;
         let made = pending.finish(parts).map_err(Refusal::malformed)?;
-        self.activate(&order, made.share, &made.certificate).await
+        self.activate(&order, made).await
     }
 
     /// Stores a certified share and takes it into use.
-    async fn activate(
-        &self,
-        order: &Order,
-        share: KeyShare,
-        certificate: &DkgCertificate,
-    ) -> Result<DkgProgress, Refusal> {
+    async fn activate(&self, order: &Order, made: DkgOutput) -> Result<DkgProgress, Refusal> {
+        let DkgOutput {
+            share,
+            certificate,
+            pairs,
+        } = made;
+        let _one_at_a_time = self.0.activation.lock().await;
         let (key_id, epoch) = (
             *share.public().key_id().as_bytes(),
             share.public().epoch().0,
@@ -288,7 +297,8 @@ impl Engine {
             parts,
         };
         let row = Record::Active(certified, sealed_digest(&sealed));
-        let changes = vec![
+        let (mut changes, pairs) = self.activate_pairs(pairs)?;
+        changes.extend([
             Change::Seal {
                 label,
                 record: sealed,
@@ -301,12 +311,16 @@ impl Engine {
             Change::Erase {
                 label: order.pending_label(),
             },
-        ];
+        ]);
         match self.commit_now(changes).await {
             Ok(()) => {
                 let mut state = self.state();
                 state.keys.insert(key_id, key);
                 state.ceremonies.forget(&order.request);
+                drop(state);
+                let mut known = self.pairs_mut();
+                pairs.into_iter().for_each(|pair| known.install(pair));
+                drop(known);
                 tracing::info!(key = %hex::encode(key_id), name = %order.name, "key active");
                 Ok(answer)
             }

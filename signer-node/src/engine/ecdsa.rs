@@ -1,0 +1,163 @@
+//! The two online rounds of an ECDSA signature: a pool entry is spent on an approved request, once.
+
+use std::collections::BTreeMap;
+
+use mpc_core::id::{NodeId, PairId, SessionId};
+use proto::convert::array;
+use proto::v1::{EcdsaFinish, EcdsaOpen, EcdsaRound1, EcdsaRound2, FailureCode};
+
+use super::Engine;
+use super::pools::Waiting;
+use super::sign::Evidence;
+use crate::failure::Refusal;
+use crate::release::{Spend, ecdsa_request, opening_digest, spend};
+use crate::store::Pending;
+
+/// An entry that is burnt and debited, on its way to the disk.
+struct Burnt {
+    spend: Spend,
+    pending: Pending,
+    intent: [u8; 32],
+    expires_ms: u64,
+    pairs: BTreeMap<NodeId, PairId>,
+}
+
+impl Engine {
+    pub(super) async fn ecdsa_open(&self, call: &EcdsaOpen) -> Result<EcdsaRound1, Refusal> {
+        let name = SessionId::from_bytes(array("entry", &call.entry).map_err(Refusal::malformed)?);
+        let burnt = self.burn(call, name)?;
+        let receipt = burnt.pending.durable().await;
+        self.announce_pools();
+        let receipt = receipt?;
+        let since_ms = self.boot_ms()?;
+        let guard = self.pairs();
+        if !guard.are_live(&burnt.pairs) {
+            return Err(Refusal::stale("a pair has changed; the entry is spent"));
+        }
+        let (opened, envelope) = burnt.spend.release(&receipt)?;
+        let waiting = Waiting {
+            opened,
+            intent: burnt.intent,
+            expires_ms: burnt.expires_ms,
+            pairs: burnt.pairs,
+            since_ms,
+        };
+        self.pools().wait(name, waiting);
+        drop(guard);
+        tracing::info!(
+            request = %hex::encode(burnt.intent), entry = %name, task = call.task, attempt = call.attempt, "entry opened"
+        );
+        Ok(EcdsaRound1 {
+            entry: call.entry.clone(),
+            envelope: envelope.into(),
+        })
+    }
+
+    fn burn(&self, call: &EcdsaOpen, name: SessionId) -> Result<Burnt, Refusal> {
+        let signers = self.signer_set(&call.signers)?;
+        let evidence = Evidence {
+            signed_intent: &call.signed_intent,
+            approvals: &call.approvals,
+            receipts: &call.receipts,
+            epoch: call.epoch,
+        };
+        let mut state = self.state();
+        if state.spent.contains(name.as_bytes()) {
+            return Err(Refusal::new(
+                FailureCode::Replayed,
+                "this entry was spent before",
+                "take another entry",
+            ));
+        }
+        let judged = self.judge_call(&mut state, &evidence)?;
+        let share = &judged.key.share;
+        let request = ecdsa_request(&judged.approved, call.task, share, &signers)?;
+        self.check_space()?;
+        let pairs = self.pairs();
+        let mut pools = self.pools();
+        let entry = pools
+            .look(&name)
+            .ok_or_else(|| Refusal::stale("this node has no such entry"))?;
+        if *entry.signers() != signers {
+            return Err(Refusal::malformed("the entry is for other signers"));
+        }
+        let names = entry.pairs().collect();
+        if !pairs.are_live(&names) {
+            return Err(Refusal::stale(
+                "a pair has changed since the entry was made",
+            ));
+        }
+        // From here on the entry is spent, whatever happens.
+        let entry = pools
+            .take(&name)
+            .ok_or_else(|| Refusal::stale("this node has no such entry"))?;
+        state.spent.insert(*name.as_bytes());
+        drop(pools);
+        drop(pairs);
+        let who = &self.0.who;
+        let spend = spend(&who.identity, (&judged.approved, call.task), entry, share)?;
+        let digest = opening_digest(&name, &request);
+        let burn = vec![spend.burn()];
+        let (approved, pending) = self.debit(&mut state, judged, digest, burn);
+        Ok(Burnt {
+            spend,
+            pending,
+            intent: *approved.digest(),
+            expires_ms: approved.intent().expires_ms,
+            pairs: names,
+        })
+    }
+
+    pub(super) async fn ecdsa_finish(&self, call: &EcdsaFinish) -> Result<EcdsaRound2, Refusal> {
+        let name = SessionId::from_bytes(array("entry", &call.entry).map_err(Refusal::malformed)?);
+        let openings: Vec<Vec<u8>> = call.round1.iter().map(|bytes| bytes.to_vec()).collect();
+        let waiting = self.take_waiting(&name)?;
+        let who = &self.0.who;
+        let response = waiting
+            .opened
+            .respond(&who.roster, &who.identity, &openings);
+        let envelope = match response {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                return Err(self
+                    .judge_failure(&error, *name.as_bytes(), Vec::new())
+                    .await);
+            }
+        };
+        let guard = self.pairs();
+        if !guard.are_live(&waiting.pairs) {
+            return Err(Refusal::stale("a pair has changed; the entry is spent"));
+        }
+        tracing::info!(request = %hex::encode(waiting.intent), entry = %name, "entry answered");
+        let answer = EcdsaRound2 {
+            entry: call.entry.clone(),
+            envelope: envelope.into(),
+        };
+        drop(guard);
+        Ok(answer)
+    }
+
+    /// Takes what waits for its second round, if it may still be answered. It is gone afterwards either way.
+    fn take_waiting(&self, name: &SessionId) -> Result<Waiting, Refusal> {
+        let mut state = self.state();
+        let now = self.now(&mut state)?;
+        let waiting = self
+            .pools()
+            .take_opened(name)
+            .ok_or_else(|| Refusal::stale("no signature waits for its second round there"))?;
+        if state.freeze.frozen(now) {
+            return Err(Refusal::new(
+                FailureCode::Frozen,
+                "signing is stopped",
+                "it takes a signed unfreeze",
+            ));
+        }
+        if state.intents.withdrawn(&waiting.intent) {
+            return Err(Refusal::denied("the request was withdrawn"));
+        }
+        if now.wall_ms >= waiting.expires_ms {
+            return Err(Refusal::denied("the request has expired"));
+        }
+        Ok(waiting)
+    }
+}

@@ -1,0 +1,423 @@
+//! What this node has with every peer, and which peers it never works with again.
+//!
+//! A setup is prepared with the share of the key generation that made it, active with the certificate, retired by the next
+//! one. A failed check poisons the pair: in memory before anything else happens, on disk before any answer. A poisoned pair
+//! stays poisoned; nothing retries it, no key generation replaces it.
+//!
+//! Everything that depends on a setup leaves under a read guard that has looked at the state again; poisoning takes the
+//! write guard. So no message leaves after a failure was seen.
+
+mod record;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+use mpc_core::dkg::PairStatus;
+use mpc_core::id::{NodeId, PairId};
+use mpc_core::pair::PairRecord;
+use mpc_core::{Abort, Error, Fault};
+use proto::v1::{FailureCode, PairAlarm, PairState, node_frame};
+
+use super::dkg::{Order, sealed_digest};
+use super::{Engine, Who};
+use crate::failure::Refusal;
+use crate::store::{Change, StoreError, Table};
+
+pub(super) use record::{Poison, Record, label};
+
+/// What this node has with one peer.
+#[derive(Default)]
+struct Peer {
+    /// The highest generation that was ever stored, prepared ones included.
+    last: u32,
+    live: Option<Arc<PairRecord>>,
+    /// The generation that the peer holds another setup for.
+    rekeying: Option<u32>,
+    poison: Option<Poison>,
+    strikes: u32,
+}
+
+/// What this node has with all peers.
+#[derive(Default)]
+pub(super) struct Pairs {
+    peers: BTreeMap<NodeId, Peer>,
+    /// Changes that the disk has not taken: they stand in memory, and are tried again with every tick.
+    pub(super) unwritten: Vec<Vec<Change>>,
+}
+
+impl Pairs {
+    /// Follows a row of the log, but for the sealed record of an active setup.
+    pub(super) fn follow(&mut self, record: &Record) {
+        let (Record::Prepared {
+            peer, generation, ..
+        }
+        | Record::Active {
+            peer, generation, ..
+        }
+        | Record::Rekeying { peer, generation }
+        | Record::Poisoned(Poison {
+            peer, generation, ..
+        })) = record;
+        let state = self.peers.entry(*peer).or_default();
+        state.last = state.last.max(*generation);
+        match record {
+            Record::Prepared { .. } => {}
+            Record::Active { .. } => {
+                if state.rekeying.is_some_and(|old| old < *generation) {
+                    state.rekeying = None;
+                }
+            }
+            Record::Rekeying { .. } => {
+                state.rekeying = Some(*generation);
+                state.live = None;
+            }
+            Record::Poisoned(poison) => {
+                state.strikes = state.strikes.saturating_add(1);
+                state.poison.get_or_insert_with(|| poison.clone());
+                state.live = None;
+            }
+        }
+    }
+
+    /// Whether a setup of this generation could be in use.
+    pub(super) fn wants(&self, peer: &NodeId, generation: u32) -> bool {
+        self.peers.get(peer).is_none_or(|state| {
+            let newer = state
+                .live
+                .as_ref()
+                .is_none_or(|live| live.generation() < generation);
+            let rekeyed = state.rekeying.is_some_and(|old| generation <= old);
+            newer && !rekeyed && state.poison.is_none()
+        })
+    }
+
+    /// Takes a setup into use, unless a newer one is or the pair is poisoned.
+    pub(super) fn install(&mut self, record: PairRecord) {
+        if self.wants(&record.peer(), record.generation()) {
+            let state = self.peers.entry(record.peer()).or_default();
+            state.last = state.last.max(record.generation());
+            state.rekeying = None;
+            state.live = Some(Arc::new(record));
+        }
+    }
+
+    /// The live setup with a peer.
+    pub(super) fn live(&self, peer: &NodeId) -> Option<&Arc<PairRecord>> {
+        self.peers.get(peer)?.live.as_ref()
+    }
+
+    /// Whether exactly these setups are live.
+    pub(super) fn are_live(&self, names: &BTreeMap<NodeId, PairId>) -> bool {
+        names
+            .iter()
+            .all(|(peer, name)| self.live(peer).is_some_and(|live| live.name() == *name))
+    }
+
+    fn poisoned(&self) -> Option<&Poison> {
+        self.peers.values().find_map(|state| state.poison.as_ref())
+    }
+
+    /// What a key generation is told.
+    pub(super) fn statuses(&self) -> BTreeMap<NodeId, PairStatus> {
+        let status = |(peer, state): (&NodeId, &Peer)| {
+            let live = state
+                .live
+                .clone()
+                .filter(|live| live.generation() == state.last);
+            (
+                *peer,
+                PairStatus {
+                    last_generation: state.last,
+                    live,
+                },
+            )
+        };
+        self.peers.iter().map(status).collect()
+    }
+
+    /// What the node's status says.
+    pub(super) fn states(&self, who: &Who) -> Vec<PairState> {
+        let state = |(peer, state): (&NodeId, &Peer)| {
+            let (status, generation) = match (&state.poison, &state.live, state.rekeying) {
+                (Some(poison), _, _) => ("poisoned", poison.generation),
+                (None, Some(live), _) => ("active", live.generation()),
+                (None, None, Some(generation)) => ("rekeying", generation),
+                (None, None, None) => ("prepared", state.last),
+            };
+            let poison = state.poison.as_ref();
+            PairState {
+                peer: who.roster.index(peer).map_or(0, |index| index.get().into()),
+                generation,
+                name: state
+                    .live
+                    .as_ref()
+                    .map(|live| live.name().as_bytes().to_vec())
+                    .unwrap_or_default()
+                    .into(),
+                status: status.to_owned(),
+                why: poison.map(|poison| poison.why.clone()).unwrap_or_default(),
+                session: poison
+                    .map(|poison| poison.session.to_vec())
+                    .unwrap_or_default()
+                    .into(),
+                at_ms: poison.map_or(0, |poison| poison.at_ms),
+                strikes: state.strikes,
+            }
+        };
+        self.peers.iter().map(state).collect()
+    }
+}
+
+/// A row for the log of pairs.
+pub(super) fn append(record: &Record) -> Change {
+    Change::Append {
+        table: Table::Pairs,
+        key: record.key(),
+        body: record.encode(),
+    }
+}
+
+/// The rows that go with a share that has no certificate yet.
+pub(super) fn prepared(order: &Order, pairs: &[PairRecord]) -> Vec<Record> {
+    let row = |pair: &PairRecord| Record::Prepared {
+        peer: pair.peer(),
+        generation: pair.generation(),
+        name: *pair.name().as_bytes(),
+        request: order.request,
+        attempt: order.attempt,
+    };
+    pairs.iter().map(row).collect()
+}
+
+impl Engine {
+    /// The state of the pairs, to be looked at while something that depends on them is sent.
+    pub(super) fn pairs(&self) -> RwLockReadGuard<'_, Pairs> {
+        self.0.pairs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pairs_mut(&self) -> RwLockWriteGuard<'_, Pairs> {
+        self.0.pairs.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a key generation with pair setups starts from.
+    pub(super) fn pair_statuses(&self) -> Result<BTreeMap<NodeId, PairStatus>, Refusal> {
+        let pairs = self.pairs();
+        match pairs.poisoned() {
+            None => Ok(pairs.statuses()),
+            Some(poison) => Err(self.banned(poison)),
+        }
+    }
+
+    fn banned(&self, poison: &Poison) -> Refusal {
+        Refusal::new(
+            FailureCode::SecurityAbort,
+            format!(
+                "this node does not work with node {} any more: {}",
+                self.indices(&[poison.peer])
+                    .first()
+                    .copied()
+                    .unwrap_or_default(),
+                poison.why
+            ),
+            "an operator has to find out what happened; nothing tries again by itself",
+        )
+        .with_culprits(self.indices(&[poison.peer]))
+    }
+
+    /// The changes that make setups active. Those that are outdated or whose pair is poisoned are left out.
+    pub(super) fn activate_pairs(
+        &self,
+        records: Vec<PairRecord>,
+    ) -> Result<(Vec<Change>, Vec<PairRecord>), Refusal> {
+        let pairs = self.pairs();
+        let (mut changes, mut wanted) = (Vec::new(), Vec::new());
+        for record in records {
+            let (peer, generation) = (record.peer(), record.generation());
+            if !pairs.wants(&peer, generation) {
+                continue;
+            }
+            let place = label(&peer, generation);
+            let sealed = self
+                .0
+                .vault
+                .seal_pair(&place, &record)
+                .map_err(StoreError::from)?;
+            changes.push(append(&Record::Active {
+                peer,
+                generation,
+                name: *record.name().as_bytes(),
+                sealed: sealed_digest(&sealed),
+            }));
+            changes.push(Change::Seal {
+                label: place,
+                record: sealed,
+            });
+            if let Some(old) = pairs.live(&peer) {
+                changes.push(Change::Erase {
+                    label: label(&peer, old.generation()),
+                });
+            }
+            wanted.push(record);
+        }
+        Ok((changes, wanted))
+    }
+
+    /// Never uses the setups with a peer again. Everything that depends on them is dead at once; this comes
+    /// back only after the disk has it. `also` is written with it.
+    pub(super) async fn poison(
+        &self,
+        peer: NodeId,
+        why: &Fault,
+        session: [u8; 32],
+        also: Vec<Change>,
+    ) -> Refusal {
+        let (poison, pending, changes) = {
+            let state = self.state();
+            let mut pairs = self.pairs_mut();
+            let generation = pairs.live(&peer).map_or_else(
+                || pairs.peers.get(&peer).map_or(0, |state| state.last),
+                |live| live.generation(),
+            );
+            let poison = Poison {
+                peer,
+                generation,
+                why: why.to_string(),
+                session,
+                at_ms: state.clock.mark().wall_ms,
+            };
+            let changes = poison_in_memory(&mut pairs, &poison, also);
+            self.pools().forget_peer(&peer);
+            let pending = self.commit(&state, changes.clone());
+            (poison, pending, changes)
+        };
+        match pending.durable().await {
+            Ok(_) => {}
+            // This very failure is on disk already.
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => {
+                tracing::error!(%error, "a poisoned pair is not on disk yet");
+                self.pairs_mut().unwritten.push(changes);
+            }
+        }
+        tracing::error!(%peer, why = %poison.why, "a pair is poisoned");
+        self.send(node_frame::Body::PairAlarm(self.alarm(&poison)));
+        self.announce_pools();
+        self.banned(&poison)
+    }
+
+    fn alarm(&self, poison: &Poison) -> PairAlarm {
+        PairAlarm {
+            peer: self
+                .indices(&[poison.peer])
+                .first()
+                .copied()
+                .unwrap_or_default(),
+            generation: poison.generation,
+            why: poison.why.clone(),
+            session: poison.session.to_vec().into(),
+            at_ms: poison.at_ms,
+        }
+    }
+
+    /// The peer holds another setup: a new one is needed, and nobody is to blame.
+    pub(super) async fn need_rekey(&self, peer: NodeId) {
+        let pending = {
+            let state = self.state();
+            let mut pairs = self.pairs_mut();
+            let Some(live) = pairs.live(&peer) else {
+                return;
+            };
+            let generation = live.generation();
+            let record = Record::Rekeying { peer, generation };
+            pairs.follow(&record);
+            self.pools().forget_peer(&peer);
+            let erase = Change::Erase {
+                label: label(&peer, generation),
+            };
+            self.commit(&state, vec![append(&record), erase])
+        };
+        if let Err(error) = pending.durable().await {
+            tracing::error!(%error, "that a pair needs another setup could not be stored");
+        }
+        tracing::warn!(%peer, "the peer holds another setup; the next key generation makes a new one");
+        self.announce_pools();
+    }
+
+    /// What follows from a failed session for the pairs, before anything else happens. The refusal says it to the caller.
+    pub(super) async fn judge_failure(
+        &self,
+        error: &Error,
+        session: [u8; 32],
+        also: Vec<Change>,
+    ) -> Refusal {
+        if let Error::Aborted(abort) = error {
+            if let Some(peer) = abort.poisons() {
+                return self.poison(peer, &abort.fault, session, also).await;
+            }
+            if let Fault::StalePair { peer } = abort.fault {
+                self.need_rekey(peer).await;
+            }
+        }
+        self.write_later(also).await;
+        self.aborted(error)
+    }
+
+    /// Writes what nobody waits for; a disk that fails gets it again with a later tick.
+    pub(super) async fn write_later(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let pending = {
+            let state = self.state();
+            self.commit(&state, changes.clone())
+        };
+        match pending.durable().await {
+            Ok(_) | Err(StoreError::Conflict { .. }) => {}
+            Err(_) => self.pairs_mut().unwritten.push(changes),
+        }
+    }
+
+    /// Tries again what the disk has not taken.
+    pub(super) async fn write_unwritten(&self) {
+        let unwritten = core::mem::take(&mut self.pairs_mut().unwritten);
+        for changes in unwritten {
+            self.write_later(changes).await;
+        }
+    }
+
+    fn aborted(&self, error: &Error) -> Refusal {
+        let culprits = self.indices(&error.culprits());
+        match error {
+            Error::Aborted(Abort { .. }) => Refusal::new(
+                FailureCode::Aborted,
+                error.to_string(),
+                "take another entry, and look at the accused nodes",
+            )
+            .with_culprits(culprits),
+            Error::TimedOut { .. } => Refusal::new(
+                FailureCode::TimedOut,
+                error.to_string(),
+                "take another entry",
+            ),
+            Error::Rejected(_) | Error::Misuse(_) => Refusal::malformed(error),
+            Error::RandomnessUnavailable | Error::Unreachable(_) => Refusal::internal(error),
+        }
+    }
+}
+
+/// Poisons in memory; the changes that make it last.
+pub(super) fn poison_in_memory(
+    pairs: &mut Pairs,
+    poison: &Poison,
+    mut also: Vec<Change>,
+) -> Vec<Change> {
+    let record = Record::Poisoned(poison.clone());
+    if let Some(live) = pairs.live(&poison.peer) {
+        also.push(Change::Erase {
+            label: label(&poison.peer, live.generation()),
+        });
+    }
+    pairs.follow(&record);
+    also.push(append(&record));
+    also
+}

@@ -1,0 +1,451 @@
+//! Entries of preprocessing, made in the background and kept in memory only: a restart starts with none.
+//!
+//! For every set of ECDSA signers with this node, the node with the lowest index of the set starts runs until the pool is as
+//! full as configured; the others take part as long as their own pool has room. Coordinators learn the names of all entries
+//! and ask for one of them at all signers of its set.
+
+mod run;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{MutexGuard, PoisonError};
+
+use mpc_core::ecdsa::{Opened, PoolEntry};
+use mpc_core::id::{NodeId, PairId, PartyIndex, Purpose, SessionId};
+use mpc_core::session::{Inbound, Outbound, Recipient};
+use proto::v1::{FillPool, PoolEntries, PoolState, node_frame};
+use tokio::sync::mpsc;
+
+use super::{Engine, State, Who};
+use crate::failure::Refusal;
+
+pub(super) use wire::{BOOT, RUN, RunMessage, decode_boot, encode_boot, mask, unmask};
+
+/// Runs under way at one time that this node has started.
+const OWN_RUNS: usize = 2;
+/// Runs under way at one time, whoever started them.
+const MAX_RUNS: usize = 64;
+/// Messages of one node for runs that have not started here yet.
+const MAX_EARLY: usize = 16;
+/// More sets than this are served on demand only.
+const MAX_SETS: usize = 64;
+/// An entry that was not used for so long, in milliseconds, is made anew: its peers may have lost theirs.
+const MAX_AGE_MS: u64 = 900_000;
+/// How long an opened signature may wait for its second round, in milliseconds.
+const OPENED_MS: u64 = 60_000;
+/// Opened signatures that wait at one time.
+const MAX_OPENED: usize = 1_024;
+
+/// An entry and when it was made.
+struct Kept {
+    entry: PoolEntry,
+    at_ms: u64,
+}
+
+/// The pool of one set of signers.
+#[derive(Default)]
+struct Pool {
+    entries: BTreeMap<SessionId, Kept>,
+    /// How many a coordinator wants there to be, for the moment.
+    wanted: usize,
+}
+
+/// A run under way.
+struct Run {
+    signers: BTreeSet<NodeId>,
+    own: bool,
+    inbox: mpsc::Sender<Inbound>,
+    /// Everything said so far, to be said again when a session between nodes had to be replaced.
+    said: Vec<Outbound>,
+}
+
+/// A signature between its two online rounds.
+pub(super) struct Waiting {
+    pub(super) opened: Opened,
+    pub(super) intent: [u8; 32],
+    pub(super) expires_ms: u64,
+    pub(super) pairs: BTreeMap<NodeId, PairId>,
+    pub(super) since_ms: u64,
+}
+
+/// Everything about ECDSA that is in memory only.
+#[derive(Default)]
+pub(super) struct Pools {
+    pools: BTreeMap<BTreeSet<NodeId>, Pool>,
+    runs: BTreeMap<[u8; 32], Run>,
+    early: VecDeque<(NodeId, RunMessage)>,
+    opened: BTreeMap<SessionId, Waiting>,
+    /// The last known start of every peer.
+    boots: BTreeMap<NodeId, [u8; 16]>,
+    /// Sets whose list of entries has changed since it was last announced.
+    changed: BTreeSet<BTreeSet<NodeId>>,
+}
+
+impl Pools {
+    /// Drops everything that depends on a peer.
+    pub(super) fn forget_peer(&mut self, peer: &NodeId) {
+        for (set, pool) in &mut self.pools {
+            if set.contains(peer) && !pool.entries.is_empty() {
+                pool.entries.clear();
+                self.changed.insert(set.clone());
+            }
+        }
+        self.runs.retain(|_, run| !run.signers.contains(peer));
+        self.early.retain(|(from, _)| from != peer);
+        self.opened
+            .retain(|_, waiting| !waiting.pairs.contains_key(peer));
+    }
+
+    /// Notes which start of a peer speaks. Entries of an earlier one are dead.
+    pub(super) fn greet(&mut self, peer: NodeId, boot: [u8; 16]) {
+        if self
+            .boots
+            .insert(peer, boot)
+            .is_some_and(|before| before != boot)
+        {
+            self.forget_peer(&peer);
+        }
+    }
+
+    fn pool(&mut self, signers: &BTreeSet<NodeId>) -> &mut Pool {
+        self.pools.entry(signers.clone()).or_default()
+    }
+
+    fn size(&self, signers: &BTreeSet<NodeId>) -> usize {
+        let running = self.runs.values().filter(|run| run.signers == *signers);
+        let entries = self.pools.get(signers).map_or(0, |pool| pool.entries.len());
+        entries.saturating_add(running.count())
+    }
+
+    fn keep(&mut self, entry: PoolEntry, at_ms: u64) {
+        let signers = entry.signers().clone();
+        let pool = self.pool(&signers);
+        pool.entries.insert(entry.name(), Kept { entry, at_ms });
+        self.changed.insert(signers);
+    }
+
+    /// The set and the pair setups of an entry.
+    pub(super) fn look(&self, name: &SessionId) -> Option<&PoolEntry> {
+        let mut pools = self.pools.values();
+        pools.find_map(|pool| pool.entries.get(name).map(|kept| &kept.entry))
+    }
+
+    /// Takes an entry; it is gone from here whatever follows.
+    pub(super) fn take(&mut self, name: &SessionId) -> Option<PoolEntry> {
+        let mut pools = self.pools.iter_mut();
+        let (set, kept) =
+            pools.find_map(|(set, pool)| Some((set.clone(), pool.entries.remove(name)?)))?;
+        self.changed.insert(set);
+        Some(kept.entry)
+    }
+
+    /// Keeps a signature until its second round.
+    pub(super) fn wait(&mut self, name: SessionId, waiting: Waiting) {
+        if self.opened.len() >= MAX_OPENED {
+            let oldest = self.opened.iter().min_by_key(|(_, held)| held.since_ms);
+            if let Some(oldest) = oldest.map(|(name, _)| *name) {
+                self.opened.remove(&oldest);
+            }
+        }
+        self.opened.insert(name, waiting);
+    }
+
+    /// Takes a signature that waits for its second round; it is gone from here whatever follows.
+    pub(super) fn take_opened(&mut self, name: &SessionId) -> Option<Waiting> {
+        self.opened.remove(name)
+    }
+
+    /// Drops what is too old.
+    fn age(&mut self, now_ms: u64) {
+        for (set, pool) in &mut self.pools {
+            let before = pool.entries.len();
+            pool.entries
+                .retain(|_, kept| now_ms.saturating_sub(kept.at_ms) < MAX_AGE_MS);
+            if pool.entries.len() != before {
+                self.changed.insert(set.clone());
+            }
+        }
+        self.opened
+            .retain(|_, held| now_ms.saturating_sub(held.since_ms) < OPENED_MS);
+    }
+
+    fn list(&self, who: &Who, signers: &BTreeSet<NodeId>) -> PoolEntries {
+        let entries = self
+            .pools
+            .get(signers)
+            .into_iter()
+            .flat_map(|pool| pool.entries.keys());
+        PoolEntries {
+            signers: indices(who, signers),
+            boot_id: who.boot.to_vec().into(),
+            entries: entries
+                .map(|name| name.as_bytes().to_vec().into())
+                .collect(),
+        }
+    }
+
+    /// Says again everything that runs have said to a node.
+    pub(super) fn said_to(&self, who: &Who, node: &NodeId) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        for (pool, run) in &self.runs {
+            let mine = run
+                .said
+                .iter()
+                .filter(|said| said.to == Recipient::One(*node));
+            messages.extend(mine.map(|said| {
+                RunMessage {
+                    pool: *pool,
+                    signers: mask(&who.roster, &run.signers),
+                    envelope: said.bytes.clone(),
+                }
+                .encode()
+            }));
+        }
+        messages
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    pub(super) fn states(&self, who: &Who, target: u64) -> Vec<PoolState> {
+        let count = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let state = |(signers, pool): (&BTreeSet<NodeId>, &Pool)| PoolState {
+            signers: indices(who, signers),
+            entries: count(pool.entries.len()),
+            target: u32::try_from(target).unwrap_or(u32::MAX),
+        };
+        self.pools.iter().map(state).collect()
+    }
+}
+
+fn indices(who: &Who, signers: &BTreeSet<NodeId>) -> Vec<u32> {
+    let mut list: Vec<u32> = signers
+        .iter()
+        .filter_map(|node| who.roster.index(node))
+        .map(|index| index.get().into())
+        .collect();
+    list.sort_unstable();
+    list
+}
+
+/// Whether this node starts the runs of a set: the lowest index does.
+fn leads(who: &Who, signers: &BTreeSet<NodeId>) -> bool {
+    leader(who, signers) == Some(who.node)
+}
+
+fn leader(who: &Who, signers: &BTreeSet<NodeId>) -> Option<NodeId> {
+    let mut by_index = who.roster.by_index();
+    by_index
+        .find(|(_, node)| signers.contains(node))
+        .map(|(_, node)| node)
+}
+
+/// Every set of `size` nodes with this one; none if there are too many.
+fn sets(who: &Who, size: usize) -> Vec<BTreeSet<NodeId>> {
+    let others: Vec<NodeId> = who
+        .roster
+        .nodes()
+        .filter(|node| *node != who.node)
+        .collect();
+    let mut found = vec![BTreeSet::from([who.node])];
+    for (position, node) in others.iter().enumerate() {
+        let left = others.len().saturating_sub(position);
+        let mut grown = Vec::new();
+        for set in found {
+            let missing = size.saturating_sub(set.len());
+            if missing > 0 {
+                let mut with = set.clone();
+                with.insert(*node);
+                grown.push(with);
+            }
+            // Without this node there must still be enough others.
+            if missing < left {
+                grown.push(set);
+            }
+        }
+        if grown.len() > MAX_SETS.saturating_mul(64) {
+            return Vec::new();
+        }
+        found = grown;
+    }
+    found.retain(|set| set.len() == size);
+    if found.len() > MAX_SETS {
+        Vec::new()
+    } else {
+        found
+    }
+}
+
+/// The thresholds of the active ECDSA keys.
+fn thresholds(state: &State) -> BTreeSet<usize> {
+    let keys = state.keys.values().map(|key| key.share.public());
+    keys.filter(|public| matches!(public.purpose(), Purpose::Ecdsa | Purpose::EcdsaRaw))
+        .map(|public| usize::from(public.params().threshold()))
+        .collect()
+}
+
+impl Engine {
+    pub(super) fn pools(&self) -> MutexGuard<'_, Pools> {
+        self.0.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node ids of a call's list of indices: ascending, this node among them, and as many as a key here has as threshold.
+    pub(super) fn signer_set(&self, indices: &[u32]) -> Result<BTreeSet<NodeId>, Refusal> {
+        let who = &self.0.who;
+        if !indices.is_sorted_by(|one, next| one < next) {
+            return Err(Refusal::malformed(
+                "signers must be listed in ascending order",
+            ));
+        }
+        let node = |index: &u32| {
+            let index = PartyIndex::new(u16::try_from(*index).ok()?).ok()?;
+            who.roster.node_id(index)
+        };
+        let set: Option<BTreeSet<NodeId>> = indices.iter().map(node).collect();
+        set.filter(|set| set.contains(&who.node))
+            .ok_or_else(|| Refusal::malformed("the signers must be nodes, this one among them"))
+    }
+
+    pub(super) fn fill_pool(&self, call: &FillPool) -> Result<PoolEntries, Refusal> {
+        let signers = self.signer_set(&call.signers)?;
+        if !thresholds(&self.state()).contains(&signers.len()) {
+            return Err(Refusal::unknown("an ECDSA key with that many signers"));
+        }
+        let count = usize::try_from(call.count).unwrap_or(usize::MAX);
+        let most = self.most_entries();
+        let list = {
+            let mut pools = self.pools();
+            let pool = pools.pool(&signers);
+            pool.wanted = pool.entries.len().saturating_add(count).min(most);
+            pools.list(&self.0.who, &signers)
+        };
+        self.fill_pools();
+        Ok(list)
+    }
+
+    fn target(&self) -> usize {
+        usize::try_from(self.0.limits.pool_entries).unwrap_or(usize::MAX)
+    }
+
+    /// The most entries of one set, however many are asked for.
+    fn most_entries(&self) -> usize {
+        self.target().saturating_mul(4).max(64)
+    }
+
+    /// Starts what the pools lack and drops what is too old. Call it a few times a second, inside the runtime of the node.
+    pub fn fill_pools(&self) {
+        let thresholds = thresholds(&self.state());
+        let Ok(now_ms) = self.boot_ms() else { return };
+        if thresholds.is_empty() {
+            return;
+        }
+        self.redial();
+        let who = &self.0.who;
+        let mut all: BTreeSet<BTreeSet<NodeId>> = thresholds
+            .iter()
+            .flat_map(|threshold| sets(who, *threshold))
+            .collect();
+        let mut due = Vec::new();
+        {
+            let mut pools = self.pools();
+            pools.age(now_ms);
+            all.extend(pools.pools.keys().cloned());
+            let mut room =
+                OWN_RUNS.saturating_sub(pools.runs.values().filter(|run| run.own).count());
+            for signers in all {
+                if room == 0 {
+                    break;
+                }
+                let size = pools.size(&signers);
+                let goal = self.target().max(pools.pool(&signers).wanted);
+                if size < goal && leads(who, &signers) {
+                    room = room.saturating_sub(1);
+                    due.push(signers);
+                } else if size >= goal {
+                    pools.pool(&signers).wanted = 0;
+                }
+            }
+        }
+        for signers in due {
+            let mut pool = [0; 32];
+            if crate::seal::random(&mut pool).is_ok() {
+                self.start_run(signers, pool, true);
+            }
+        }
+        self.announce_pools();
+    }
+
+    /// Tells the coordinator which entries there are, for every set whose list has changed.
+    pub(super) fn announce_pools(&self) {
+        let lists: Vec<PoolEntries> = {
+            let mut pools = self.pools();
+            let changed = core::mem::take(&mut pools.changed);
+            changed
+                .iter()
+                .map(|signers| pools.list(&self.0.who, signers))
+                .collect()
+        };
+        for list in lists {
+            self.send(node_frame::Body::PoolEntries(list));
+        }
+    }
+
+    /// Tells a new connection about every pool.
+    pub(super) fn announce_all_pools(&self) {
+        {
+            let mut pools = self.pools();
+            let all: Vec<_> = pools.pools.keys().cloned().collect();
+            pools.changed.extend(all);
+        }
+        self.announce_pools();
+    }
+
+    pub(super) fn pool_states(&self) -> Vec<PoolState> {
+        self.pools().states(&self.0.who, self.0.limits.pool_entries)
+    }
+
+    /// Takes a message of a run, and joins the run if the set's first node has started it.
+    pub(super) fn on_run_message(&self, from: NodeId, bytes: &[u8]) {
+        let who = &self.0.who;
+        let Ok(message) = RunMessage::decode(bytes) else {
+            tracing::warn!(peer = %from, "a peer's message was malformed");
+            return;
+        };
+        let Some(signers) = unmask(&who.roster, message.signers)
+            .filter(|set| set.contains(&who.node) && set.contains(&from))
+        else {
+            return;
+        };
+        let thresholds = thresholds(&self.state());
+        let join = {
+            let mut pools = self.pools();
+            if let Some(run) = pools.runs.get(&message.pool) {
+                let inbound = Inbound {
+                    from,
+                    bytes: message.envelope,
+                };
+                if run.signers == signers && run.inbox.try_send(inbound).is_err() {
+                    tracing::warn!(peer = %from, "too many messages wait for a run");
+                }
+                return;
+            }
+            let may_join = leader(who, &signers) == Some(from)
+                && from != who.node
+                && thresholds.contains(&signers.len())
+                && pools.runs.len() < MAX_RUNS
+                && pools.size(&signers) < self.most_entries();
+            let pool = message.pool;
+            let of_sender = pools.early.iter().filter(|(sender, _)| *sender == from);
+            if of_sender.count() >= MAX_EARLY {
+                let oldest = pools.early.iter().position(|(sender, _)| *sender == from);
+                oldest.and_then(|oldest| pools.early.remove(oldest));
+            }
+            pools.early.push_back((from, message));
+            may_join.then_some(pool)
+        };
+        if let Some(pool) = join {
+            self.start_run(signers, pool, false);
+        }
+    }
+}
