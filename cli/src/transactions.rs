@@ -95,7 +95,7 @@ impl Withdrawal<'_> {
                 Some(below) => format!("{}/{below}", self.path),
                 None => self.path.clone(),
             };
-            Own::new(self.key.child(&keys::path(&path)?)?)
+            Own::new(&self.key.child(&keys::path(&path)?)?)
         };
         let mut inputs = Vec::new();
         let mut spent = Vec::new();
@@ -162,7 +162,7 @@ struct Own {
 }
 
 impl Own {
-    fn new(child: Child) -> Result<Self, Fail> {
+    fn new(child: &Child) -> Result<Self, Fail> {
         let wrong = |_| {
             Error::from(client::Fix::Malformed {
                 message: "a key that is no point".to_owned(),

@@ -3,7 +3,6 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::panic,
     clippy::print_stderr,
     clippy::string_slice,
     reason = "a test that cannot go on must fail where it stands"

@@ -96,7 +96,7 @@ impl World {
         let tx = end.signed_tx();
         assert_eq!(
             (tx[0], &tx[1..65]),
-            (1, &end.signature()[..]),
+            (1, end.signature()),
             "one signature comes first"
         );
         VerifyingKey::from_bytes(&self.key.solana().expect("a solana key"))
