@@ -70,7 +70,8 @@ impl Chains {
         eth.kinds.push("erc20_transfer");
         eth.assets.push(SampleAsset {
             name: format!("erc20:{}", Address::Ethereum(TOKEN)),
-            daily: 1_000,
+            // Two of three nodes sign, so each lets two thirds of it through.
+            daily: 10_000,
             large: 1_000,
         });
         sample.wallets.push(eth);
