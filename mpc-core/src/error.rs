@@ -221,6 +221,14 @@ pub enum Fault {
         /// The other node; not accused of anything.
         peer: NodeId,
     },
+    /// Two other nodes hold different pair setups, so no key can be made with both. They need a new one.
+    #[error("{one} and {other} hold different pair setups, they have to make a new one")]
+    PairsDiffer {
+        /// One of them; not accused of anything.
+        one: NodeId,
+        /// The other; not accused of anything.
+        other: NodeId,
+    },
     /// Parties were shown different messages of a round. Nobody is accused without two signed originals.
     #[error("the parties have seen different {message} messages")]
     ViewsDiffer {

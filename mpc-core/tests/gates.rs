@@ -85,7 +85,7 @@ fn curve_libraries_end_at_their_modules() {
         ["group/ed25519.rs", "group/ristretto255.rs"]
     );
     assert_eq!(
-        mentioning("k256::"),
+        mentioning(" k256::"),
         ["group/secp256k1.rs", "verify.rs"].map(str::to_owned)
     );
     assert_eq!(mentioning("ed25519_dalek::"), ["identity.rs", "verify.rs"]);
@@ -100,6 +100,9 @@ fn a5_message_handlers_do_not_zip() {
         ("dkg/round2.rs", 3),
         // Our roster with a vector that was read with the roster's length.
         ("dkg/originals.rs", 1),
+        // Our roster without one node, with what was read once for each other member: the names in a certificate, and the offers.
+        ("dkg/round3.rs", 2),
+        ("dkg/session.rs", 1),
     ];
     for (name, code) in sources()
         .into_iter()
@@ -139,6 +142,7 @@ fn a81_variable_time_stays_away_from_secrets() {
     for name in [
         "secret.rs",
         "dkg/round1.rs",
+        "pair/base_ot.rs",
         "pair/extension.rs",
         "pair/extension/bits.rs",
         "pair/extension/check.rs",

@@ -11,13 +11,17 @@
 )]
 
 use core::ops::Range;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mpc_core::codec::{DecodeError, Problem};
+use mpc_core::dkg::PairStatus;
 use mpc_core::envelope::{Envelope, Kind};
 use mpc_core::evidence;
 use mpc_core::group::{Ed25519, Group, Point, Ristretto255, Scalar, Secp256k1};
-use mpc_core::id::Purpose;
-use mpc_core::testing::{Flight, Simulator};
+use mpc_core::id::{NodeId, Purpose};
+use mpc_core::pair::PairRecord;
+use mpc_core::testing::{Committee, Flight, Simulator, rng};
 use mpc_core::{Abort, Error, Fault, Strength};
 
 const CHEAT: u16 = 3;
@@ -49,7 +53,13 @@ struct Field {
     content: Content,
 }
 
-fn layout<G: Group>() -> Vec<Field> {
+/// What messages of keys with a setup for every pair have in addition: about each of two peers, or once for each of them.
+const PEERS: [(&str, &str, &str, &str); 2] = [
+    ("gen1", "reuse1", "A1", "pid1"),
+    ("gen2", "reuse2", "A2", "pid2"),
+];
+
+fn layout<G: Group>(purpose: Purpose) -> Vec<Field> {
     let mut fields = Vec::new();
     let mut message = |kind, parts: &[(&'static str, usize, Content)]| {
         let mut at = 0;
@@ -64,14 +74,30 @@ fn layout<G: Group>() -> Vec<Field> {
         }
     };
     use Content::{Bytes, Exchange, ExchangeScalar, ProofPoint};
-    message(
-        Kind::DkgRound1,
-        &[
-            ("nonce", 32, Bytes),
-            ("D", 32, Exchange),
-            ("com", 32, Bytes),
-        ],
-    );
+    let mut round1 = vec![
+        ("nonce", 32, Bytes),
+        ("D", 32, Exchange),
+        ("com", 32, Bytes),
+    ];
+    let mut certificate = vec![
+        ("form", 1, Bytes),
+        ("echo", 32, Bytes),
+        ("T", 32, Bytes),
+        ("epoch", 4, Bytes),
+        ("attempt", 4, Bytes),
+    ];
+    if purpose.needs_pairs() {
+        for (generation, reuse, offer, name) in PEERS {
+            round1.extend([
+                (generation, 4, Bytes),
+                (reuse, 1, Bytes),
+                (offer, 32, Bytes),
+            ]);
+            certificate.push((name, 32, Bytes));
+        }
+    }
+    certificate.push(("sig", 64, Bytes));
+    message(Kind::DkgRound1, &round1);
     let point = G::POINT_BYTES;
     message(
         Kind::DkgRound2,
@@ -93,14 +119,6 @@ fn layout<G: Group>() -> Vec<Field> {
             ("ct3", 32, Content::Scalar),
         ],
     );
-    let certificate = [
-        ("form", 1, Bytes),
-        ("echo", 32, Bytes),
-        ("T", 32, Bytes),
-        ("epoch", 4, Bytes),
-        ("attempt", 4, Bytes),
-        ("sig", 64, Bytes),
-    ];
     message(Kind::DkgRound3, &certificate);
     fields
 }
@@ -205,6 +223,11 @@ fn expected<G: Group>(field: &Field, change: Change) -> Fault {
             ("D", Change::Zero | Change::Identity) => {
                 malformed(field.kind, "receiving_key", Problem::Identity)
             }
+            ("reuse1" | "reuse2", Change::Zero) => {
+                malformed(field.kind, "offer", Problem::Identity)
+            }
+            ("reuse1" | "reuse2", Change::Ones) => malformed(field.kind, "reuse", Problem::Unknown),
+            ("A1" | "A2", Change::Ones) => malformed(field.kind, "offer", Problem::NotCanonical),
             ("D", Change::Ones) => malformed(field.kind, "receiving_key", Problem::NotOnCurve),
             // The cheat goes on with what it had drawn, which exposes a second version of its message.
             _ => Fault::Equivocated {
@@ -273,7 +296,8 @@ fn expected<G: Group>(field: &Field, change: Change) -> Fault {
                 message: Kind::DkgRound2,
             },
             ("T", _) => Fault::CertificateMismatch,
-            ("sig", _) => Fault::InvalidProof {
+            // The names of the setups are under the signature.
+            ("sig" | "pid1" | "pid2", _) => Fault::InvalidProof {
                 proof: "certificate",
                 number: 0,
             },
@@ -324,14 +348,37 @@ fn bodies(simulator: &mut Simulator) -> Vec<(Kind, u16, Vec<u8>)> {
     bodies
 }
 
+/// A live setup for every pair, if keys of this purpose need one.
+fn live_pairs(
+    committee: &Committee,
+    purpose: Purpose,
+) -> BTreeMap<NodeId, BTreeMap<NodeId, PairStatus>> {
+    let mut pairs = BTreeMap::<_, BTreeMap<_, _>>::new();
+    for (one, other) in [(1, 2), (1, 3), (2, 3)] {
+        if purpose.needs_pairs() {
+            let nodes = [one, other].map(|index| committee.node(index));
+            let records = PairRecord::deal(nodes, 3, &mut rng(u64::from(one * other)));
+            for (node, record) in nodes.into_iter().zip(records) {
+                let status = PairStatus {
+                    last_generation: 3,
+                    live: Some(Arc::new(record)),
+                };
+                let peer = nodes.into_iter().find(|peer| *peer != node).unwrap();
+                pairs.entry(node).or_default().insert(peer, status);
+            }
+        }
+    }
+    pairs
+}
+
 fn matrix<G: Group>(purpose: Purpose) {
-    let mut reference = Simulator::start(purpose, THRESHOLD, PARTIES, 1);
-    let other_session = bodies(&mut Simulator::start_with(
-        reference.committee.clone(),
-        purpose,
-        2,
-        2,
-    ));
+    let committee = Committee::new(PARTIES, 1);
+    let start = |seed| {
+        let pairs = live_pairs(&committee, purpose);
+        Simulator::start_paired(committee.clone(), purpose, THRESHOLD, seed, pairs)
+    };
+    let mut reference = start(1);
+    let other_session = bodies(&mut start(2));
     let this_session = bodies(&mut reference);
     let body = |of: &[(Kind, u16, Vec<u8>)], kind, sender| {
         of.iter()
@@ -340,7 +387,7 @@ fn matrix<G: Group>(purpose: Purpose) {
             .2
             .clone()
     };
-    for field in layout::<G>() {
+    for field in layout::<G>(purpose) {
         let own = body(&this_session, field.kind, CHEAT)[field.at.clone()].to_vec();
         let other = body(&this_session, field.kind, 1)[field.at.clone()].to_vec();
         let old = body(&other_session, field.kind, CHEAT)[field.at.clone()].to_vec();
@@ -350,7 +397,7 @@ fn matrix<G: Group>(purpose: Purpose) {
                 continue; // epoch and attempt are zero, echoes and transcripts are common, forms are equal
             }
             let case = format!("{} {} {change:?}", field.kind, field.name);
-            let mut simulator = Simulator::start(purpose, THRESHOLD, PARTIES, 1);
+            let mut simulator = start(1);
             let cheat = simulator.committee.node(CHEAT);
             simulator.run_with(|committee, flight| {
                 let bytes = if flight.from == cheat {
@@ -397,4 +444,9 @@ fn a51_every_field_broken_in_every_way_convicts_the_cheat_ed25519() {
 #[test]
 fn every_field_broken_in_every_way_convicts_the_cheat_bip340() {
     matrix::<Secp256k1>(Purpose::Bip340);
+}
+
+#[test]
+fn every_field_broken_in_every_way_convicts_the_cheat_ecdsa() {
+    matrix::<Secp256k1>(Purpose::Ecdsa);
 }

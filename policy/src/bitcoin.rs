@@ -10,6 +10,9 @@
 //! * An output is change if the key derived here gives it, whatever the PSBT says. One that the PSBT says is ours and is not,
 //!   is refused.
 //! * An output that no address names (`OP_RETURN`, bare scripts, unknown witness versions) is refused.
+//! * Change goes back where wallet software looks for it: to the wallet's own path, or below it to a number, or to 0 or 1 and a
+//!   number, none above [`MAX_CHANGE_NUMBER`].
+//! * The fee is at most [`MAX_RATE`] satoshi per virtual byte.
 //! * The fee is the difference of sums that were both checked, so it is exact.
 
 mod psbt;
@@ -33,9 +36,13 @@ use crate::transaction::{
 };
 
 /// The most inputs, and the most outputs, so that an approver can read them.
-pub const MAX_ENDS: usize = 64;
+pub const MAX_ENDS: usize = 40;
 /// How many steps a PSBT may go below the wallet's path: change or not, and a number.
 pub const MAX_BELOW: usize = 2;
+/// The highest number of an address that change goes back to: higher ones no wallet software would find again.
+pub const MAX_CHANGE_NUMBER: u32 = 1_000_000;
+/// The highest fee in satoshi per virtual byte, whatever the wallet's own bound: nobody means more.
+pub const MAX_RATE: u64 = 5_000;
 /// Decimals of the coin.
 const DECIMALS: u8 = 8;
 /// The first index that BIP 32 calls hardened.
@@ -52,6 +59,24 @@ pub enum Refusal {
     DoubleSpend {
         /// The later input.
         input: usize,
+    },
+    /// Change that goes where no wallet software would look for it.
+    #[error(
+        "output {output} is change at {path}; it must be the wallet's own path, or below it 0 or 1 and a number up to {MAX_CHANGE_NUMBER}"
+    )]
+    FarChange {
+        /// Which output.
+        output: usize,
+        /// The path.
+        path: String,
+    },
+    /// The fee is beyond reason for the size of the transaction.
+    #[error("the fee is {fee} satoshi for {vbytes} virtual bytes, more than {MAX_RATE} for each")]
+    FeeRate {
+        /// The fee.
+        fee: u64,
+        /// The size of the signed transaction.
+        vbytes: u64,
     },
     /// A field that has no place in an unsigned transaction, or is not known.
     #[error("a field of type {0:#04x} is not known here, or belongs to a signed transaction")]
@@ -138,6 +163,13 @@ struct Spend {
     all: bool,
 }
 
+/// A key of the wallet and the output that pays it.
+struct Own {
+    path: Vec<u32>,
+    key: Vec<u8>,
+    script: BitcoinScript,
+}
+
 /// The wallet, as far as its transactions are concerned.
 struct Wallet<'k> {
     keys: &'k dyn WalletKeys,
@@ -147,7 +179,7 @@ struct Wallet<'k> {
 
 impl Wallet<'_> {
     /// The key that an owner names, or the wallet's own, and the output that pays it.
-    fn derive(&self, owner: &Owner) -> Result<Option<(Vec<u32>, Vec<u8>, BitcoinScript)>, Refusal> {
+    fn derive(&self, owner: &Owner) -> Result<Option<Own>, Refusal> {
         let path = match &owner.origin {
             Some((_, path)) => path.as_slice(),
             None => self.path,
@@ -181,7 +213,11 @@ impl Wallet<'_> {
             }
             Scheme::Ed25519 => false,
         };
-        Ok(fits.then(|| (path.to_vec(), key, script)))
+        Ok(fits.then(|| Own {
+            path: path.to_vec(),
+            key,
+            script,
+        }))
     }
 }
 
@@ -208,28 +244,34 @@ pub(crate) fn plan(
     let own = wallet
         .derive(&Owner::default())?
         .ok_or(Refusal::Malformed("the wallet has no key at its path"))?;
-    let from = Address::Bitcoin(BitcoinAddress::new(network, own.2));
+    let from = Address::Bitcoin(BitcoinAddress::new(network, own.script));
 
     let spends = spends(&parsed, &wallet)?;
-    let (transfers, mut rendering, out) = transfers(&parsed, &wallet, network, &from, &own.2)?;
+    let (transfers, mut rendering, out) = transfers(&parsed, &wallet, network, &from, &own.script)?;
     let sum = spends.iter().try_fold(0_u64, |sum, spend| {
         sum.checked_add(spend.previous.value.to_sat())
     });
     let fee = sum
         .and_then(|sum| sum.checked_sub(out))
         .ok_or(Refusal::Amounts)?;
+    let vbytes = vbytes(tx, scheme);
+    if fee > MAX_RATE.saturating_mul(vbytes) {
+        return Err(Refusal::FeeRate { fee, vbytes });
+    }
     for (spend, input) in spends.iter().zip(&tx.input) {
         rendering.push(format!(
-            "spends output {} of {}: {} satoshi at {}",
+            "spends output {} of {}: {} satoshi at {}, sequence {:#010x}",
             input.previous_output.vout,
             input.previous_output.txid,
             spend.previous.value.to_sat(),
             path_text(&spend.path),
+            input.sequence.to_consensus_u32(),
         ));
     }
     rendering.push(format!(
-        "fee exactly {fee} satoshi ({} BTC) paid by {from}",
-        coins(fee)
+        "fee exactly {fee} satoshi ({} BTC), {} for each virtual byte, paid by {from}",
+        coins(fee),
+        fee.checked_div(vbytes).unwrap_or(fee)
     ));
     rendering.push(envelope(&parsed, network));
     let tasks = tasks(tx, &spends, scheme)?;
@@ -243,6 +285,28 @@ pub(crate) fn plan(
         tx: parsed.tx,
         spends,
     })
+}
+
+/// The size of the signed transaction: four units of weight make a virtual byte.
+fn vbytes(tx: &bitcoin::Transaction, scheme: Scheme) -> u64 {
+    // The witness of an input: how many items, then each behind its length. Two units more for marker and flag.
+    let witness: u64 = match scheme {
+        Scheme::Bip340 => 66,
+        Scheme::Ecdsa | Scheme::Ed25519 => 107,
+    };
+    let inputs = u64::try_from(tx.input.len()).unwrap_or(u64::MAX);
+    let weight = tx.weight().to_wu().saturating_add(2);
+    weight
+        .saturating_add(witness.saturating_mul(inputs))
+        .div_ceil(4)
+}
+
+/// Whether wallet software finds change at a path again.
+fn is_near(below: &[u32]) -> bool {
+    matches!(
+        below,
+        [] | [0..=MAX_CHANGE_NUMBER] | [0 | 1, 0..=MAX_CHANGE_NUMBER]
+    )
 }
 
 fn spends(parsed: &Psbt, wallet: &Wallet<'_>) -> Result<Vec<Spend>, Refusal> {
@@ -273,14 +337,14 @@ fn spends(parsed: &Psbt, wallet: &Wallet<'_>) -> Result<Vec<Spend>, Refusal> {
             input,
             path: path_text(named),
         };
-        let (path, key, script) = wallet.derive(&said.owner)?.ok_or_else(not_ours)?;
-        if script.to_script() != previous.script_pubkey {
+        let own = wallet.derive(&said.owner)?.ok_or_else(not_ours)?;
+        if own.script.to_script() != previous.script_pubkey {
             return Err(not_ours());
         }
         spends.push(Spend {
             previous,
-            path,
-            key,
+            path: own.path,
+            key: own.key,
             all,
         });
     }
@@ -342,7 +406,20 @@ fn transfers(
         let change = if claimed {
             let foreign = Refusal::ForeignChange { output: index };
             match wallet.derive(&said.owner)? {
-                Some((path, _, derived)) if derived == script => Some(path),
+                Some(Own {
+                    path,
+                    script: derived,
+                    ..
+                }) if derived == script => {
+                    if !path.strip_prefix(wallet.path).is_some_and(is_near) {
+                        let path = path_text(&path);
+                        return Err(Refusal::FarChange {
+                            output: index,
+                            path,
+                        });
+                    }
+                    Some(path)
+                }
                 _ => return Err(foreign),
             }
         } else {
@@ -404,59 +481,62 @@ fn tasks(
     spends: &[Spend],
     scheme: Scheme,
 ) -> Result<Vec<Task>, Refusal> {
-    let digest = Refusal::Malformed("the digest of an input");
     let previous: Vec<&TxOut> = spends.iter().map(|spend| &spend.previous).collect();
-    let previous = Prevouts::All(&previous);
     let mut cache = SighashCache::new(tx);
-    let mut tasks = Vec::new();
-    for (index, spend) in spends.iter().enumerate() {
-        let task = match scheme {
-            Scheme::Bip340 => {
-                let kind = if spend.all {
-                    TapSighashType::All
-                } else {
-                    TapSighashType::Default
-                };
-                let message = cache
-                    .taproot_key_spend_signature_hash(index, &previous, kind)
-                    .map_err(|_| digest.clone())?;
-                Task {
-                    scheme,
-                    path: spend.path.clone(),
-                    hash: Hash::None,
-                    message: message.to_byte_array().to_vec(),
-                    tweak: Tweak::TaprootKeyPath,
-                }
-            }
-            Scheme::Ecdsa => {
-                let code = spend
-                    .previous
-                    .script_pubkey
-                    .p2wpkh_script_code()
-                    .ok_or(digest.clone())?;
-                let mut message = Vec::new();
-                cache
-                    .segwit_v0_encode_signing_data_to(
-                        &mut message,
-                        index,
-                        &code,
-                        spend.previous.value,
-                        EcdsaSighashType::All,
-                    )
-                    .map_err(|_| digest.clone())?;
-                Task {
-                    scheme,
-                    path: spend.path.clone(),
-                    hash: Hash::DoubleSha256,
-                    message,
-                    tweak: Tweak::None,
-                }
-            }
-            Scheme::Ed25519 => return Err(digest),
-        };
-        tasks.push(task);
-    }
-    Ok(tasks)
+    let each = spends.iter().enumerate();
+    each.map(|(input, spend)| task(&mut cache, &previous, input, spend, scheme))
+        .collect()
+}
+
+/// What one input's signature is over; `previous` is what all of them spend.
+fn task(
+    cache: &mut SighashCache<&bitcoin::Transaction>,
+    previous: &[&TxOut],
+    input: usize,
+    spend: &Spend,
+    scheme: Scheme,
+) -> Result<Task, Refusal> {
+    let digest = || Refusal::Malformed("the digest of an input");
+    let (hash, message, tweak) = match scheme {
+        Scheme::Bip340 => {
+            let kind = if spend.all {
+                TapSighashType::All
+            } else {
+                TapSighashType::Default
+            };
+            let message = cache
+                .taproot_key_spend_signature_hash(input, &Prevouts::All(previous), kind)
+                .map_err(|_| digest())?;
+            let message = message.to_byte_array().to_vec();
+            (Hash::None, message, Tweak::TaprootKeyPath)
+        }
+        Scheme::Ecdsa => {
+            let TxOut {
+                value,
+                script_pubkey,
+            } = &spend.previous;
+            let code = script_pubkey.p2wpkh_script_code().ok_or_else(digest)?;
+            let mut message = Vec::new();
+            cache
+                .segwit_v0_encode_signing_data_to(
+                    &mut message,
+                    input,
+                    &code,
+                    *value,
+                    EcdsaSighashType::All,
+                )
+                .map_err(|_| digest())?;
+            (Hash::DoubleSha256, message, Tweak::None)
+        }
+        Scheme::Ed25519 => return Err(digest()),
+    };
+    Ok(Task {
+        scheme,
+        path: spend.path.clone(),
+        hash,
+        message,
+        tweak,
+    })
 }
 
 impl Plan {

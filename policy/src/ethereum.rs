@@ -7,16 +7,19 @@
 //! | data | becomes |
 //! |---|---|
 //! | none | [`Kind::Transfer`] of the value |
-//! | ERC-20 `transfer`, `transferFrom` out of the wallet | [`Kind::Erc20Transfer`] |
-//! | ERC-20 `approve`, `increaseAllowance` | [`Kind::Erc20Approve`] of the whole allowance (attack A102) |
-//! | ERC-721 and ERC-1155 `setApprovalForAll` | [`Kind::Erc20Approve`] of everything |
+//! | ERC-20 `transfer`, `transferFrom` | [`Kind::Erc20Transfer`], whosever the tokens are |
+//! | ERC-20 `approve`, `increaseAllowance`, `increaseApproval`, `permit`; `approve` of Permit2 | [`Kind::Erc20Approve`] of the whole allowance (attack A102) |
+//! | `setApprovalForAll`, `permit` of DAI | [`Kind::Erc20Approve`] of everything |
 //! | anything else | [`Kind::ContractCall`], for which a rule must name contract and selector |
 //!
 //! Known functions take exactly their arguments, each padded as the ABI says; a call that nearly is one is refused and never
-//! passes as unknown data. The fee counted is the whole gas limit at the highest price.
+//! passes as unknown data. The fee counted is the whole gas limit at the highest price; second layers that take a further fee
+//! outside of gas take it on top.
 
 mod call;
 mod render;
+
+pub(crate) use self::call::is_understood;
 
 use alloy_consensus::{
     SignableTransaction, TxEip1559, TxEip2930, TxLegacy,
@@ -256,34 +259,49 @@ fn transfer(
         instruction: 0,
         selector: None,
     };
-    let (Address::Ethereum(token), Address::Ethereum(wallet)) = (contract, from) else {
+    let Address::Ethereum(called) = contract else {
         return Err(Refusal::Key);
     };
-    let token_call = |kind, function, to, amount| {
+    let without_coin = |function| {
         if value.is_zero() {
-            Ok(Transfer {
-                kind,
-                asset: Asset::Erc20(token),
-                to: Address::Ethereum(to),
-                amount,
-                ..native.clone()
-            })
+            Ok(())
         } else {
             Err(Refusal::ValueWithToken { value, function })
         }
     };
-    match Call::read(data, &wallet)? {
+    match Call::read(data)? {
         Call::None => Ok(native),
         Call::Approve {
             function,
+            token,
             spender,
             amount,
-        } => token_call(Kind::Erc20Approve, function, spender, amount),
+        } => {
+            without_coin(function)?;
+            Ok(Transfer {
+                kind: Kind::Erc20Approve,
+                asset: Asset::Erc20(token.unwrap_or(called)),
+                to: Address::Ethereum(spender),
+                amount,
+                ..native
+            })
+        }
         Call::Transfer {
             function,
+            from: owner,
             to,
             amount,
-        } => token_call(Kind::Erc20Transfer, function, to, amount),
+        } => {
+            without_coin(function)?;
+            Ok(Transfer {
+                kind: Kind::Erc20Transfer,
+                asset: Asset::Erc20(called),
+                from: owner.map_or(from, Address::Ethereum),
+                to: Address::Ethereum(to),
+                amount,
+                ..native
+            })
+        }
         Call::Unknown { selector } => Ok(Transfer {
             kind: Kind::ContractCall,
             selector: Some(Selector(selector)),

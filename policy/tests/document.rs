@@ -52,7 +52,7 @@ fn every_bad_document_is_refused_with_exactly_its_faults() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(files.len(), 42);
+    assert_eq!(files.len(), 47);
 }
 
 #[test]

@@ -315,7 +315,9 @@ fn a104_an_approver_can_always_be_shown_everything() {
     };
     let lines = summary_lines(
         &intent,
-        &decode(&message, wallet.solana().unwrap()).unwrap().rendering,
+        &decode(&message, wallet.solana().unwrap())
+            .unwrap()
+            .rendering,
     );
     let approval = Statement::Approval(Approval::new(
         common,

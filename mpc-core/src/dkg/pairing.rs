@@ -21,6 +21,7 @@ use crate::envelope::Kind;
 use crate::id::{NodeId, PairId, SessionId};
 use crate::pair::base_ot::{self, Draws, Offer, Reply, Run};
 use crate::pair::extension::{self, Direction};
+use crate::pair::vole::VoleError;
 use crate::pair::{PairRecord, SenderSeeds, vole};
 use crate::{Abort, Error, Fault, Misuse};
 
@@ -114,9 +115,12 @@ struct Making {
     record: Option<PairRecord>,
     receiver: Option<extension::Receiver>,
     answered: bool,
-    trial: Option<extension::Message>,
+    trial: Option<(PairId, extension::Message)>,
     multiplication: Option<([u8; 32], vole::Message)>,
     done: bool,
+    /// Why this setup cannot count. Said when the rounds have shown that everybody saw the same: a party that told others something
+    /// else is convicted before.
+    failed: Option<Abort>,
 }
 
 /// A message for one peer.
@@ -181,9 +185,14 @@ impl Pairing {
                         kind: Kind::DkgReply,
                         body: reply.to_bytes(),
                     });
+                    let generation = last
+                        .max(theirs.generation)
+                        .checked_add(1)
+                        .ok_or(Error::Unreachable("a generation after the last"))?;
                     let making = Making {
                         fresh,
-                        generation: last.max(theirs.generation).saturating_add(1),
+                        generation,
+                        failed: None,
                         theirs,
                         sender: Some((seeds, reply)),
                         reply: None,
@@ -220,11 +229,10 @@ impl Pairing {
                 making.reply.get_or_insert(reply);
             }
             Kind::DkgTrialExtension => {
-                // Which setup is tried follows from the session; the name is compared with the certificate.
-                let _name: [u8; 32] = reader.array("pid")?;
+                let name = PairId::from_bytes(reader.array("pid")?);
                 let message = extension::Message::read(&mut reader)?;
                 reader.finish("body")?;
-                making.trial.get_or_insert(message);
+                making.trial.get_or_insert((name, message));
             }
             _ => {
                 let echo = reader.array("echo")?;
@@ -241,8 +249,10 @@ impl Pairing {
         let mut letters = Vec::new();
         let (me, session, echo) = (self.me, self.session, self.echo);
         for (peer, making) in &mut self.making {
-            let failed =
-                || Error::from(Abort::unattributed(Fault::PairSetupFailed { peer: *peer }));
+            if making.failed.is_some() {
+                continue;
+            }
+            let failed = || Some(Abort::unattributed(Fault::PairSetupFailed { peer: *peer }));
             making.complete(me, *peer, session)?;
             let Some(record) = &making.record else {
                 continue;
@@ -276,12 +286,19 @@ impl Pairing {
                 });
             }
             if !making.answered
-                && let Some(trial) = &making.trial
+                && let Some((tried, trial)) = &making.trial
             {
+                if *tried != name {
+                    making.failed = failed();
+                    continue;
+                }
                 let direction = towards(*peer, me);
                 let nonce = nonce(peer, &direction)?;
-                let sender = extension::send(record.sender_seeds(), &nonce, &direction, trial)
-                    .map_err(|_| failed())?;
+                let sender = extension::send(record.sender_seeds(), &nonce, &direction, trial);
+                let Ok(sender) = sender else {
+                    making.failed = failed();
+                    continue;
+                };
                 let context = vole::Context::new(&session, &direction, &sender.message_hash());
                 let factors = making
                     .fresh
@@ -304,18 +321,33 @@ impl Pairing {
             {
                 if *seen != echo {
                     let message = Kind::DkgRound1;
-                    return Err(Abort::unattributed(Fault::ViewsDiffer { message }).into());
+                    making.failed = Some(Abort::local(*peer, Fault::EchoUnsupported { message }));
+                    continue;
                 }
                 let Some(receiver) = making.receiver.take() else {
                     continue;
                 };
                 let direction = towards(me, *peer);
                 let context = vole::Context::new(&session, &direction, &receiver.message_hash());
-                vole::receive(receiver, &context, message).map_err(|_| failed())?;
-                making.done = true;
+                match vole::receive(receiver, &context, message) {
+                    Ok(_) => making.done = true,
+                    Err(VoleError::Malformed(error)) => {
+                        let message = Kind::DkgTrialMultiply;
+                        let fault = Fault::Malformed { message, error };
+                        making.failed = Some(Abort::local(*peer, fault));
+                    }
+                    Err(VoleError::CheckFailed) => making.failed = failed(),
+                }
             }
         }
         Ok(letters)
+    }
+
+    /// What keeps a new setup from counting, if anything does. Look at it when the echoes of round 1 are known to be the same.
+    pub(super) fn failure(&self) -> Option<&Abort> {
+        self.making
+            .values()
+            .find_map(|making| making.failed.as_ref())
     }
 
     /// Whether a new setup with this peer is made.

@@ -522,6 +522,8 @@ impl<G: Finish> Machine<G> {
                 Phase::Prepared(share, transcript, echo) => {
                     if let Some(suspects) = self.judge_round3(&transcript)? {
                         self.start_comparing(2, suspects, now_ms)?;
+                    } else if let Some(failure) = self.pairing.as_ref().and_then(Pairing::failure) {
+                        return Err(failure.clone().into());
                     } else if self.pairing.as_ref().is_none_or(Pairing::is_done) {
                         return self.certify(echo, share, transcript, now_ms).map(Some);
                     } else {
@@ -572,20 +574,46 @@ impl<G: Finish> Machine<G> {
             return Ok(());
         };
         let me = self.party.me;
-        let (mut nonces, mut theirs) = (BTreeMap::new(), BTreeMap::new());
+        let (mut nonces, mut offered) = (BTreeMap::new(), BTreeMap::new());
         for (node, signed) in self.first.iter() {
             nonces.insert(*node, signed.message.nonce);
-            let mut about = self.plan.roster.nodes().filter(|peer| peer != node);
-            let about_me = about
-                .position(|peer| peer == me)
-                .and_then(|at| signed.message.pairs.get(at));
-            if let Some(offer) = about_me {
-                theirs.insert(*node, *offer);
+            let peers = self.plan.roster.nodes().filter(|peer| peer != node);
+            for (peer, offer) in peers.zip(&signed.message.pairs) {
+                offered.insert((*node, peer), *offer);
             }
         }
+        // Everybody sees both flags of every pair, so everybody stops here and nobody waits for those who cannot go on.
+        for ((node, peer), offer) in &offered {
+            let reverse = offered.get(&(*peer, *node));
+            let agree = reverse.is_some_and(|reverse| {
+                reverse.offer.is_some() == offer.offer.is_some()
+                    && (offer.offer.is_none() || offer.generation < u32::MAX)
+            });
+            if !agree {
+                return Err(self.stale_pair(*node, *peer));
+            }
+        }
+        let about_me = offered
+            .into_iter()
+            .filter(|((_, peer), _)| *peer == me)
+            .map(|((node, _), offer)| (node, offer));
+        let theirs = about_me.collect();
         let (pairing, letters) = Pairing::start(me, session, echo, nonces, offers, theirs)?;
         self.pairing = Some(pairing);
         self.tell(letters)
+    }
+
+    /// Two nodes whose setups are not the same. Neither is accused of anything.
+    fn stale_pair(&self, one: NodeId, other: NodeId) -> Error {
+        let me = self.party.me;
+        let fault = if one == me {
+            Fault::StalePair { peer: other }
+        } else if other == me {
+            Fault::StalePair { peer: one }
+        } else {
+            Fault::PairsDiffer { one, other }
+        };
+        Abort::unattributed(fault).into()
     }
 
     /// Signs and queues messages for single peers.
@@ -770,10 +798,7 @@ impl<G: Finish> Machine<G> {
         let certificates = self.third.iter().filter_map(certificate).collect();
         match disagreeing_pair(&self.plan.roster, &certificates) {
             None => Ok(()),
-            Some((one, other)) => {
-                let peer = if one == self.party.me { other } else { one };
-                Err(Abort::unattributed(Fault::StalePair { peer }).into())
-            }
+            Some((one, other)) => Err(self.stale_pair(one, other)),
         }
     }
 

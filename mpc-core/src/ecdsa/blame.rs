@@ -206,7 +206,7 @@ impl Case {
         let session = request.session(entry);
         Self::new(
             Facts::of(request, entry),
-            read_openings(roster, request, session, openings)?,
+            read_openings(roster, request, session, openings, None)?,
             read_responses(roster, request, session, responses)?,
         )
         .map_err(|_| Abort::unattributed(Fault::InvalidSignature).into())

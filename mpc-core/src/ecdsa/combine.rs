@@ -66,7 +66,7 @@ pub fn combine(
     responses: &[Vec<u8>],
 ) -> Result<EcdsaSignature, Error> {
     let session = request.session(entry);
-    let openings = read_openings(roster, request, session, openings)?;
+    let openings = read_openings(roster, request, session, openings, None)?;
     let echo = openings_echo(session, &openings);
     let responses = read_responses(roster, request, session, responses)?;
     if responses.values().any(|held| held.message.echo != echo) {

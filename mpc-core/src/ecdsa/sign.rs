@@ -282,16 +282,27 @@ fn mask(
     }
 }
 
-/// Everybody's openings, authenticated and decoded as far as lengths go.
+/// Everybody's openings, authenticated and decoded as far as lengths go; this node's `own` is taken as it is.
 pub(super) fn read_openings(
     roster: &Roster,
     request: &SigningRequest,
     session: SessionId,
     envelopes: &[Vec<u8>],
+    own: Option<&Signed<Opening>>,
 ) -> Result<BTreeMap<NodeId, Signed<Opening>>, Error> {
     let signers = request.signer_set();
     let mut openings = BTreeMap::new();
     for bytes in envelopes {
+        if let Some(own) = own.filter(|own| own.envelope.as_bytes() == bytes) {
+            // What this node signed itself needs no verification.
+            if openings
+                .insert(own.envelope.header().from, own.clone())
+                .is_some()
+            {
+                return Err(Rejection::Replayed.into());
+            }
+            continue;
+        }
         let envelope = open_broadcast(roster, request, Kind::EcdsaOpen, bytes)?;
         if envelope.header().session != session {
             // Another request, or another entry: perhaps an honest node that was asked for something else.
@@ -422,7 +433,13 @@ impl Opened {
         if identity.public().node_id() != self.entry.me {
             return Err(Misuse::IdentityMismatch.into());
         }
-        let openings = read_openings(roster, &self.request, self.session, openings)?;
+        let openings = read_openings(
+            roster,
+            &self.request,
+            self.session,
+            openings,
+            Some(&self.own),
+        )?;
         let own = openings
             .get(&self.entry.me)
             .map(|held| held.envelope.digest());

@@ -20,7 +20,7 @@
 
 use rand_core::CryptoRng;
 use subtle::{Choice, ConditionallySelectable};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{COLUMNS, ReceiverSeeds, SEED_BYTES, SenderSeeds};
 use crate::codec::{DecodeError, Reader};
@@ -160,8 +160,8 @@ impl Draws {
         rng.fill_bytes(delta.as_mut());
         let column = |_| {
             let exponent = SecretScalar::random(rng);
-            let mut uniform = [0; 64];
-            rng.fill_bytes(&mut uniform);
+            let mut uniform = Zeroizing::new([0; 64]);
+            rng.fill_bytes(uniform.as_mut());
             (exponent, Point::from_uniform(&uniform))
         };
         Self {
@@ -170,6 +170,17 @@ impl Draws {
         }
     }
 }
+
+// Whoever knows which point was drawn knows the choice.
+impl Drop for Draws {
+    fn drop(&mut self) {
+        self.columns
+            .iter_mut()
+            .for_each(|(_, point)| point.zeroize());
+    }
+}
+
+impl ZeroizeOnDrop for Draws {}
 
 impl core::fmt::Debug for Draws {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -12,6 +12,7 @@ mod edges;
 mod fused;
 mod keygen;
 mod misbehaviour;
+mod pairing;
 #[path = "../frost/records.rs"]
 mod records;
 mod signing;

@@ -157,7 +157,9 @@ fn version2(global: &mut Map<'_>, rest: &mut &[u8]) -> Result<Parts, Refusal> {
     for _ in 0..ins {
         let mut fields = map(rest)?;
         let missing = Refusal::Malformed("the spent output's name");
-        let txid = fields.remove([0x0e].as_slice()).ok_or(missing.clone())?;
+        let txid = fields
+            .remove([0x0e].as_slice())
+            .ok_or_else(|| missing.clone())?;
         let txid = <[u8; 32]>::try_from(txid).map_err(|_| missing.clone())?;
         let vout = fields.remove([0x0f].as_slice()).ok_or(missing)?;
         let sequence = match fields.remove([0x10].as_slice()) {
@@ -261,7 +263,9 @@ fn owner(fields: &mut Map<'_>, [plain, taproot, internal]: [u8; 3]) -> Result<Ow
 /// A path behind the four bytes of a fingerprint, which names the root and is not needed: the key itself is compared.
 fn steps(value: &[u8]) -> Result<Vec<u32>, Refusal> {
     let wrong = Refusal::Malformed("a derivation path");
-    let (_, path) = value.split_first_chunk::<4>().ok_or(wrong.clone())?;
+    let (_, path) = value
+        .split_first_chunk::<4>()
+        .ok_or_else(|| wrong.clone())?;
     let (steps, rest) = path.as_chunks::<4>();
     if rest.is_empty() {
         Ok(steps.iter().map(|step| u32::from_le_bytes(*step)).collect())

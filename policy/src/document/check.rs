@@ -8,6 +8,7 @@ use super::people::{Machine, Person};
 use super::problem::Problems;
 use super::rule::Rule;
 use super::wallet::{AddressEntry, Wallet};
+use crate::chain::Family;
 use crate::credential::CredentialKey;
 use crate::id::{GroupId, PrincipalId, WalletId};
 
@@ -133,20 +134,26 @@ fn check_wallets(parts: &Parts, problems: &mut Problems<'_>) {
             &format!("{path}.id"),
             |first| format!("wallet {} is already defined by {first}", value.id),
         );
-        let twin = before.iter().find(|other| {
-            other.value.key_id == value.key_id
-                && other.value.path == value.path
-                && other.value.chain.shares_transactions_with(value.chain)
-        });
+        let twin = before.iter().find(|other| overlap(&other.value, value));
         if let Some(first) = twin {
             let message = format!(
-                "the key and path are already those of {}: one transaction would be good for both, each with limits of its own",
+                "the key and path meet those of {}: one transaction would be good for both, each with limits of its own",
                 first.path
             );
             problems.add(*offset, &format!("{path}.key_id"), message);
         }
         before.push(placed);
     }
+}
+
+/// Whether one transaction could be signed for both wallets. On Bitcoin a wallet has all the keys below its path.
+fn overlap(one: &Wallet, other: &Wallet) -> bool {
+    let paths = if one.chain.family() == Family::Bitcoin {
+        one.path.starts_with(&other.path) || other.path.starts_with(&one.path)
+    } else {
+        one.path == other.path
+    };
+    one.key_id == other.key_id && paths && one.chain.shares_transactions_with(other.chain)
 }
 
 fn check_addresses(parts: &Parts, problems: &mut Problems<'_>) {

@@ -21,9 +21,10 @@ pub(super) fn transfer(transfer: &Transfer, called: &Address, data: &[u8]) -> Ve
         ..
     } = transfer;
     match (kind, asset) {
-        (Kind::Erc20Approve, Asset::Erc20(_)) => vec![format!(
-            "approve: {to} may take {} of token {called} from {from}, at any time",
-            all_or(*amount)
+        (Kind::Erc20Approve, Asset::Erc20(token)) => vec![format!(
+            "approve: {to} may take {} of token {} at any time, by a call of {called} from {from}; counted as spent",
+            all_or(*amount),
+            Address::Ethereum(*token)
         )],
         (Kind::Erc20Transfer, Asset::Erc20(_)) => vec![format!(
             "transfer {amount} base units of token {called} from {from} to {to}"

@@ -54,7 +54,11 @@ fn rest_contains(wide: &Match, narrow: &Match) -> bool {
         (Some(_), None) => false,
         (Some(wide), Some(narrow)) => wide <= narrow,
     };
+    // A rule that names functions is about calls of unknown effect, one that names none is about everything else: neither
+    // takes in what the other does, so there the absence of names is not everything.
+    let same_business = wide.contracts.is_some() == narrow.contracts.is_some();
     amounts
+        && same_business
         && set_contains(wide.wallets.as_ref(), narrow.wallets.as_ref())
         && set_contains(wide.kinds.as_ref(), narrow.kinds.as_ref())
         && set_contains(wide.initiators.as_ref(), narrow.initiators.as_ref())
