@@ -370,7 +370,7 @@ impl Engine {
         for signers in due {
             let mut pool = [0; 32];
             if crate::seal::random(&mut pool).is_ok() {
-                self.start_run(signers, pool, true);
+                self.start_run(&signers, pool, true);
             }
         }
         self.announce_pools();
@@ -445,7 +445,7 @@ impl Engine {
             may_join.then_some(pool)
         };
         if let Some(pool) = join {
-            self.start_run(signers, pool, false);
+            self.start_run(&signers, pool, false);
         }
     }
 }

@@ -49,7 +49,7 @@ struct Task {
 
 impl Engine {
     /// Starts a run, or joins the one of that name.
-    pub(super) fn start_run(&self, signers: BTreeSet<NodeId>, pool: [u8; 32], own: bool) {
+    pub(super) fn start_run(&self, signers: &BTreeSet<NodeId>, pool: [u8; 32], own: bool) {
         let who = &self.0.who;
         let mut records = BTreeMap::new();
         {

@@ -79,7 +79,7 @@ impl Cluster {
 
     /// Asks for another key with pair setups.
     async fn ask_key(&self, node: usize, name: &str) -> Result<Answer, Failure> {
-        let order = Cluster::order(name, "ecdsa");
+        let order = Self::order(name, "ecdsa");
         self.call(node, Call::StartDkg(order)).await
     }
 }
