@@ -160,12 +160,6 @@ impl<'a> Reader<'a> {
         self.bytes(field, len)
     }
 
-    /// Number of bytes not read yet.
-    #[must_use]
-    pub const fn remaining(&self) -> usize {
-        self.rest.len()
-    }
-
     /// Ends the reading.
     ///
     /// # Errors

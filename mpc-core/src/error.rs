@@ -222,12 +222,10 @@ pub enum Fault {
         peer: NodeId,
     },
     /// Two other nodes hold different pair setups, so no key can be made with both. They need a new one.
-    #[error("{one} and {other} hold different pair setups, they have to make a new one")]
+    #[error("{} and {} hold different pair setups, they have to make a new one", .pair.0, .pair.1)]
     PairsDiffer {
-        /// One of them; not accused of anything.
-        one: NodeId,
-        /// The other; not accused of anything.
-        other: NodeId,
+        /// The two, in ascending order; not accused of anything.
+        pair: Box<(NodeId, NodeId)>,
     },
     /// Parties were shown different messages of a round. Nobody is accused without two signed originals.
     #[error("the parties have seen different {message} messages")]

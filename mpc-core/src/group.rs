@@ -186,19 +186,6 @@ impl<G: Group> Scalar<G> {
             .ok_or_else(|| DecodeError::new(field, Problem::NotCanonical))
     }
 
-    /// As [`Self::decode`], and zero is refused.
-    ///
-    /// # Errors
-    /// Those of [`Self::decode`], and `Zero`.
-    pub fn decode_nonzero(field: &'static str, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let scalar = Self::decode(field, bytes)?;
-        if scalar.is_zero() {
-            Err(DecodeError::new(field, Problem::Zero))
-        } else {
-            Ok(scalar)
-        }
-    }
-
     /// The 32 canonical bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; 32] {

@@ -150,13 +150,6 @@ impl Transcript<1> {
         let [lane] = self.lanes;
         lane.finalize().into()
     }
-
-    /// `len` bytes: digests with a counter as last field, cut to length.
-    #[must_use]
-    pub fn expand(self, len: usize) -> Vec<u8> {
-        let blocks = (0_u32..).flat_map(|counter| self.clone().u32(counter).digest());
-        blocks.take(len).collect()
-    }
 }
 
 impl Transcript<2> {

@@ -63,11 +63,9 @@ fn a1_scalars_at_or_above_the_order_are_refused() {
 }
 
 #[test]
-fn a1_zero_is_refused_where_it_matters_and_lengths_are_exact() {
+fn a1_zero_is_a_scalar_and_lengths_are_exact() {
     fn check<G: Group>() {
         assert_eq!(scalar::<G>(&[0; 32]), None);
-        let zero = Scalar::<G>::decode_nonzero("scalar", &[0; 32]).unwrap_err();
-        assert_eq!(zero, DecodeError::new("scalar", Problem::Zero));
         for len in [0, 31, 33, 64] {
             assert_eq!(scalar::<G>(&vec![0; len]), Some(Problem::Length));
             assert_eq!(
@@ -391,17 +389,6 @@ fn the_transcript_is_what_the_notes_say() {
     let wide = transcript::wide(Tag::SSID).field(b"x").digest();
     let lane = |lane: u8| transcript::hash(Tag::SSID).u8(lane).field(b"x").digest();
     assert_eq!(wide.to_vec(), [lane(0), lane(1)].concat());
-    let block = |counter: u32| {
-        transcript::hash(Tag::SSID)
-            .field(b"x")
-            .u32(counter)
-            .digest()
-    };
-    let expanded = [block(0), block(1)].concat();
-    assert_eq!(
-        transcript::hash(Tag::SSID).field(b"x").expand(40),
-        expanded[..40]
-    );
     let names: std::collections::BTreeSet<_> = Tag::ALL.iter().collect();
     assert_eq!(names.len(), Tag::ALL.len(), "no tag is used twice");
 }

@@ -263,7 +263,8 @@ fn what_is_read_is_written_again() {
     let body = bytes(1, extension::Message::BYTES + 1);
     let mut reader = Reader::new(&body);
     let message = extension::Message::read(&mut reader).expect("long enough");
-    assert_eq!(reader.remaining(), 1);
+    reader.u8("rest").expect("one byte is left");
+    reader.finish("rest").expect("and no more");
     let mut writer = Writer::default();
     message.write(&mut writer);
     assert_eq!(writer.finish(), body[..extension::Message::BYTES]);

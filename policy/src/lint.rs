@@ -17,6 +17,8 @@ pub enum Lint {
     AllowlistUnused,
     /// An asset that an allow rule moves and none of its limits counts.
     AssetWithoutLimit,
+    /// Calls of unknown effect are let through: what they move besides the coin is counted nowhere.
+    CallNotCounted,
     /// A delay during which nobody is asked.
     DelayWithoutApprovals,
     /// A group that no rule and no governance clause names.
@@ -87,6 +89,10 @@ pub fn lint(document: &Document, nodes: Option<Nodes>) -> Vec<Warning> {
         }
         if rule.effect == Effect::Allow {
             lint_limits(rule, &mut say);
+            if rule.matches.contracts.is_some() {
+                let message = "the effect of the calls it names is not known here: only the coin that goes with them is counted, not the tokens that they move";
+                say(Lint::CallNotCounted, message.to_owned());
+            }
             lint_assets(document, rule, &mut say);
             lint_approvals(document, rule, &mut say);
             if let Some(nodes) = nodes {
@@ -110,10 +116,18 @@ fn never_matches(document: &Document, rule: &Rule) -> Option<String> {
         .collect();
     let possible = |kind: &Kind| {
         let asset_fits = |asset: &Asset| kind.moves(asset);
-        rule.matches
-            .kinds
-            .as_ref()
-            .is_none_or(|wanted| wanted.contains(kind))
+        // A rule with functions is about calls of unknown effect alone; an allow rule without is about everything else.
+        let call_fits = match (&rule.matches.contracts, rule.effect) {
+            (Some(_), _) => *kind == Kind::ContractCall,
+            (None, Effect::Allow) => *kind != Kind::ContractCall,
+            (None, Effect::Deny) => true,
+        };
+        call_fits
+            && rule
+                .matches
+                .kinds
+                .as_ref()
+                .is_none_or(|wanted| wanted.contains(kind))
             && rule
                 .matches
                 .assets
@@ -199,7 +213,9 @@ fn lint_assets(document: &Document, rule: &Rule, say: &mut impl FnMut(Lint, Stri
     let wallets = wallets_of(document, &rule.matches);
     let makes = |kind: Kind| {
         let wanted = rule.matches.kinds.as_ref();
-        wanted.is_none_or(|kinds| kinds.contains(&kind))
+        let calls = rule.matches.contracts.is_some();
+        (kind == Kind::ContractCall) == calls
+            && wanted.is_none_or(|kinds| kinds.contains(&kind))
             && wallets.iter().any(|wallet| wallet.kinds.contains(&kind))
     };
     let listed = || -> BTreeSet<Asset> {

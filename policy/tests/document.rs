@@ -20,6 +20,25 @@ fn the_annotated_example_parses() {
     assert_eq!(policy::lint::lint(&document, None), []);
 }
 
+/// The example in docs/policy.md says what it means and means what it says.
+#[test]
+fn the_example_of_the_manual_parses() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policy.md");
+    let manual = fs::read_to_string(manual).unwrap();
+    let (_, example) = manual.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let document =
+        Document::parse(example.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
+    let found: Vec<String> = policy::lint::lint(&document, None)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let [call] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(call.starts_with("rule eth-stake: the effect of the calls"));
+}
+
 /// Every file under `data/bad` begins with the faults that must be found in it, one `#! ` line each and nothing else.
 #[test]
 fn every_bad_document_is_refused_with_exactly_its_faults() {

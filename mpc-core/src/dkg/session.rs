@@ -611,7 +611,8 @@ impl<G: Finish> Machine<G> {
         } else if other == me {
             Fault::StalePair { peer: one }
         } else {
-            Fault::PairsDiffer { one, other }
+            let pair = Box::new((one.min(other), one.max(other)));
+            Fault::PairsDiffer { pair }
         };
         Abort::unattributed(fault).into()
     }

@@ -155,7 +155,7 @@ fn a25_offers_are_broadcast_and_convict() {
         (theirs[their_offer..][..32].to_vec(), equivocated.clone()),
     ] {
         let run = cheated(kind, None, |body| {
-            body[offer.clone()].copy_from_slice(&bytes)
+            body[offer.clone()].copy_from_slice(&bytes);
         });
         (1..3).for_each(|index| convicted(&run, index, &fault));
     }
@@ -180,15 +180,8 @@ fn a_setup_that_only_one_end_goes_on_with_stops_everybody() {
     });
     let [one, cheat] = [1, 3].map(|index| run.committee.node(index));
     assert_eq!(abort(&run, 1).fault, Fault::StalePair { peer: cheat });
-    let (low, high) = if one < cheat {
-        (one, cheat)
-    } else {
-        (cheat, one)
-    };
-    let fault = Fault::PairsDiffer {
-        one: low,
-        other: high,
-    };
+    let pair = Box::new((one.min(cheat), one.max(cheat)));
+    let fault = Fault::PairsDiffer { pair };
     assert_eq!(abort(&run, 2).fault, fault);
     for index in 1..3 {
         assert!(abort(&run, index).culprits.is_empty());
@@ -338,11 +331,8 @@ fn a61_repeated_and_foreign_messages_change_nothing() {
             return vec![flight];
         }
         replies.push(flight.clone());
-        let again = committee.reseal(&flight.bytes, |_, body| body.copy_from_slice(&old));
-        let again = Flight {
-            bytes: again,
-            ..flight.clone()
-        };
+        let mut again = flight.clone();
+        again.bytes = committee.reseal(&flight.bytes, |_, body| body.copy_from_slice(&old));
         vec![flight, again]
     });
     for index in 1..=3 {

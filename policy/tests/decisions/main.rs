@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
@@ -10,9 +11,14 @@
 )]
 
 mod approvals;
+mod chains;
 mod governance;
+#[path = "../chains/keys.rs"]
+mod keys;
 mod limits;
 mod lint;
 mod properties;
+#[path = "../chains/psbt.rs"]
+mod psbt;
 mod rules;
 mod support;

@@ -14,7 +14,7 @@ use policy::ledger::{Entry, Ledger};
 use policy::solana::build::{self, Instruction};
 use policy::solana::{self, Version};
 use policy::statement::{Common, Freeze, PolicyConsent, SignedStatement, Statement, Unfreeze};
-use policy::transaction::{RootKey, Scheme};
+use policy::transaction::{RootKey, Scheme, WalletKeys};
 
 /// 2026-12-01T00:00:00Z.
 pub(crate) const NOW: u64 = 1_796_083_200_000;
@@ -320,6 +320,16 @@ impl<'a> Case<'a> {
     }
 
     pub(crate) fn decide(&self, intent: &SignedIntent, approvals: &[SignedStatement]) -> Verdict {
+        self.decide_with(&root(wallet_key()), intent, approvals)
+    }
+
+    /// Decides for a wallet with these keys.
+    pub(crate) fn decide_with(
+        &self,
+        keys: &dyn WalletKeys,
+        intent: &SignedIntent,
+        approvals: &[SignedStatement],
+    ) -> Verdict {
         let facts = Facts {
             now_ms: self.now_ms,
             first_seen_ms: self.first_seen_ms,
@@ -327,12 +337,22 @@ impl<'a> Case<'a> {
             ledger: &self.ledger.view(intent.digest()),
             share_of_limit: self.share,
         };
-        evaluate(self.policy, &root(wallet_key()), intent, approvals, &facts)
+        evaluate(self.policy, keys, intent, approvals, &facts)
     }
 
     /// Decides and, if it is approved, records it as a signer does.
     pub(crate) fn spend(&mut self, intent: &SignedIntent, approvals: &[SignedStatement]) -> bool {
-        match self.decide(intent, approvals) {
+        self.spend_with(&root(wallet_key()), intent, approvals)
+    }
+
+    /// The same for a wallet with these keys.
+    pub(crate) fn spend_with(
+        &mut self,
+        keys: &dyn WalletKeys,
+        intent: &SignedIntent,
+        approvals: &[SignedStatement],
+    ) -> bool {
+        match self.decide_with(keys, intent, approvals) {
             Verdict::Approved(approved) => {
                 let entry = Entry {
                     at_ms: self.now_ms,
