@@ -20,7 +20,7 @@ use crate::seal::Label;
 use crate::store::{Change, StoreError, Table};
 
 /// Both rounds together may take this long, in milliseconds.
-const TIMEOUT_MS: u64 = 20_000;
+const TIMEOUT_MS: u64 = 10_000;
 /// How often a run looks at its deadline.
 const TICK: Duration = Duration::from_millis(500);
 /// Messages that wait for a run's task.
