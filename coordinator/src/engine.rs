@@ -291,6 +291,9 @@ impl Engine {
 
     /// Takes an intent in. The answer waits a little for a signature that needs nobody.
     ///
+    /// One initiator's idempotency key stands for one intent and one outcome, for ever: a submission that was refused, be it for a
+    /// full window or a freeze that has been lifted since, stays refused, and trying again takes a fresh key.
+    ///
     /// # Errors
     /// Those of [`intake::read`]; `CONFLICT` for a used idempotency key; `LIMIT` if too many requests are live.
     pub(crate) async fn submit(
@@ -307,7 +310,12 @@ impl Engine {
         let arrived = Instant::now();
         let now_ms = clock::now_ms();
         let policy = self.policies.in_force(now_ms)?;
-        let intake = intake::read(self.cluster.cluster_id.as_str(), &policy, &self.keys, bytes)?;
+        let cluster_id = self.cluster.cluster_id.as_str();
+        let intake = match intake::read(cluster_id, &policy, &self.keys, bytes.clone()) {
+            Ok(intake) => intake,
+            // The same bytes have the same answer for ever, even if the policy would not let them in any more.
+            Err(failure) => return self.answered(&bytes).await.ok_or(failure),
+        };
         let judge = intake::judge(
             Arc::clone(&policy),
             self.freeze.is_frozen(now_ms),
@@ -334,6 +342,15 @@ impl Engine {
                 .await;
         }
         Ok(record.status.clone())
+    }
+
+    /// What became of a submission of exactly these bytes, if there was one.
+    async fn answered(&self, bytes: &[u8]) -> Option<v1::RequestStatus> {
+        let signed = policy::intent::SignedIntent::decode(bytes).ok()?;
+        let id = RequestId::from_bytes(signed.digest());
+        let record = self.record(id).await.ok()?;
+        let same = record.status.signed_intent.as_ref() == bytes;
+        same.then(|| record.status.clone())
     }
 
     /// Waits until a request is no longer being signed, at most `patience`.

@@ -7,13 +7,21 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
 };
 
-use policy::evaluate::Approved;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
+use mpc_core::id::Purpose;
+use policy::{
+    evaluate::Approved,
+    transaction::{Scheme, Task},
+};
 use prost::bytes::Bytes;
-use proto::v1::{self, coordinator_frame, node_frame};
+use proto::{
+    convert::wallet_keys::PackageKeys,
+    v1::{self, coordinator_frame, node_frame},
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -23,10 +31,19 @@ use crate::{
     store::RequestId,
 };
 
+mod disputes;
+mod ecdsa;
+mod entries;
 mod pools;
 mod run;
+mod tally;
 
+use disputes::Disputes;
+use entries::Entries;
 use pools::Pools;
+
+/// Signatures of one request that are made at the same time.
+const TASKS_AT_ONCE: usize = 4;
 
 /// Commitments asked for in one call; keeps the answer below its size limit.
 const PREPARE_MAX: usize = 256;
@@ -63,15 +80,33 @@ pub(crate) struct Job {
     pub(crate) approved: Box<Approved>,
 }
 
-/// A signature that verifies.
+/// All signatures of a request; each verifies.
 #[derive(Debug)]
 pub(crate) struct Signed {
-    /// 64 bytes.
-    pub(crate) signature: [u8; 64],
-    /// Party indices, ascending.
+    /// In the order of the tasks: 64 bytes, or 65 with a recovery id.
+    pub(crate) signatures: Vec<Vec<u8>>,
+    /// Party indices of everybody who took part, ascending.
     pub(crate) signers: Vec<u32>,
-    /// Durations in microseconds.
+    /// Durations in microseconds; of several signatures the longest.
     pub(crate) timings_us: BTreeMap<String, u64>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct TaskSigned {
+    signature: Vec<u8>,
+    signers: Vec<u32>,
+    timings_us: BTreeMap<String, u64>,
+}
+
+/// What came of one of them.
+#[derive(Debug)]
+struct TaskOutcome {
+    result: Result<TaskSigned, NoSignature>,
+    culprits: Vec<Culprit>,
+    alarms: Vec<u16>,
+    /// Sets of signers whose parts made no valid signature, and nobody can say through whom.
+    unexplained: Vec<Vec<u16>>,
 }
 
 /// Why there is no signature.
@@ -103,6 +138,8 @@ pub(crate) struct Outcome {
     pub(crate) culprits: Vec<Culprit>,
     /// Who refused with a security abort, whatever the result.
     pub(crate) alarms: Vec<u16>,
+    /// Sets of signers whose parts made no valid signature, and nobody can say through whom.
+    pub(crate) unexplained: Vec<Vec<u16>>,
 }
 
 /// Drives signatures; shared by all requests.
@@ -111,6 +148,8 @@ pub(crate) struct Signing {
     links: Arc<Links>,
     config: config::Signing,
     pools: Pools,
+    entries: Entries,
+    disputes: Disputes,
     tasks: TaskTracker,
     /// Nodes that were caught; asked only if no quorum exists without them.
     convicted: Mutex<BTreeSet<u16>>,
@@ -133,6 +172,8 @@ impl Signing {
             links,
             config,
             pools: Pools::default(),
+            entries: Entries::default(),
+            disputes: Disputes::default(),
             tasks,
             convicted: Mutex::default(),
             crowded: Mutex::default(),
@@ -159,12 +200,57 @@ impl Signing {
         up.count() >= usize::from(key.package.params().threshold())
     }
 
-    /// Makes one signature, or says why not.
+    /// Makes all signatures of a request, or says why not. None is begun after one has failed, but all that have begun are seen
+    /// to their end: what they find out about nodes is kept.
     pub(crate) async fn sign(self: &Arc<Self>, job: &Job) -> Outcome {
+        let failed = AtomicBool::new(false);
+        let failed = &failed;
+        let runs: Vec<BoxFuture<'_, Option<TaskOutcome>>> = (0_u32..)
+            .zip(job.approved.tasks())
+            .map(|(number, task)| {
+                let run = async move {
+                    if failed.load(Ordering::Relaxed) {
+                        return None;
+                    }
+                    let outcome = self.sign_task(job, number, task).await;
+                    failed.fetch_or(outcome.result.is_err(), Ordering::Relaxed);
+                    Some(outcome)
+                };
+                run.boxed()
+            })
+            .collect();
+        let ended: Vec<Option<TaskOutcome>> =
+            stream::iter(runs).buffered(TASKS_AT_ONCE).collect().await;
+        merge(ended)
+    }
+
+    async fn sign_task(self: &Arc<Self>, job: &Job, number: u32, task: &Task) -> TaskOutcome {
         let base = self
             .next_attempt
             .fetch_add(ATTEMPTS_PER_RUN, Ordering::Relaxed);
-        run::Run::new(self, job, base).finish().await
+        let mut outcome = match task.scheme {
+            Scheme::Ecdsa => {
+                ecdsa::Run::new(self, job, number, task, base)
+                    .finish()
+                    .await
+            }
+            Scheme::Bip340 | Scheme::Ed25519 => {
+                run::Run::new(self, job, number, task, base).finish().await
+            }
+        };
+        // The last look before anything leaves: by libraries that had no part in it, under the wallet's key, over exactly the
+        // bytes that the verdict was about.
+        let keys = PackageKeys(&job.key.package);
+        let holds = |signed: &TaskSigned| task.is_signed_by(&keys, &signed.signature);
+        if outcome.result.as_ref().is_ok_and(|signed| !holds(signed)) {
+            let failure = v1::Failure::new(
+                v1::FailureCode::Internal,
+                "the assembled signature does not verify",
+            );
+            let failure = failure.hint("nothing was released; please report it");
+            outcome.result = Err(NoSignature::Never(failure));
+        }
+        outcome
     }
 
     /// The connected members of a key, best first: unsuspected, with room, near, idle; turns decide between equals.
@@ -235,6 +321,10 @@ impl Signing {
 
     /// Fetches commitments in the background where a pool runs low.
     pub(crate) fn refill(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
+        // The nodes keep the pools of ECDSA among themselves.
+        if matches!(key.package.purpose(), Purpose::Ecdsa | Purpose::EcdsaRaw) {
+            return;
+        }
         let (low, high) = (self.config.nonces_low, self.config.nonces_high);
         let Some(count) = self.pools.begin_fill(key, link, low, high) else {
             return;
@@ -279,5 +369,44 @@ impl Signing {
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// One outcome of many: a failure that is final counts before one that is not.
+fn merge(ended: Vec<Option<TaskOutcome>>) -> Outcome {
+    let mut signed = Signed {
+        signatures: Vec::with_capacity(ended.len()),
+        signers: Vec::new(),
+        timings_us: BTreeMap::new(),
+    };
+    let mut failure = None;
+    let (mut culprits, mut alarms, mut unexplained) = (Vec::new(), Vec::new(), Vec::new());
+    for outcome in ended.into_iter().flatten() {
+        culprits.extend(outcome.culprits);
+        alarms.extend(outcome.alarms);
+        unexplained.extend(outcome.unexplained);
+        match (outcome.result, &failure) {
+            (Ok(task), _) => {
+                signed.signatures.push(task.signature);
+                signed.signers.extend(task.signers);
+                for (name, took_us) in task.timings_us {
+                    let longest = signed.timings_us.entry(name).or_default();
+                    *longest = took_us.max(*longest);
+                }
+            }
+            (Err(_), Some(NoSignature::Never(_))) => {}
+            (Err(NoSignature::Again(_)), Some(_)) => {}
+            (Err(reason), _) => failure = Some(reason),
+        }
+    }
+    signed.signers.sort_unstable();
+    signed.signers.dedup();
+    alarms.sort_unstable();
+    alarms.dedup();
+    Outcome {
+        result: failure.map_or(Ok(signed), Err),
+        culprits,
+        alarms,
+        unexplained,
     }
 }

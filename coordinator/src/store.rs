@@ -214,11 +214,11 @@ impl Move {
     }
 }
 
-/// A verified signature and what was made of it.
+/// Verified signatures and what was made of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// 64 bytes.
-    pub signature: Bytes,
+    /// One for each task of the request, in order: 64 bytes, or 65 with a recovery id.
+    pub signatures: Vec<Bytes>,
     /// The assembled transaction.
     pub signed_tx: Bytes,
     /// Party indices of the signers.
@@ -295,7 +295,7 @@ pub struct KeyRow {
     pub request_id: [u8; 32],
     /// The operator's name for the key.
     pub name: String,
-    /// `ed25519` or `bip340`.
+    /// `bip340`, `ecdsa`, `ecdsa-raw` or `ed25519`.
     pub scheme: String,
     /// How many must sign.
     pub threshold: u16,

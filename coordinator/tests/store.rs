@@ -165,7 +165,7 @@ fn within(limit: u64, window: u64, amount: u64) -> Judge {
 fn release(now_ms: u64) -> Move {
     Move {
         release: Some(Release {
-            signature: vec![5; 64].into(),
+            signatures: vec![vec![5; 64].into()],
             signed_tx: vec![6; 100].into(),
             signers: vec![1, 3],
             timings_us: BTreeMap::from([("total".to_owned(), 12)]),

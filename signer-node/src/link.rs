@@ -246,21 +246,26 @@ async fn take(
         return outgoing.send(refuse(busy)).await.map_err(|_| Ended::Closed);
     };
     let (engine, outgoing) = (engine.clone(), outgoing.clone());
-    tokio::spawn(async move {
-        let answer = timeout(deadline, engine.call(frame))
-            .await
-            .unwrap_or_else(|_| {
-                let late = Refusal::unavailable(
-                    "the call took too long",
-                    "ask for the node's status before asking again",
-                );
-                Some(NodeFrame {
-                    version: FRAME_VERSION,
-                    call_id,
-                    body: Some(node_frame::Body::Failure(late.into())),
-                })
-            });
+    // A call that has begun runs to its end, whoever still waits: what it has put on disk must also be taken into memory.
+    let work = tokio::spawn(async move {
+        let answer = engine.call(frame).await;
         drop(permit);
+        answer
+    });
+    tokio::spawn(async move {
+        let failed = |refusal: Refusal| NodeFrame {
+            version: FRAME_VERSION,
+            call_id,
+            body: Some(node_frame::Body::Failure(refusal.into())),
+        };
+        let answer = match timeout(deadline, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Some(failed(Refusal::internal("the call ended badly"))),
+            Err(_) => Some(failed(Refusal::unavailable(
+                "the call took too long",
+                "ask for the node's status before asking again",
+            ))),
+        };
         if let Some(answer) = answer {
             // A link that is gone takes no answer; the caller asks again.
             let _ = outgoing.send(answer).await;

@@ -397,3 +397,38 @@ async fn a75_floods_and_nonsense_are_answered_and_the_link_stays() {
     assert_eq!(link.answer().await.call_id, 603);
     setting.end().await;
 }
+
+#[tokio::test]
+async fn a_call_that_outlives_its_deadline_is_carried_to_its_end() {
+    let mut setting = start("[limits]\ncall_deadline = \"200ms\"\ndkg_sessions = 1\n").await;
+    let identity = setting.identity;
+    let mut link = setting.next().await;
+    link.greet(&identity).await;
+    let generation = |request: u8| {
+        Call::StartDkg(v1::StartDkg {
+            name: "hot".to_owned(),
+            scheme: "ed25519".to_owned(),
+            threshold: 2,
+            request_id: vec![request; 32].into(),
+            attempt: 0,
+            deadline_ms: 1_000,
+        })
+    };
+    let store = rusqlite::Connection::open(setting.dir.path().join("node-1.db")).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    link.send(1, generation(1)).await;
+    assert_eq!(failure(link.answer().await), FailureCode::Unavailable);
+    drop(store);
+    // The generation goes on by itself, ends by its own deadline for want of the peer, and gives its place back.
+    let begun = std::time::Instant::now();
+    for call_id in 2.. {
+        link.send(call_id, generation(2)).await;
+        match link.answer().await.body {
+            Some(Answer::DkgProgress(_)) => break,
+            other => assert!(begun.elapsed() < PATIENCE, "{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(link);
+    setting.end().await;
+}

@@ -17,6 +17,9 @@ use crate::{
 /// How long a node may take to store an announcement.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much of a node's own words is kept.
+const WHY_CHARS: usize = 256;
+
 impl Engine {
     /// Tells every connected node; the others hear of it when they connect.
     pub(super) fn announce(self: &Arc<Self>, record: &Record) {
@@ -125,10 +128,38 @@ impl Engine {
                         .spawn(async move { engine.take_receipt(&link, id, receipt).await });
                 }
             }
+            node_frame::Body::PoolEntries(list) => self.signing.note_entries(link, &list),
+            node_frame::Body::PairAlarm(alarm) => {
+                if self.signing.note_alarm(link, &alarm) {
+                    self.tasks
+                        .spawn(Arc::clone(self).store_alarm(link.index(), alarm));
+                }
+            }
             node_frame::Body::Failure(failure) => {
                 tracing::warn!(node = link.index(), code = ?failure.code(), reason = failure.message, "the node reports");
             }
             _ => {}
+        }
+    }
+
+    /// Keeps that a node will not use its setup with a peer any more. Only an operator may bring the two together again.
+    async fn store_alarm(self: Arc<Self>, node: u16, alarm: v1::PairAlarm) {
+        let why: String = alarm.why.chars().take(WHY_CHARS).collect();
+        tracing::error!(node, peer = alarm.peer, generation = alarm.generation, why = ?why, "alert: a check between two nodes failed");
+        let detail = serde_json::json!({
+            "what": "pair alarm",
+            "node": node,
+            "peer": alarm.peer,
+            "generation": alarm.generation,
+            "why": why,
+            "session": hex::encode(&alarm.session),
+        });
+        if let Err(error) = self
+            .store
+            .note("alert", None, detail, clock::now_ms())
+            .await
+        {
+            tracing::error!(%error, "an alert was not stored");
         }
     }
 

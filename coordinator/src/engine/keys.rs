@@ -13,7 +13,7 @@ use std::{
 use mpc_core::{
     dkg::DkgCertificate,
     evidence,
-    id::{KeyId, Params},
+    id::{KeyId, Params, Purpose},
     keys::PublicKeyPackage,
 };
 use prost::bytes::Bytes;
@@ -250,8 +250,10 @@ impl Engine {
                 "a key's name has 1 to 64 of a-z, 0-9, '.', '_', ':' and '-'",
             ));
         }
-        if !matches!(request.scheme.as_str(), "ed25519" | "bip340") {
-            return Err(malformed("the scheme must be ed25519 or bip340"));
+        if Purpose::parse(&request.scheme).is_none() {
+            return Err(malformed(
+                "the scheme must be bip340, ecdsa, ecdsa-raw or ed25519",
+            ));
         }
         let parties = u16::try_from(self.links.roster().len()).unwrap_or(u16::MAX);
         let asked = u16::try_from(request.threshold)

@@ -125,15 +125,16 @@ impl Engine {
         let outcome = self.signing.sign(&job).await;
         self.accuse(id, outcome.culprits).await;
         self.raise_alarm(id, &outcome.alarms).await;
+        self.report_unexplained(id, outcome.unexplained).await;
         match outcome.result {
-            Ok(signed) => self.release(&job, signed).await,
+            Ok(signed) => self.release(&record, &job, signed).await,
             Err(NoSignature::Again(failure)) => self.later(&record, failure).await,
             Err(NoSignature::Never(failure)) => self.give_up(&record, failure).await,
         }
     }
 
-    /// Stores the signature, then lets it be seen.
-    async fn release(&self, job: &Job, signed: Signed) -> Tried {
+    /// Stores all signatures and what they make, in one step, then lets them be seen.
+    async fn release(&self, record: &Record, job: &Job, signed: Signed) -> Tried {
         let mut timings_us = signed.timings_us;
         if let Some(live) = self.live().get(&job.id) {
             timings_us.extend(live.reserve_us.map(|us| ("reserve".to_owned(), us)));
@@ -142,19 +143,17 @@ impl Engine {
                     .map(|arrived| ("total".to_owned(), clock::micros_since(arrived))),
             );
         }
-        let signatures = [signed.signature.to_vec()];
         let keys = PackageKeys(&job.key.package);
-        let signed_tx = match job.approved.assemble(&keys, &signatures) {
+        let signed_tx = match job.approved.assemble(&keys, &signed.signatures) {
             Ok(signed_tx) => signed_tx,
             Err(error) => {
                 let failure = Failure::new(FailureCode::Internal, error.to_string());
-                return Tried::Again(
-                    failure.hint("nothing has left; look at the coordinator's log"),
-                );
+                let failure = failure.hint("nothing was released; please report it");
+                return self.give_up(record, failure).await;
             }
         };
         let release = Release {
-            signature: Bytes::copy_from_slice(&signed.signature),
+            signatures: signed.signatures.into_iter().map(Bytes::from).collect(),
             signed_tx: signed_tx.into(),
             signers: signed.signers,
             timings_us,
@@ -170,7 +169,7 @@ impl Engine {
                 Tried::Ended
             }
             // Nothing has left. The same bytes are signed again with other nonces.
-            Err(error) => Tried::Again(from_store(error)),
+            Err(error) => self.not_moved(job.id, error).await,
         }
     }
 
@@ -186,10 +185,11 @@ impl Engine {
                 .await
             {
                 Ok(record) => {
-                    self.put(record);
+                    let record = self.put(record);
+                    self.withdraw(&record, "expired");
                     Tried::Ended
                 }
-                Err(error) => Tried::Again(from_store(error)),
+                Err(error) => self.not_moved(record.id, error).await,
             };
         }
         let mut failure = failure;
@@ -214,13 +214,36 @@ impl Engine {
                 self.put(record);
                 Tried::Ended
             }
-            Err(StoreError::WrongState { .. }) => Tried::Ended,
             // Not retried by itself: after a restart it would be tried anew only if this could never be stored.
-            Err(error) if alarm => {
+            Err(error) if alarm && !matches!(error, StoreError::WrongState { .. }) => {
                 tracing::error!(%error, "a security abort was not stored");
                 Tried::Ended
             }
-            Err(error) => Tried::Again(from_store(error)),
+            Err(error) => self.not_moved(record.id, error).await,
+        }
+    }
+
+    /// A step that did not happen. One that the store has got over already, since a write that was reported as failed had
+    /// succeeded after all, is taken in; anything else is tried again.
+    async fn not_moved(&self, id: RequestId, error: StoreError) -> Tried {
+        if matches!(error, StoreError::WrongState { .. }) {
+            self.refresh(id).await;
+            return Tried::Ended;
+        }
+        Tried::Again(from_store(error))
+    }
+
+    /// Stores that signers gave parts that made no valid signature.
+    async fn report_unexplained(&self, request: RequestId, sets: Vec<Vec<u16>>) {
+        for nodes in sets {
+            let detail = serde_json::json!({ "what": "signature does not verify", "nodes": nodes });
+            if let Err(error) = self
+                .store
+                .note("alert", Some(request), detail, clock::now_ms())
+                .await
+            {
+                tracing::error!(%error, "an alert was not stored");
+            }
         }
     }
 

@@ -1,28 +1,24 @@
 //! One run: the robust coordinator of one request, fed from the pools and the links.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use mpc_core::{
-    Error,
+    Error, Misuse,
     frost::{
         Package, SigningRequest, Tweak,
         robust::{Action, Coordinator},
         wire,
     },
+    hd::DerivationPath,
     id::{Attempt, PartyIndex, Purpose},
-    verify,
 };
-use policy::transaction;
+use policy::transaction::{self, Task};
 use prost::bytes::Bytes;
 use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
 
 use super::{
-    Culprit, Job, LATE_MS, NoSignature, Outcome, SILENT_MS, Signed, Signing, pools::Ready,
+    Job, LATE_MS, NoSignature, Signing, TaskOutcome, TaskSigned, pools::Ready, tally::Tally,
 };
 use crate::{
     clock,
@@ -72,6 +68,8 @@ enum Standing {
 pub(super) struct Run<'a> {
     signing: &'a Arc<Signing>,
     job: &'a Job,
+    number: u32,
+    task: &'a Task,
     base: u32,
     start: Instant,
     links: BTreeMap<u16, Arc<Link>>,
@@ -84,16 +82,19 @@ pub(super) struct Run<'a> {
     heard: FuturesUnordered<BoxFuture<'static, Heard>>,
     /// Answers and stocks that are still to come; late marks are not among them.
     open: usize,
-    refusals: BTreeMap<u16, Failure>,
-    /// Nodes that refused with a security abort. Others may still sign, these are not asked again.
-    alarms: Vec<u16>,
-    culprits: Vec<Culprit>,
+    tally: Tally,
     timings_us: BTreeMap<String, u64>,
     done: Option<[u8; 64]>,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(signing: &'a Arc<Signing>, job: &'a Job, base: u32) -> Self {
+    pub(super) fn new(
+        signing: &'a Arc<Signing>,
+        job: &'a Job,
+        number: u32,
+        task: &'a Task,
+        base: u32,
+    ) -> Self {
         let order = signing.order(job);
         let links: BTreeMap<_, _> = order
             .iter()
@@ -102,6 +103,8 @@ impl<'a> Run<'a> {
         Self {
             signing,
             job,
+            number,
+            task,
             base,
             start: Instant::now(),
             standing: links
@@ -116,38 +119,38 @@ impl<'a> Run<'a> {
             next: Vec::new(),
             heard: FuturesUnordered::new(),
             open: 0,
-            refusals: BTreeMap::new(),
-            alarms: Vec::new(),
-            culprits: Vec::new(),
+            tally: Tally::default(),
             timings_us: BTreeMap::new(),
             done: None,
         }
     }
 
     /// Runs to the end.
-    pub(super) async fn finish(mut self) -> Outcome {
+    pub(super) async fn finish(mut self) -> TaskOutcome {
         let result = match self.work().await {
             Ok(()) => self.conclude(),
             Err(error) => Err(NoSignature::Never(internal(&error))),
         };
         self.tidy();
-        Outcome {
+        TaskOutcome {
             result,
-            culprits: self.culprits,
-            alarms: self.alarms,
+            culprits: self.tally.culprits,
+            alarms: self.tally.alarms,
+            unexplained: self.tally.unexplained,
         }
     }
 
     async fn work(&mut self) -> Result<(), Error> {
         let key = &self.job.key.package;
-        let Some(task) = self.job.approved.tasks().first() else {
-            return Ok(());
-        };
-        let tweak = match task.tweak {
+        let tweak = match self.task.tweak {
+            transaction::Tweak::None if key.purpose() == Purpose::Bip340 => Tweak::PlainBip340,
             transaction::Tweak::None => Tweak::None,
             transaction::Tweak::TaprootKeyPath => Tweak::TaprootKeyPath { merkle_root: None },
         };
-        let request = SigningRequest::new(key.purpose(), task.message.clone(), tweak)?;
+        let path = DerivationPath::new(self.task.path.as_slice())
+            .map_err(|_| Misuse::InvalidRequest("there is no child key at this path"))?;
+        let request =
+            SigningRequest::new(key.purpose(), self.task.message.clone(), tweak)?.with_path(path);
         let mut robust = Coordinator::new(key.clone(), request)?;
         let threshold = usize::from(key.params().threshold());
         let first: Vec<u16> = self.order.iter().copied().take(threshold).collect();
@@ -271,7 +274,7 @@ impl<'a> Run<'a> {
             epoch: self.job.key.package.epoch().0,
             attempt: self.on_wire(attempt).0,
             commitments,
-            task: 0,
+            task: self.number,
         };
         let deadline = self.signing.config.answer_timeout;
         for index in &signers {
@@ -413,12 +416,7 @@ impl<'a> Run<'a> {
     }
 
     fn caught(&mut self, index: u16, fault: String, evidence: Bytes) {
-        self.signing.convict(index);
-        self.culprits.push(Culprit {
-            index,
-            fault,
-            evidence,
-        });
+        self.tally.caught(self.signing, index, fault, evidence);
     }
 
     fn accuse(
@@ -442,24 +440,11 @@ impl<'a> Run<'a> {
         let Some(link) = self.links.get(&index).cloned() else {
             return Ok(());
         };
-        match error {
-            CallError::Refused(failure) => {
-                match failure.code() {
-                    FailureCode::SecurityAbort => self.alarms.push(index),
-                    FailureCode::Stale => self.signing.pools.clear(&self.job.key, &link),
-                    FailureCode::Limit => self
-                        .signing
-                        .note_crowded(&self.job.approved.intent().wallet, index),
-                    _ => {}
-                }
-                self.refusals.insert(index, failure.clone());
-            }
-            CallError::Busy | CallError::Gone | CallError::TimedOut | CallError::WrongKind => {
-                link.shun(clock::now_ms().saturating_add(SILENT_MS));
-                let failure = Failure::new(FailureCode::TimedOut, error.to_string());
-                self.refusals.insert(index, failure);
-            }
+        if matches!(error, CallError::Refused(failure) if failure.code() == FailureCode::Stale) {
+            self.signing.pools.clear(&self.job.key, &link);
         }
+        let wallet = &self.job.approved.intent().wallet;
+        self.tally.lost(self.signing, wallet, &link, error);
         tracing::info!(request = %self.job.id, node = index, %error, "no share from this node");
         self.drop_out(robust, index)
     }
@@ -517,99 +502,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn conclude(&mut self) -> Result<Signed, NoSignature> {
-        if let Some(signature) = self.done {
-            return self.check(signature);
-        }
-        let params = self.job.key.package.params();
-        let lost = |code: FailureCode| {
-            matches!(
-                code,
-                FailureCode::Malformed
-                    | FailureCode::NotAuthorised
-                    | FailureCode::Denied
-                    | FailureCode::Limit
-                    | FailureCode::Version
-                    | FailureCode::Conflict
-                    | FailureCode::Internal
-            )
+    fn conclude(&mut self) -> Result<TaskSigned, NoSignature> {
+        let Some(signature) = self.done else {
+            return Err(self.tally.conclude(self.job.key.package.params()));
         };
-        let final_nos: Vec<&Failure> = self
-            .refusals
-            .values()
-            .filter(|failure| lost(failure.code()))
-            .collect();
-        let liars: BTreeSet<u32> = self
-            .culprits
-            .iter()
-            .map(|culprit| u32::from(culprit.index))
-            .collect();
-        let gone = final_nos.len().saturating_add(liars.len());
-        let left = usize::from(params.parties()).saturating_sub(gone);
-        let reasons = self.refusals.iter().flat_map(|(index, failure)| {
-            let first = format!("node {index}: {}", failure.message);
-            core::iter::once(first).chain(
-                failure
-                    .reasons
-                    .iter()
-                    .map(move |reason| format!("node {index}: {reason}")),
-            )
-        });
-        let never = left < usize::from(params.threshold());
-        // Another run would ask the nodes that raised the alarm again, so there is none.
-        let alarmed = !self.alarms.is_empty();
-        let code = match (never, final_nos.first()) {
-            _ if alarmed => FailureCode::SecurityAbort,
-            (true, Some(failure)) => failure.code(),
-            (true, None) => FailureCode::Aborted,
-            (false, _) => FailureCode::Unavailable,
-        };
-        let mut failure = Failure::new(code, "too few nodes gave a share").reasons(reasons);
-        failure.culprits = liars.into_iter().collect();
-        if alarmed {
-            let hint =
-                "find out what happened before anything is signed again; this is never retried";
-            Err(NoSignature::Never(failure.hint(hint)))
-        } else if never {
-            Err(NoSignature::Never(failure.hint(
-                "see the reasons of each node; the amount stays debited",
-            )))
-        } else {
-            Err(NoSignature::Again(
-                failure.hint("it is tried again until the request expires"),
-            ))
-        }
-    }
-
-    /// The last look before anything leaves: the signature verifies under the wallet's key over exactly the bytes that
-    /// the verdict was about.
-    fn check(&mut self, signature: [u8; 64]) -> Result<Signed, NoSignature> {
-        let key = &self.job.key;
-        let message = self
-            .job
-            .approved
-            .tasks()
-            .first()
-            .map_or(&[][..], |task| &task.message);
-        let valid = match key.package.purpose() {
-            Purpose::Ed25519 => <[u8; 32]>::try_from(key.public_key.as_slice())
-                .is_ok_and(|public| verify::ed25519_verify_strict(&public, message, &signature)),
-            Purpose::Bip340 => key
-                .public_key
-                .split_first()
-                .and_then(|(_, x)| <[u8; 32]>::try_from(x).ok())
-                .is_some_and(|public| verify::bip340_verify(&public, message, &signature)),
-            Purpose::Ecdsa | Purpose::EcdsaRaw => false,
-        };
-        if !valid {
-            let failure = Failure::new(
-                FailureCode::Internal,
-                "the assembled signature does not verify",
-            );
-            return Err(NoSignature::Never(
-                failure.hint("nothing was released; please report it"),
-            ));
-        }
         let complete = self.asked.iter().rev().find(|(attempt, asked)| {
             asked
                 .signers
@@ -623,8 +519,8 @@ impl<'a> Run<'a> {
                 .map(|index| u32::from(*index))
                 .collect()
         });
-        Ok(Signed {
-            signature,
+        Ok(TaskSigned {
+            signature: signature.to_vec(),
             signers: signers.unwrap_or_default(),
             timings_us: core::mem::take(&mut self.timings_us),
         })

@@ -18,7 +18,7 @@ use mpc_core::{
     id::Purpose,
     identity::IdentityKey,
     keys::KeyShare,
-    testing::{Committee, Simulator},
+    testing::{Committee, Signers, Simulator},
 };
 use policy::{
     approval::{Approval, Decision},
@@ -91,6 +91,8 @@ pub(crate) struct Cluster {
     authority: Authority,
     pub(crate) identities: Vec<Arc<IdentityKey>>,
     pub(crate) shares: Vec<Arc<KeyShare>>,
+    /// The dealt ECDSA key that takes the place of the Ed25519 key, and the pair setups that go with it.
+    pub(crate) signers: Option<Arc<Signers>>,
     file: ClusterFile,
     config: PathBuf,
 }
@@ -115,21 +117,6 @@ impl Cluster {
         let mut simulator = Simulator::start_with(committee, Purpose::Ed25519, 2, 7);
         simulator.run();
         let committee = &simulator.committee;
-        let identities: Vec<_> = (1..=3)
-            .map(|index| Arc::clone(committee.identity(index)))
-            .collect();
-        let nodes = (1..=3).map(|index| {
-            let member = *committee
-                .roster
-                .get(&committee.node(index))
-                .expect("member");
-            NodeEntry {
-                index,
-                identity: *member.identity.as_bytes(),
-                exchange: member.exchange,
-            }
-        });
-        let nodes: Vec<NodeEntry> = nodes.collect();
         let order: Vec<_> = (1..=3).map(|index| committee.node(index)).collect();
         let outputs: Vec<_> = order
             .iter()
@@ -150,6 +137,52 @@ impl Cluster {
             .map(|output| Arc::new(output.share))
             .collect();
 
+        Self::with_key(options, simulator.committee, shares, parts, None)
+    }
+
+    /// As [`Cluster::new`], with an ECDSA key for Ethereum.
+    pub(crate) fn ecdsa(options: &str) -> Self {
+        let signers = Signers::deal(Purpose::Ecdsa, 2, 3, COMMITTEE_SEED);
+        let shares = (1..=3).map(|index| {
+            let bytes = signers
+                .share(&signers.committee.node(index))
+                .dangerous_to_bytes();
+            Arc::new(KeyShare::dangerous_from_bytes(&bytes).expect("a share"))
+        });
+        // The store keeps parts of certificates; whoever reads a key that is active does not look at them.
+        let parts = (1..=3).map(|index| (index, vec![1].into())).collect();
+        let committee = Committee::new(3, COMMITTEE_SEED);
+        Self::with_key(
+            options,
+            committee,
+            shares.collect(),
+            parts,
+            Some(Arc::new(signers)),
+        )
+    }
+
+    fn with_key(
+        options: &str,
+        committee: Committee,
+        shares: Vec<Arc<KeyShare>>,
+        parts: BTreeMap<u16, prost::bytes::Bytes>,
+        signers: Option<Arc<Signers>>,
+    ) -> Self {
+        let identities: Vec<_> = (1..=3)
+            .map(|index| Arc::clone(committee.identity(index)))
+            .collect();
+        let nodes = (1..=3).map(|index| {
+            let member = *committee
+                .roster
+                .get(&committee.node(index))
+                .expect("member");
+            NodeEntry {
+                index,
+                identity: *member.identity.as_bytes(),
+                exchange: member.exchange,
+            }
+        });
+        let nodes: Vec<NodeEntry> = nodes.collect();
         let folder = tempfile::tempdir().expect("folder");
         let base = folder.path().to_path_buf();
         let authority =
@@ -190,6 +223,7 @@ impl Cluster {
             authority,
             identities,
             shares,
+            signers,
             file,
             config,
         };
@@ -202,7 +236,7 @@ impl Cluster {
         let row = KeyRow {
             request_id: [1; 32],
             name: "hot".into(),
-            scheme: "ed25519".into(),
+            scheme: self.shares[0].public().purpose().as_str().into(),
             threshold: 2,
             stage: KeyStage::Running,
             created_ms: now_ms(),
@@ -335,6 +369,7 @@ impl Cluster {
 
     fn policy(&self) -> String {
         let key = hex::encode(self.shares[0].public().key_id().as_bytes());
+        let chain = self.chain();
         let people: String = [("alice", "treasury"), ("erin", "security")]
             .map(|(name, group)| {
                 format!(
@@ -348,9 +383,17 @@ impl Cluster {
              [governance]\ntighten = {{ quorum = [{{ group = \"security\", min = 1 }}] }}\nloosen = {{ quorum = [{{ group = \"security\", min = 1 }}], delay = \"0s\" }}\n\
              freeze = {{ any_of = [\"security\"] }}\nunfreeze = {{ quorum = [{{ group = \"security\", min = 1 }}], delay = \"0s\" }}\n\
              {people}[[machine]]\nid = \"svc:payout\"\ngroups = []\nkey = \"{machine}\"\n\
-             [[wallet]]\nid = \"hot\"\nkey_id = \"{key}\"\nchain = \"solana:devnet\"\nkinds = [\"transfer\"]\nmax_fee = \"100000\"\n{RULES}",
+             [[wallet]]\nid = \"hot\"\nkey_id = \"{key}\"\nchain = \"{chain}\"\nkinds = [\"transfer\"]\nmax_fee = \"100000\"\n{RULES}",
             machine = public_hex("svc:payout")
         )
+    }
+
+    fn chain(&self) -> &'static str {
+        if self.signers.is_some() {
+            "ethereum:1"
+        } else {
+            "solana:devnet"
+        }
     }
 
     pub(crate) fn wallet_key(&self) -> [u8; 32] {
@@ -363,21 +406,17 @@ impl Cluster {
     }
 
     /// A transfer; `number` makes it and its idempotency key different from others.
-    pub(crate) fn intent(&self, number: u8, lamports: u64) -> Intent {
-        let from = Address::from_bytes(self.wallet_key());
-        let raw_tx = build::transfer(
-            from,
-            Address::from_bytes([9; 32]),
-            lamports,
-            [number; 32],
-            Version::V0,
-        )
-        .expect("builds");
+    pub(crate) fn intent(&self, number: u8, amount: u64) -> Intent {
+        let raw_tx = if self.signers.is_some() {
+            ethereum_transfer(number, amount)
+        } else {
+            self.solana_transfer(number, amount)
+        };
         Intent {
             cluster_id: "c-test".into(),
             key_id: *self.shares[0].public().key_id().as_bytes(),
             wallet: "hot".into(),
-            chain: "solana:devnet".into(),
+            chain: self.chain().into(),
             raw_tx,
             initiator: "svc:payout".into(),
             idempotency_key: format!("pay-{number}"),
@@ -386,6 +425,42 @@ impl Cluster {
             note: String::new(),
         }
     }
+
+    fn solana_transfer(&self, number: u8, lamports: u64) -> Vec<u8> {
+        let from = Address::from_bytes(self.wallet_key());
+        build::transfer(
+            from,
+            Address::from_bytes([9; 32]),
+            lamports,
+            [number; 32],
+            Version::V0,
+        )
+        .expect("builds")
+    }
+}
+
+/// `0x02 || rlp` of a plain transfer of `wei` under EIP-1559.
+fn ethereum_transfer(nonce: u8, wei: u64) -> Vec<u8> {
+    let number = |value: u64| {
+        let bytes = value.to_be_bytes();
+        let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(8);
+        match &bytes[first..] {
+            [small] if *small < 0x80 => vec![*small],
+            bytes => {
+                let mut out = vec![0x80 + u8::try_from(bytes.len()).expect("short")];
+                out.extend(bytes);
+                out
+            }
+        }
+    };
+    let mut body = [1, nonce.into(), 1, 1, 21_000].map(number).concat();
+    body.push(0x94);
+    body.extend([9; 20]);
+    body.extend(number(wei));
+    body.extend([0x80, 0xC0]);
+    let mut raw = vec![0x02, 0xC0 + u8::try_from(body.len()).expect("short")];
+    raw.extend(body);
+    raw
 }
 
 pub(crate) fn signed(intent: Intent) -> SignedIntent {
@@ -491,9 +566,14 @@ impl Drop for Running {
 
 /// A new cluster and its coordinator; made away from the test's own runtime.
 pub(crate) fn start(options: &str) -> (Cluster, Running) {
+    start_with(options, Cluster::new)
+}
+
+/// As [`start`], for a cluster made in this way.
+pub(crate) fn start_with(options: &str, make: fn(&str) -> Cluster) -> (Cluster, Running) {
     let options = options.to_owned();
     let made = std::thread::spawn(move || {
-        let cluster = Cluster::new(&options);
+        let cluster = make(&options);
         let running = cluster.start();
         (cluster, running)
     });

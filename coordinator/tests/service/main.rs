@@ -11,6 +11,7 @@
 mod approvals;
 mod bounds;
 mod cluster;
+mod ecdsa;
 mod faults;
 mod keys;
 mod node;

@@ -284,7 +284,7 @@ async fn a_key_is_only_begun_when_every_node_is_there() {
     assert_eq!(refused(missing), FailureCode::Unavailable);
     for (name, scheme, threshold) in [
         ("New", "ed25519", 2),
-        ("new", "ecdsa", 2),
+        ("new", "rsa", 2),
         ("new", "ed25519", 1),
         ("new", "ed25519", 4),
     ] {

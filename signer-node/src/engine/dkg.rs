@@ -28,10 +28,10 @@ use crate::seal::{Kind, Label};
 
 pub(super) use record::{Certified, Record, Uncertified, sealed_digest};
 
-/// Messages for key generations that have not started here yet: this many in all.
-const MAX_EARLY: usize = 256;
+/// Messages of one peer for key generations that have not started here yet: this many in all.
+const MAX_EARLY: usize = 32;
 /// And this many bytes in all.
-const MAX_EARLY_BYTES: usize = 4 << 20;
+const MAX_EARLY_BYTES: usize = 1 << 20;
 /// Messages that wait for a session's task.
 const INBOX: usize = 256;
 
@@ -74,8 +74,7 @@ pub(super) struct Early {
 pub(crate) struct Ceremonies {
     running: BTreeMap<[u8; 32], Running>,
     uncertified: BTreeMap<[u8; 32], Uncertified>,
-    early: VecDeque<Early>,
-    early_bytes: usize,
+    early: BTreeMap<NodeId, VecDeque<Early>>,
 }
 
 impl Ceremonies {
@@ -100,24 +99,36 @@ impl Ceremonies {
         })
     }
 
+    /// Keeps a message until its key generation starts. Every peer has its own room, and its newest messages push out its oldest:
+    /// what one peer sends for generations that never start costs the others nothing.
     fn keep_early(&mut self, early: Early) {
-        let bytes = self.early_bytes.saturating_add(early.envelope.len());
-        if self.early.len() < MAX_EARLY && bytes <= MAX_EARLY_BYTES {
-            self.early_bytes = bytes;
-            self.early.push_back(early);
+        if early.envelope.len() > MAX_EARLY_BYTES {
+            return;
+        }
+        let mine = self.early.entry(early.from).or_default();
+        mine.push_back(early);
+        while mine.len() > MAX_EARLY || bytes(mine) > MAX_EARLY_BYTES {
+            mine.pop_front();
         }
     }
 
     fn take_early(&mut self, request: &[u8; 32], attempt: u32) -> Vec<Early> {
-        let all = core::mem::take(&mut self.early);
-        let (mine, rest): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|early| early.request == *request);
-        self.early_bytes = rest.iter().map(|early| early.envelope.len()).sum();
-        self.early = rest.into();
-        mine.into_iter()
-            .filter(|early| early.attempt == attempt)
-            .collect()
+        let mut taken = Vec::new();
+        for waiting in self.early.values_mut() {
+            let all = core::mem::take(waiting).into_iter();
+            let (mine, rest): (VecDeque<_>, VecDeque<_>) =
+                all.partition(|early| early.request == *request);
+            *waiting = rest;
+            taken.extend(mine.into_iter().filter(|early| early.attempt == attempt));
+        }
+        self.early.retain(|_, waiting| !waiting.is_empty());
+        taken
     }
+}
+
+fn bytes(waiting: &VecDeque<Early>) -> usize {
+    let sizes = waiting.iter().map(|early| early.envelope.len());
+    sizes.fold(0, usize::saturating_add)
 }
 
 /// A message inside a tunnel: which key generation it belongs to, and the envelope.
@@ -267,6 +278,14 @@ impl Engine {
                 FailureCode::Conflict,
                 "another attempt is running",
                 "wait for it to end",
+            ));
+        }
+        // The share may be part of a key by now; only its certificate is still missing.
+        if state.ceremonies.uncertified.contains_key(&order.request) {
+            return Err(Refusal::new(
+                FailureCode::Conflict,
+                "a share of this request waits for its certificate",
+                "hand over the certificate, or use a fresh request id",
             ));
         }
         // Two at a time would make two setups of one generation.
@@ -457,5 +476,36 @@ impl Engine {
             }
             _ => state.ceremonies.keep_early(early),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn early(from: u8, request: u8, size: usize) -> Early {
+        Early {
+            from: NodeId::from_bytes([from; 32]),
+            request: [request; 32],
+            attempt: 0,
+            envelope: vec![0; size],
+        }
+    }
+
+    #[test]
+    fn a75_messages_for_generations_that_never_start_take_no_room_of_other_peers() {
+        let mut ceremonies = Ceremonies::default();
+        for request in 0..=255 {
+            ceremonies.keep_early(early(1, request, 200_000));
+        }
+        ceremonies.keep_early(early(1, 0, MAX_EARLY_BYTES + 1));
+        ceremonies.keep_early(early(2, 7, 5_000));
+        let held: usize = ceremonies.early.values().map(bytes).sum();
+        assert!(held <= 2 * MAX_EARLY_BYTES, "{held} bytes");
+        assert_eq!(ceremonies.take_early(&[7; 32], 0).len(), 1);
+        // The newest of a peer are kept, those of another attempt are not handed out.
+        assert_eq!(ceremonies.take_early(&[255; 32], 1).len(), 0);
+        assert_eq!(ceremonies.take_early(&[254; 32], 0).len(), 1);
+        assert_eq!(ceremonies.take_early(&[1; 32], 0).len(), 0);
     }
 }

@@ -61,6 +61,7 @@ impl Engine {
     pub(super) async fn sign(&self, call: &Sign) -> Result<Share, Refusal> {
         let ready = self.decide(call)?;
         let receipt = ready.pending.durable().await?;
+        self.still_allowed(&ready.approved)?;
         let who = &self.0.who;
         let (key, package) = (&ready.key, &ready.package);
         let envelope = release_share(
@@ -85,6 +86,31 @@ impl Engine {
             envelope: envelope.into(),
             next_commitments: next_commitments.into_iter().map(Into::into).collect(),
         })
+    }
+
+    /// Looks again, after the wait for the disk, at what may have turned against a verdict in the meantime: an order to stop that
+    /// was answered during the wait is not followed by a share.
+    ///
+    /// # Errors
+    /// `Frozen`, `Denied` for a request that has expired, `Stale` if another policy is in force. The debit stays.
+    pub(super) fn still_allowed(&self, approved: &Approved) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let now = self.now(&mut state)?;
+        if state.freeze.frozen(now) {
+            let hint = "signing is stopped; it takes a signed unfreeze";
+            return Err(Refusal::new(
+                FailureCode::Frozen,
+                "this node was stopped meanwhile",
+                hint,
+            ));
+        }
+        if approved.intent().expires_ms <= now.wall_ms {
+            return Err(Refusal::denied("the intent expired meanwhile"));
+        }
+        if state.policies.active(&now)?.hash() != approved.policy() {
+            return Err(Refusal::stale("another policy came into force meanwhile"));
+        }
+        Ok(())
     }
 
     fn decide(&self, call: &Sign) -> Result<Ready, Refusal> {

@@ -694,3 +694,36 @@ async fn lists_of_commitments_are_checked() {
         (cluster.engine(0).node(), cluster.engine(0).boot())
     );
 }
+
+/// Keeps the writer of a node's store waiting until it is dropped.
+fn block_disk(cluster: &Cluster, node: usize) -> rusqlite::Connection {
+    let store = rusqlite::Connection::open(cluster.config(node).store).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store
+}
+
+#[tokio::test]
+async fn a86_an_order_to_stop_that_arrives_while_a_share_is_written_down_keeps_it_back() {
+    let (cluster, _, signed, approval) = setting().await;
+    let request = cluster.request(&[0, 1], &signed, &[approval]).await;
+    let blocked = block_disk(&cluster, 0);
+    let pause = |ms| tokio::time::sleep(core::time::Duration::from_millis(ms));
+    let (share, order, ()) = tokio::join!(
+        cluster.share(0, &request),
+        async {
+            pause(100).await;
+            cluster
+                .call(0, Call::Order(cluster.freeze("alice", 1)))
+                .await
+        },
+        async {
+            pause(400).await;
+            drop(blocked);
+        }
+    );
+    assert_eq!(code(share), FailureCode::Frozen);
+    let Ok(Answer::FreezeState(state)) = order else {
+        panic!("{order:?}")
+    };
+    assert!(state.frozen);
+}

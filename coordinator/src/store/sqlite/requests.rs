@@ -126,7 +126,8 @@ pub(super) fn advance(db: &Connection, id: RequestId, step: Move) -> Result<Reco
     }
     if let Some(release) = step.release {
         note(&mut detail, "signers", json!(release.signers));
-        record.status.signature = release.signature;
+        record.status.signature = release.signatures.first().cloned().unwrap_or_default();
+        record.status.signatures = release.signatures;
         record.status.signed_tx = release.signed_tx;
         record.status.signers = release.signers;
         record.status.timings_us.extend(release.timings_us);
