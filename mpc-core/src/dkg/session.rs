@@ -597,7 +597,7 @@ impl<G: Finish> Machine<G> {
             .map(|(pair, _)| *pair)
             .collect();
         let own = differing.iter().find(|(node, _)| *node == me);
-        if let Some((node, peer)) = own.or(differing.first()) {
+        if let Some((node, peer)) = own.or_else(|| differing.first()) {
             return Err(self.stale_pair(*node, *peer));
         }
         let about_me = offered
