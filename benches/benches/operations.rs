@@ -14,6 +14,10 @@ use std::time::Duration;
 use benches::Contestant;
 use criterion::Criterion;
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a benchmark counts a few bytes and divides times"
+)]
 #[path = "contestants/ecdsa.rs"]
 mod ecdsa;
 #[path = "contestants/suites.rs"]

@@ -1,21 +1,28 @@
 //! This workspace's threshold ECDSA, step by step. `preprocessing`, `open`, `respond` and `combine` are the work of one party, and
 //! `whole` is all of it: preprocessing, both online rounds and the verification of the result, divided by the number of signers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use benches::{Contestant, timed};
-use mpc_core::ecdsa::{self, Opened, Payload, PoolEntry, SigningRequest};
+use mpc_core::ecdsa::{self, Fused, Opened, Payload, PoolEntry, SigningRequest};
 use mpc_core::hd::DerivationPath;
-use mpc_core::id::{NodeId, Purpose, RequestId, SessionId};
+use mpc_core::id::{NodeId, PoolId, Purpose, RequestId, SessionId};
+use mpc_core::keys::KeyShare;
+use mpc_core::session::{Effects, Inbound, Ready, Recipient, Session, Step};
 use mpc_core::testing::{Signers, rng};
+use rand_core::Rng;
+
+/// What is signed.
+const MESSAGE: &[u8] = b"Thirty-two bytes, as a digest is";
 
 /// Threshold and parties.
 const SIZES: [(u16, u16); 4] = [(2, 3), (3, 5), (5, 9), (10, 20)];
 
-type Step = fn(&mut Bench) -> Duration;
+type Part = fn(&mut Bench) -> Duration;
 
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Part); 7] = [
     ("preprocessing", Bench::preprocessing),
     ("request", Bench::requesting),
     ("open", Bench::opening),
@@ -79,7 +86,7 @@ impl Bench {
             &self.signers.public,
             &self.set,
             &DerivationPath::default(),
-            &Payload::Sha256(b"Thirty-two bytes, as a digest is"),
+            &Payload::Sha256(MESSAGE),
             RequestId::from_bytes([3; 32]),
         )
         .expect("a request")
@@ -174,6 +181,65 @@ impl Bench {
     }
 }
 
+/// A whole signature of two signers in three messages: the work of one of them, bytes sent.
+fn fused(signers: &Signers, set: &BTreeSet<NodeId>, seed: u64) -> (Duration, usize) {
+    let mut pool_id = [0; 32];
+    rng(seed).fill_bytes(&mut pool_id);
+    let pool_id = PoolId::from_bytes(pool_id);
+    let share = |node: &NodeId| {
+        let bytes = signers.share(node).dangerous_to_bytes();
+        (
+            *node,
+            Arc::new(KeyShare::dangerous_from_bytes(&bytes).expect("a share")),
+        )
+    };
+    let shares: BTreeMap<NodeId, Arc<KeyShare>> = set.iter().map(share).collect();
+    let mut sent = 0;
+    let run = || {
+        let mut letters = VecDeque::new();
+        let mut runs = BTreeMap::new();
+        let mut done = 0;
+        for (number, node) in (0..).zip(set) {
+            let request =
+                signers.request(set, &DerivationPath::default(), &Payload::Sha256(MESSAGE));
+            let start = Fused::start(
+                signers.setup(set, *node, pool_id),
+                request,
+                Arc::clone(shares.get(node).expect("a signer")),
+                Arc::clone(signers.committee.identity_of(node)),
+                &mut rng(seed.wrapping_mul(2).wrapping_add(number)),
+                0,
+                1000,
+            );
+            let (session, step) = start.expect("a run");
+            runs.insert(*node, session);
+            let effects = carry_out(step);
+            letters.extend(effects.send.into_iter().map(|letter| (*node, letter)));
+        }
+        while let Some((from, letter)) = letters.pop_front() {
+            let Recipient::One(to) = letter.to else {
+                continue;
+            };
+            sent += letter.bytes.len();
+            let session = runs.get_mut(&to).expect("a signer");
+            let bytes = letter.bytes;
+            let effects = carry_out(session.handle(Inbound { from, bytes }, 1).expect("a step"));
+            letters.extend(effects.send.into_iter().map(|letter| (to, letter)));
+            done += usize::from(effects.output.is_some());
+        }
+        assert_eq!(done, 2, "both have the signature");
+    };
+    let (_, time) = timed(run);
+    (time / 2, sent / 2)
+}
+
+fn carry_out<O>(step: Step<O>) -> Effects<O> {
+    match step.split() {
+        Ready::Now(effects) => effects,
+        Ready::AfterWrite(write, held) => held.release(write.stored()).expect("its own receipt"),
+    }
+}
+
 /// Calls `measure` for every row.
 pub(crate) fn for_each_row(mut measure: impl FnMut(String, Vec<Contestant<'_>>)) {
     for (threshold, parties) in SIZES {
@@ -185,6 +251,16 @@ pub(crate) fn for_each_row(mut measure: impl FnMut(String, Vec<Contestant<'_>>))
                 _ => format!("ecdsa {threshold} of {parties}: {step}"),
             };
             measure(name, vec![("quorate", Box::new(|| run(&mut bench)))]);
+        }
+        if threshold == 2 {
+            let (_, sent) = fused(&bench.signers, &bench.set, 1);
+            let name = format!("ecdsa {threshold} of {parties}: fused ({sent} bytes sent)");
+            let mut seed = 0;
+            let run = || {
+                seed += 1;
+                fused(&bench.signers, &bench.set, seed).0
+            };
+            measure(name, vec![("quorate", Box::new(run))]);
         }
     }
 }

@@ -19,7 +19,7 @@ const MOST_STEPS: usize = 80;
 /// Whether processes can be traced here; says why not.
 fn can_trace() -> bool {
     let works = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "true"])
+        .args(["-qq", "-e", "trace=none", "true"])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
@@ -46,15 +46,16 @@ impl Tracer {
                 &format!("trace={calls}"),
             ])
             .args(["-e", &format!("inject={calls}:signal=SIGKILL:when={step}")])
-            .args(["-o", "/dev/null"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace runs");
-        // It says `attached` when it watches; waiting for the first byte of that is enough.
+        // It says `attached` when it watches; waiting for the first byte of that is enough. What it says afterwards is read away,
+        // so that it never waits for a reader.
+        let mut said = child.stderr.take().expect("a pipe");
         let mut first = [0];
-        let said = child.stderr.as_mut().expect("a pipe");
-        std::io::Read::read_exact(said, &mut first).expect("strace attaches");
+        std::io::Read::read_exact(&mut said, &mut first).expect("strace attaches");
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         std::thread::sleep(Duration::from_millis(20));
         Self(child)
     }
@@ -77,8 +78,11 @@ impl Drop for Tracer {
 async fn settled(client: &Client, name: &str, what: &str) -> usize {
     let until = Instant::now() + Duration::from_secs(15);
     loop {
+        // A coordinator that has just come back does not know yet what the nodes have.
+        let info = client.cluster_info().await.expect("the cluster");
+        let known = info.nodes.iter().all(|node| node.status.is_some());
         let active = active_on(client, name).await;
-        if active.is_empty() || active.len() == 3 {
+        if known && (active.is_empty() || active.len() == 3) {
             tokio::time::sleep(Duration::from_millis(300)).await;
             if active_on(client, name).await == active {
                 return active.len();

@@ -204,10 +204,11 @@ impl Case {
             Err(other) => return Err(other),
         }
         let session = request.session(entry);
+        let open = |bytes: &[u8]| Envelope::open(roster, bytes);
         Self::new(
             Facts::of(request, entry),
-            read_openings(roster, request, session, openings, None)?,
-            read_responses(roster, request, session, responses)?,
+            read_openings(open, request, session, openings)?,
+            read_responses(open, request, session, responses)?,
         )
         .map_err(|_| Abort::unattributed(Fault::InvalidSignature).into())
     }

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::request::SigningRequest;
-use super::sign::{duplicate, nonce_sum, open_broadcast, openings_echo, read_openings};
-use super::wire::{Response, Signed};
+use super::sign::{check_broadcast, duplicate, nonce_sum, openings_echo, read_openings};
+use super::wire::{Opening, Response, Signed};
 use super::{Point, Scalar};
-use crate::envelope::Kind;
+use crate::envelope::{Envelope, Kind};
 use crate::id::{NodeId, SessionId};
 use crate::roster::Roster;
-use crate::{Abort, Error, Fault, Misuse, evidence};
+use crate::{Abort, Error, Fault, Misuse, Rejection, evidence};
 
 /// An ECDSA signature with `s` in the lower half, and the number that recovers the public key from it. Verified when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,17 +65,45 @@ pub fn combine(
     openings: &[Vec<u8>],
     responses: &[Vec<u8>],
 ) -> Result<EcdsaSignature, Error> {
+    let open = |bytes: &[u8]| Envelope::open(roster, bytes);
+    combine_with(open, request, entry, openings, responses)
+}
+
+/// [`combine`] with another way to authenticate envelopes.
+pub(super) fn combine_with(
+    open: impl Fn(&[u8]) -> Result<Envelope, Rejection>,
+    request: &SigningRequest,
+    entry: &SessionId,
+    openings: &[Vec<u8>],
+    responses: &[Vec<u8>],
+) -> Result<EcdsaSignature, Error> {
     let session = request.session(entry);
-    let openings = read_openings(roster, request, session, openings, None)?;
-    let echo = openings_echo(session, &openings);
-    let responses = read_responses(roster, request, session, responses)?;
+    let responses = read_responses(&open, request, session, responses)?;
+    // The responses repeat the echo of the openings and are signed by all signers, the authors of the openings included. So where the echo
+    // is right, the signatures of the openings say nothing new; where it is not, they decide what to report.
+    if let Ok(openings) = read_openings(Envelope::vouched, request, session, openings)
+        && let Ok(signature) = combine_read(request, session, &openings, &responses)
+    {
+        return Ok(signature);
+    }
+    let openings = read_openings(open, request, session, openings)?;
+    combine_read(request, session, &openings, &responses)
+}
+
+fn combine_read(
+    request: &SigningRequest,
+    session: SessionId,
+    openings: &BTreeMap<NodeId, Signed<Opening>>,
+    responses: &BTreeMap<NodeId, Signed<Response>>,
+) -> Result<EcdsaSignature, Error> {
+    let echo = openings_echo(session, openings);
     if responses.values().any(|held| held.message.echo != echo) {
         let message = Kind::EcdsaOpen;
         return Err(Abort::unattributed(Fault::ViewsDiffer { message }).into());
     }
     let (nonce, encoded) =
-        nonce_sum(&openings).ok_or_else(|| Abort::unattributed(Fault::InvalidSignature))?;
-    for (node, held) in &responses {
+        nonce_sum(openings).ok_or_else(|| Abort::unattributed(Fault::InvalidSignature))?;
+    for (node, held) in responses {
         // All have vouched for the same openings, so each must have found the same sum.
         if held.message.nonce != encoded {
             return Err(Abort::local(*node, Fault::NonceMismatch).into());
@@ -96,7 +124,7 @@ pub fn combine(
 }
 
 pub(super) fn read_responses(
-    roster: &Roster,
+    open: impl Fn(&[u8]) -> Result<Envelope, Rejection>,
     request: &SigningRequest,
     session: SessionId,
     envelopes: &[Vec<u8>],
@@ -104,7 +132,7 @@ pub(super) fn read_responses(
     let signers = request.signer_set();
     let mut responses = BTreeMap::new();
     for bytes in envelopes {
-        let envelope = open_broadcast(roster, request, Kind::EcdsaRespond, bytes)?;
+        let envelope = check_broadcast(open(bytes)?, request, Kind::EcdsaRespond)?;
         let from = envelope.header().from;
         if envelope.header().session != session {
             return Err(Abort::unattributed(Fault::RequestMismatch { node: from }).into());

@@ -308,11 +308,9 @@ impl Preprocessing {
     }
 
     /// Puts a message into its place.
-    fn accept(&mut self, input: &Inbound) -> Result<(), Error> {
-        let envelope = Envelope::open(&self.roster, &input.bytes)?;
+    fn accept(&mut self, channel: NodeId, envelope: Envelope) -> Result<(), Error> {
         let place = *envelope.header();
-        if place.from != input.from || place.from == self.me || !self.signers.contains(&place.from)
-        {
+        if place.from != channel || place.from == self.me || !self.signers.contains(&place.from) {
             return Err(Rejection::WrongSender.into());
         }
         let (from, mine) = (place.from, Recipient::One(self.me));
@@ -556,6 +554,28 @@ impl Preprocessing {
         }
     }
 
+    /// Takes a message that is authentic and in time, from the peer of this channel.
+    pub(super) fn take(
+        &mut self,
+        channel: NodeId,
+        envelope: Envelope,
+    ) -> Result<Effects<PoolEntry>, Error> {
+        match &self.phase {
+            Phase::Failed(error) => return Err(error.clone()),
+            Phase::Finished => return Err(Rejection::Finished.into()),
+            Phase::Running(_) => {}
+        }
+        let mut send = Vec::new();
+        let result = self
+            .accept(channel, envelope)
+            .and_then(|()| self.advance(&mut send));
+        match result {
+            Ok(output) => Ok(Effects { send, output }),
+            Err(Error::Rejected(rejection)) => Err(rejection.into()),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
     fn fail(&mut self, error: Error) -> Error {
         self.extends.clear();
         self.extended.clear();
@@ -621,13 +641,8 @@ impl session::Session for Preprocessing {
         if now_ms >= self.deadline {
             return Err(self.time_out());
         }
-        let mut send = Vec::new();
-        let result = self.accept(&input).and_then(|()| self.advance(&mut send));
-        match result {
-            Ok(output) => Ok(Step::now(Effects { send, output })),
-            Err(Error::Rejected(rejection)) => Err(rejection.into()),
-            Err(error) => Err(self.fail(error)),
-        }
+        let envelope = Envelope::open(&self.roster, &input.bytes)?;
+        self.take(input.from, envelope).map(Step::now)
     }
 
     fn tick(&mut self, now_ms: u64) -> Result<Step<PoolEntry>, Error> {

@@ -14,7 +14,7 @@ use super::entry::{PoolEntry, Shared};
 use super::preprocess::{nonce_commitment, zero_commitment};
 use super::request::SigningRequest;
 use super::wire::{Extra, Masked, Opening, Response, Signed, header};
-use super::{Point, PointBytes, Scalar, SecretScalar, peers};
+use super::{Point, PointBytes, Scalar, SecretScalar, has_zero_shares, peers};
 use crate::codec::DecodeError;
 use crate::echo::echo;
 use crate::envelope::{Envelope, Kind, Recipient};
@@ -282,28 +282,17 @@ fn mask(
     }
 }
 
-/// Everybody's openings, authenticated and decoded as far as lengths go; this node's `own` is taken as it is.
+/// Everybody's openings, authenticated by `open` and decoded as far as lengths go.
 pub(super) fn read_openings(
-    roster: &Roster,
+    open: impl Fn(&[u8]) -> Result<Envelope, Rejection>,
     request: &SigningRequest,
     session: SessionId,
     envelopes: &[Vec<u8>],
-    own: Option<&Signed<Opening>>,
 ) -> Result<BTreeMap<NodeId, Signed<Opening>>, Error> {
     let signers = request.signer_set();
     let mut openings = BTreeMap::new();
     for bytes in envelopes {
-        if let Some(own) = own.filter(|own| own.envelope.as_bytes() == bytes) {
-            // What this node signed itself needs no verification.
-            if openings
-                .insert(own.envelope.header().from, own.clone())
-                .is_some()
-            {
-                return Err(Rejection::Replayed.into());
-            }
-            continue;
-        }
-        let envelope = open_broadcast(roster, request, Kind::EcdsaOpen, bytes)?;
+        let envelope = check_broadcast(open(bytes)?, request, Kind::EcdsaOpen)?;
         if envelope.header().session != session {
             // Another request, or another entry: perhaps an honest node that was asked for something else.
             let node = envelope.header().from;
@@ -335,14 +324,12 @@ pub(super) fn duplicate(held: &Envelope, second: &Envelope) -> Error {
     Abort::proven(from, Fault::Equivocated { message }, evidence).into()
 }
 
-/// Authenticates a broadcast of one of the signers.
-pub(super) fn open_broadcast(
-    roster: &Roster,
+/// Whether an envelope is a broadcast of one of the signers.
+pub(super) fn check_broadcast(
+    envelope: Envelope,
     request: &SigningRequest,
     kind: Kind,
-    bytes: &[u8],
 ) -> Result<Envelope, Error> {
-    let envelope = Envelope::open(roster, bytes)?;
     let place = *envelope.header();
     if place.kind != kind {
         return Err(Rejection::Unexpected { kind: place.kind }.into());
@@ -433,13 +420,16 @@ impl Opened {
         if identity.public().node_id() != self.entry.me {
             return Err(Misuse::IdentityMismatch.into());
         }
-        let openings = read_openings(
-            roster,
-            &self.request,
-            self.session,
-            openings,
-            Some(&self.own),
-        )?;
+        // What this signer has signed itself needs no verification.
+        let ours = &self.own.envelope;
+        let open = |bytes: &[u8]| {
+            if bytes == ours.as_bytes() {
+                Ok(ours.clone())
+            } else {
+                Envelope::open(roster, bytes)
+            }
+        };
+        let openings = read_openings(open, &self.request, self.session, openings)?;
         let own = openings
             .get(&self.entry.me)
             .map(|held| held.envelope.digest());
@@ -482,12 +472,7 @@ impl Opened {
                 self.decode(held, |opening| opening.nonce.decode("R"))?,
             );
         }
-        let weighted = self.request.weighted_shares();
-        let key_points = key_points(weighted, openings)
-            .map_err(|(held, error)| evidence::ecdsa::malformed(&entry.signers, held, error))?;
-        if key_points.values().any(Point::is_identity) {
-            return Err(Abort::unattributed(Fault::IdentityResult).into());
-        }
+        let key_points = self.key_points(openings)?;
         let mut products = [Scalar::zero(), Scalar::zero()].map(Zeroizing::new);
         let mut masks = Scalar::zero();
         for peer in peers(&entry.signers, &entry.me) {
@@ -499,7 +484,8 @@ impl Opened {
             ) else {
                 return Err(Error::Unreachable("a signer is missing after the count"));
             };
-            let [nonce, key] = self.multiply(&peer, held, shared, [nonce, key])?;
+            let [nonce, key] =
+                self.multiply(&peer, held, shared, [(*nonce, Scalar::one()), *key])?;
             let [nonces, keys] = &mut products;
             **nonces += *nonce.expose_secret();
             **keys += *key.expose_secret();
@@ -571,13 +557,45 @@ impl Opened {
         Err(Abort::proven(*node, Fault::CommitmentMismatch, evidence).into())
     }
 
+    /// `PX_j` of every peer, as a point and a factor of it.
+    fn key_points(
+        &self,
+        openings: &BTreeMap<NodeId, Signed<Opening>>,
+    ) -> Result<BTreeMap<NodeId, (Point, Scalar)>, Error> {
+        let entry = &self.entry;
+        let mut shares = BTreeMap::new();
+        for peer in peers(&entry.signers, &entry.me) {
+            let (lambda, share) = *self.request.share(&peer).ok_or(Misuse::NotAMember)?;
+            shares.insert(peer, (lambda, share));
+        }
+        if !has_zero_shares(&entry.signers) {
+            return Ok(shares
+                .into_iter()
+                .map(|(peer, (lambda, share))| (peer, (share, lambda)))
+                .collect());
+        }
+        let weighted = shares
+            .into_iter()
+            .map(|(peer, share)| (peer, Point::multi_mul_vartime(&[share])));
+        let points = key_points(weighted.collect(), openings)
+            .map_err(|(held, error)| evidence::ecdsa::malformed(&entry.signers, held, error))?;
+        // This signer's own point is the identity exactly if its part of the key is zero.
+        if points.values().any(Point::is_identity) || self.key.expose_secret().is_zero() {
+            return Err(Abort::unattributed(Fault::IdentityResult).into());
+        }
+        Ok(points
+            .into_iter()
+            .map(|(peer, point)| (peer, (point, Scalar::one())))
+            .collect())
+    }
+
     /// `ck_ij` and `cx_ij`, checked against what the peer is committed to: its nonce and its public key share.
     fn multiply(
         &self,
         peer: &NodeId,
         held: &Signed<Opening>,
         shared: &Shared,
-        committed: [&Point; 2],
+        committed: [(Point, Scalar); 2],
     ) -> Result<[SecretScalar; 2], Error> {
         let masked = held
             .message
@@ -606,7 +624,9 @@ impl Opened {
             let scalar = self.decode(held, |_| Scalar::decode(scalar_name, scalar))?;
             let point = self.decode(held, |_| point.decode(point_name))?;
             let product = SecretScalar::new(scalar * *beta + *share.expose_secret());
-            if product.mul_base() != *committed * beta + -point {
+            let (committed, factor) = committed;
+            let factor = SecretScalar::new(*beta * factor);
+            if product.mul_base() != committed * factor.expose_secret() - point {
                 return Err(Abort::local(*peer, Fault::ProductCheck { value: scalar_name }).into());
             }
             products.push(product);
@@ -654,7 +674,7 @@ pub(super) fn nonce_sum(
     Some((sum, sum.encode()))
 }
 
-/// `PX_j = lambda_j * S_j + Zeta_j` for every signer, from `lambda_j * S_j`; or whose opening does not decode.
+/// `PX_j = lambda_j * S_j + Zeta_j` for every signer in `weighted`, from `lambda_j * S_j`; or whose opening does not decode.
 pub(super) fn key_points(
     weighted: BTreeMap<NodeId, Point>,
     openings: &BTreeMap<NodeId, Signed<Opening>>,
