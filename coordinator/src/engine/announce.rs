@@ -130,7 +130,8 @@ impl Engine {
             }
             node_frame::Body::PoolEntries(list) => self.signing.note_entries(link, &list),
             node_frame::Body::PairAlarm(alarm) => {
-                if self.signing.note_alarm(link, &alarm) {
+                let is_news = self.signing.note_alarm(link, &alarm);
+                if is_news {
                     self.tasks
                         .spawn(Arc::clone(self).store_alarm(link.index(), alarm));
                 }
