@@ -16,6 +16,8 @@
 //! * The fee is the difference of sums that were both checked, so it is exact.
 
 mod psbt;
+#[cfg(test)]
+mod vectors;
 
 use std::collections::BTreeSet;
 

@@ -2,11 +2,11 @@
 
 use bitcoin::ScriptBuf;
 use bitcoin::consensus::serialize;
-use policy::bitcoin::{MAX_ENDS, Refusal};
+use policy::bitcoin::{MAX_ENDS, MAX_RATE, Refusal};
 use policy::transaction::{self, Scheme, decode};
 
 use crate::keys::Local;
-use crate::psbt::{CHAIN, Case, Input, Maps, script, stranger};
+use crate::psbt::{CHAIN, Case, Input, Maps, Output, script, stranger};
 
 const SCHEMES: [Scheme; 2] = [Scheme::Bip340, Scheme::Ecdsa];
 
@@ -364,4 +364,88 @@ fn a_transaction_that_is_signed_already_is_refused() {
         refusal(&case, &maps.write()),
         Refusal::Malformed("the unsigned transaction")
     );
+}
+
+#[test]
+fn a101_a_fee_beyond_reason_is_refused_whatever_the_wallets_bound() {
+    for scheme in SCHEMES {
+        let mut case = Case::new(scheme);
+        case.inputs[0].satoshi = 100_000_000;
+        let found = refusal(&case, &case.maps(0).write());
+        let Refusal::FeeRate { fee, vbytes } = found else {
+            panic!("{found}");
+        };
+        assert_eq!(fee, 100_000_000 + 40_000 - 98_000);
+        // Two inputs and two outputs: the sizes that every wallet's estimate comes to.
+        let expected = if scheme == Scheme::Bip340 { 200 } else { 208 };
+        assert_eq!(vbytes, expected);
+        // The last satoshi that passes.
+        let most = MAX_RATE * vbytes + 98_000 - 40_000;
+        case.inputs[0].satoshi = most;
+        assert!(decode(CHAIN, &case.maps(0).write(), &case.keys, &case.base).is_ok());
+        case.inputs[0].satoshi = most + 1;
+        assert!(matches!(
+            refusal(&case, &case.maps(0).write()),
+            Refusal::FeeRate { .. }
+        ));
+    }
+}
+
+#[test]
+fn change_goes_back_where_wallets_look_for_it() {
+    for scheme in SCHEMES {
+        for (path, near) in [
+            (vec![3], true),
+            (vec![3, 1_000_000], true),
+            (vec![3, 0, 0], true),
+            (vec![3, 1, 1_000_000], true),
+            (vec![3, 1_000_001], false),
+            (vec![3, 1, 1_000_001], false),
+            (vec![3, 2, 0], false),
+            (vec![3, 1, 0x7fff_ffff], false),
+        ] {
+            let mut case = Case::new(scheme);
+            case.outputs[1].script = script(&case.keys, &path);
+            case.outputs[1].hint = Some(path.clone());
+            let raw = case.maps(0).write();
+            if near {
+                let decoded = decode(CHAIN, &raw, &case.keys, &case.base).unwrap();
+                assert_eq!(decoded.transfers.len(), 1, "{path:?}");
+            } else {
+                let found = refusal(&case, &raw);
+                assert!(
+                    matches!(found, Refusal::FarChange { output: 1, .. }),
+                    "{path:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_transaction_still_fits_an_approval() {
+    let mut case = Case::new(Scheme::Bip340);
+    case.outputs_alone = true;
+    let many = (0..MAX_ENDS).map(|_| Input {
+        satoshi: 1 << 49,
+        path: vec![3, 1, 999_999],
+        sequence: 0xffff_fffd,
+    });
+    case.inputs = many.collect();
+    let many = (1..MAX_ENDS).map(|_| Output {
+        script: case.outputs[0].script.clone(),
+        satoshi: 1 << 49,
+        hint: None,
+    });
+    case.outputs = many.collect();
+    case.outputs.push(Output {
+        script: script(&case.keys, &[3, 1, 999_998]),
+        satoshi: (1 << 49) - 20_000,
+        hint: Some(vec![3, 1, 999_998]),
+    });
+    let decoded = decode(CHAIN, &case.maps(2).write(), &case.keys, &case.base).unwrap();
+    // Each line stands behind a name and a number; a kilobyte for everything else in the statement.
+    let lines = decoded.rendering.iter();
+    let size: usize = lines.map(|line| line.len() + 12).sum();
+    assert!(size + 1_024 <= policy::statement::MAX_BODY, "{size}");
 }
