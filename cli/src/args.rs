@@ -133,7 +133,7 @@ pub enum Command {
     Unfreeze(UnfreezeArgs),
     /// Measure a cluster under load
     #[command(
-        after_help = "Examples:\n  quorate bench --local --requests 500 --concurrency 8\n  quorate bench --cluster cluster.toml --wallet hot --initiator svc-payout --initiator-key client/initiator.key --to 9xQe… --requests 100"
+        after_help = "Examples:\n  quorate bench --local --requests 500 --concurrency 8\n  quorate bench --local --scheme ecdsa\n  quorate bench --cluster cluster.toml --wallet hot --initiator svc-payout --initiator-key client/initiator.key --to 9xQe… --requests 100"
     )]
     Bench(BenchArgs),
     /// Check evidence of misbehaviour, offline

@@ -11,6 +11,7 @@ use std::{
 
 use client::{Client, Error, Order};
 use ed25519_dalek::SigningKey;
+use policy::chain::{Address as ChainAddress, Chain};
 use serde_json::json;
 
 use crate::{
@@ -20,10 +21,8 @@ use crate::{
     output::Reply,
     people,
     sample::{self, SampleWallet},
-    verbs::{
-        Context,
-        request::{address, transfer},
-    },
+    transactions::{TRANSFER_GAS, ethereum},
+    verbs::{Context, request::transfer},
 };
 
 /// How long one request may take before it counts as failed.
@@ -42,12 +41,18 @@ struct Load {
     wallet: String,
     initiator: String,
     key: SigningKey,
-    from: [u8; 32],
-    to: [u8; 32],
+    what: What,
     run: [u8; 16],
     next: AtomicU64,
     count: u64,
     until: Instant,
+}
+
+/// What every request moves one base unit of.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Ethereum { chain_id: u64, to: [u8; 20] },
+    Solana { from: [u8; 32], to: [u8; 32] },
 }
 
 /// What one worker saw.
@@ -87,20 +92,22 @@ pub async fn run(context: &Context, args: &BenchArgs) -> Result<Reply, Fail> {
 
 async fn local(cluster: &mut LocalCluster, args: &BenchArgs) -> Result<Load, Fail> {
     cluster.start().await?;
-    let key = cluster.create_key("bench").await?;
+    let key = cluster.create_key_of("bench", &args.scheme).await?;
     let mut sample = cluster.made().sample.clone();
-    sample.wallets.push(SampleWallet {
-        id: "bench".to_owned(),
-        key_id: key.id,
-        addresses: vec![("sink".to_owned(), bs58::encode(SINK).into_string())],
-        daily: u64::MAX,
-        large: u64::MAX / 2,
-        lock: "1s".to_owned(),
-    });
+    let limits = (u64::MAX, u64::MAX / 2);
+    let mut wallet = SampleWallet::solana("bench", key.id, ("sink", SINK), limits, "1s");
+    let mut to = bs58::encode(SINK).into_string();
+    if args.scheme == "ecdsa" {
+        to = ChainAddress::Ethereum([0xbe; 20]).to_string();
+        wallet.chain = "ethereum:31337".to_owned();
+        wallet.max_fee = u64::MAX;
+        wallet.addresses = vec![("sink".to_owned(), to.clone())];
+    }
+    sample.wallets.push(wallet);
     cluster.install(&sample).await?;
     let client = cluster.client("client").await?;
     let initiator = people::read_key(&cluster.layout().initiator_key())?;
-    Load::new(client, "bench", sample::INITIATOR, initiator, SINK, args).await
+    Load::new(client, "bench", sample::INITIATOR, initiator, &to, args).await
 }
 
 async fn remote(client: Client, args: &BenchArgs) -> Result<Load, Fail> {
@@ -116,7 +123,7 @@ async fn remote(client: Client, args: &BenchArgs) -> Result<Load, Fail> {
         .ok_or_else(|| missing("--initiator-key"))?;
     let to = args.to.as_deref().ok_or_else(|| missing("--to"))?;
     let key = people::read_key(key)?;
-    Load::new(client, wallet, initiator, key, address("--to", to)?, args).await
+    Load::new(client, wallet, initiator, key, to, args).await
 }
 
 impl Load {
@@ -125,14 +132,23 @@ impl Load {
         wallet: &str,
         initiator: &str,
         key: SigningKey,
-        to: [u8; 32],
+        to: &str,
         args: &BenchArgs,
     ) -> Result<Self, Fail> {
-        let from = client
-            .wallet(wallet)
-            .await?
-            .ed25519()
-            .ok_or_else(|| Fail::invalid(format_args!("wallet {wallet} has no ed25519 key")))?;
+        let own = client.wallet(wallet).await?;
+        let chain = Chain::parse(&own.chain).map_err(Fail::invalid)?;
+        let to = ChainAddress::parse(to).map_err(|e| Fail::invalid(format_args!("{to}: {e}")))?;
+        let what = match (chain, to, own.ed25519()) {
+            (Chain::Ethereum(chain_id), ChainAddress::Ethereum(to), _) => {
+                What::Ethereum { chain_id, to }
+            }
+            (_, ChainAddress::Solana(to), Some(from)) => What::Solana { from, to },
+            _ => {
+                return Err(Fail::invalid(format_args!(
+                    "wallet {wallet} on {chain} and {to} do not go together; solana and ethereum wallets are measured"
+                )));
+            }
+        };
         let mut run = [0_u8; 16];
         getrandom::fill(&mut run)
             .map_err(|e| Fail::failed(format_args!("no randomness from this machine: {e}")))?;
@@ -144,8 +160,7 @@ impl Load {
             wallet: wallet.to_owned(),
             initiator: initiator.to_owned(),
             key,
-            from,
-            to,
+            what,
             run,
             next: AtomicU64::new(0),
             count: u64::from(args.requests),
@@ -189,7 +204,15 @@ impl Load {
         {
             *place = *byte;
         }
-        let raw = transfer(self.from, self.to, 1, blockhash)?;
+        let raw = match self.what {
+            What::Ethereum { chain_id, to } => {
+                // The first bytes of the run keep two runs on one cluster apart.
+                let start = u64::from_be_bytes(self.run.first_chunk().copied().unwrap_or_default());
+                let nonce = (start >> 1).saturating_add(number);
+                ethereum(chain_id, nonce, TRANSFER_GAS, to, 1, Vec::new())
+            }
+            What::Solana { from, to } => transfer(from, to, 1, blockhash)?,
+        };
         let name = format!("bench-{}-{number}", hex::encode(self.run));
         let order = Order::new(&self.wallet, raw, name, &self.initiator);
         let prepared = self.client.prepare(&order, &self.key).await?;

@@ -5,7 +5,7 @@ pub mod rogue;
 mod ssh;
 mod story;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::report::Report;
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     fail::Fail,
     local::LocalCluster,
     output::{Output, Reply},
+    sample,
 };
 
 /// Runs the demonstration.
@@ -57,9 +58,38 @@ pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
             .map(ToString::to_string)
             .collect();
         report.say(&format!("stop it: kill {}", ids.join(" ")));
+        let connection = connection(&dir, &ids.join(" "))?;
+        std::fs::write(&args.connection, connection)
+            .map_err(|e| Fail::write(&args.connection, &e))?;
+        report.say(&format!(
+            "the examples read {}: cargo run -p client --all-features --example ethereum_withdrawal",
+            args.connection.display()
+        ));
         cluster.release();
     }
     Ok(report.finish(nodes, threshold, &end))
+}
+
+/// What a wallet backend needs to use the cluster: paths and names, no secrets.
+fn connection(dir: &Path, pids: &str) -> Result<String, Fail> {
+    let dir = std::path::absolute(dir)
+        .map_err(|e| Fail::failed(format_args!("{}: {e}", dir.display())))?;
+    let path = |below: &str| dir.join(below).display().to_string();
+    let mut lines = vec![
+        ("pids", pids.to_owned()),
+        ("cluster", path("cluster.toml")),
+        ("initiator", sample::INITIATOR.to_owned()),
+        ("initiator_key", path("client/initiator.key")),
+        ("solana_wallet", story::WALLET.to_owned()),
+        ("ethereum_wallet", story::chains::ETHEREUM.to_owned()),
+        ("bitcoin_wallet", story::chains::BITCOIN.to_owned()),
+    ];
+    lines.extend(story::chains::destinations());
+    let mut text = String::from("# A running demonstration, for the examples.\n");
+    for (key, value) in lines {
+        text.push_str(&format!("{key} = {}\n", toml::Value::from(value)));
+    }
+    Ok(text)
 }
 
 /// Where the demonstration's files are: a directory that was asked for, or one that goes away with it.

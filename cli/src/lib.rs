@@ -24,6 +24,7 @@ pub mod local;
 pub mod output;
 pub mod people;
 pub mod sample;
+pub mod transactions;
 pub mod verbs;
 
 use std::process::ExitCode;

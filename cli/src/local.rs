@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{Client, Options};
+use client::{Client, Options, PublicKey};
 use policy::{
     document::PolicyHash,
     statement::{PolicyConsent, SignedStatement, Statement},
@@ -239,11 +239,19 @@ impl LocalCluster {
     /// # Errors
     /// It fails.
     pub async fn create_key(&self, name: &str) -> Result<Key, Fail> {
+        self.create_key_of(name, "ed25519").await
+    }
+
+    /// Creates a key of a scheme by a distributed key generation over all nodes.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn create_key_of(&self, name: &str, scheme: &str) -> Result<Key, Fail> {
         let client = self.client("operator").await?;
         let threshold = u32::from(self.made.cluster.threshold);
         let mut stages = Vec::new();
         let end = client
-            .create_key(name, "ed25519", threshold, |told| {
+            .create_key(name, scheme, threshold, |told| {
                 if stages.last() != Some(&told.stage) {
                     stages.push(told.stage.clone());
                 }
@@ -346,31 +354,33 @@ pub struct Key {
     pub name: String,
     /// Its id.
     pub id: [u8; 32],
-    /// Its public key.
-    pub public: [u8; 32],
+    /// Its public side.
+    pub public: PublicKey,
 }
 
 impl Key {
     fn new(name: &str, end: &v1::DkgProgress) -> Result<Self, Fail> {
-        let bytes = |what: &str, bytes: &[u8]| {
-            <[u8; 32]>::try_from(bytes).map_err(|_| {
-                Fail::new(
-                    Exit::Security,
-                    format_args!("the {what} has {} bytes", bytes.len()),
-                )
-            })
-        };
+        let public = PublicKey::decode(&end.public_package)?;
+        if public.id()[..] != end.key_id[..] || public.bytes() != end.public_key {
+            return Err(Fail::new(
+                Exit::Security,
+                format_args!("the public key package of {name} is of another key"),
+            ));
+        }
         Ok(Self {
             name: name.to_owned(),
-            id: bytes("key id", &end.key_id)?,
-            public: bytes("public key", &end.public_key)?,
+            id: public.id(),
+            public,
         })
     }
 
-    /// The Solana address.
-    #[must_use]
-    pub fn address(&self) -> String {
-        bs58::encode(self.public).into_string()
+    /// The Solana account of an Ed25519 key.
+    ///
+    /// # Errors
+    /// It is of another scheme.
+    pub fn solana(&self) -> Result<[u8; 32], Fail> {
+        <[u8; 32]>::try_from(self.public.bytes())
+            .map_err(|_| Fail::failed(format_args!("key {} is not an ed25519 key", self.name)))
     }
 }
 

@@ -27,14 +27,60 @@ pub struct SampleWallet {
     pub id: String,
     /// Its key.
     pub key_id: [u8; 32],
-    /// Where it may pay to, with a label each (base58).
+    /// Which child of that key, such as `m/0/0`.
+    pub path: String,
+    /// Its chain.
+    pub chain: String,
+    /// What it may do.
+    pub kinds: Vec<&'static str>,
+    /// The highest fee of one transaction.
+    pub max_fee: u64,
+    /// Where it may pay to, with a label each.
     pub addresses: Vec<(String, String)>,
-    /// What may leave it in 24 hours, fees included, in lamports.
-    pub daily: u64,
-    /// Above this amount in lamports two people must approve and [`lock`](Self::lock) must pass.
-    pub large: u64,
+    /// What it holds.
+    pub assets: Vec<SampleAsset>,
     /// How long a large payment waits, for example `3s`.
     pub lock: String,
+}
+
+/// An asset of a sample wallet, in base units.
+#[derive(Clone, Debug)]
+pub struct SampleAsset {
+    /// Its name in the policy.
+    pub name: String,
+    /// What may leave in 24 hours, fees included.
+    pub daily: u64,
+    /// Above this amount two people must approve and the wallet's lock must pass.
+    pub large: u64,
+}
+
+impl SampleWallet {
+    /// A wallet on a local Solana cluster that may spend `daily` lamports in 24 hours and up to `large` at a time without
+    /// anybody.
+    #[must_use]
+    pub fn solana(
+        id: &str,
+        key_id: [u8; 32],
+        to: (&str, [u8; 32]),
+        (daily, large): (u64, u64),
+        lock: &str,
+    ) -> Self {
+        Self {
+            id: id.to_owned(),
+            key_id,
+            path: "m".to_owned(),
+            chain: "solana:localnet".to_owned(),
+            kinds: vec!["transfer"],
+            max_fee: 1_000_000,
+            addresses: vec![(to.0.to_owned(), bs58::encode(to.1).into_string())],
+            assets: vec![SampleAsset {
+                name: "native".to_owned(),
+                daily,
+                large,
+            }],
+            lock: lock.to_owned(),
+        }
+    }
 }
 
 /// What goes into a sample policy.
@@ -125,49 +171,67 @@ impl Sample {
 impl SampleWallet {
     fn write(&self, added_ms: u64, to: &mut String) -> std::fmt::Result {
         let Self {
-            id,
-            daily,
-            large,
-            lock,
-            ..
+            id, chain, lock, ..
         } = self;
         let added = time::format_utc(added_ms);
+        let quoted = |names: &mut dyn Iterator<Item = &str>| {
+            names
+                .map(|name| format!("\"{name}\""))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let kinds = quoted(&mut self.kinds.iter().copied());
+        let assets = quoted(&mut self.assets.iter().map(|asset| asset.name.as_str()));
         writeln!(
             to,
-            "\n[[wallet]]\nid = \"{id}\"\nkey_id = \"{}\"",
-            hex::encode(self.key_id)
+            "\n[[wallet]]\nid = \"{id}\"\nkey_id = \"{}\"\npath = \"{}\"",
+            hex::encode(self.key_id),
+            self.path
         )?;
         writeln!(
             to,
-            "chain = \"solana:localnet\"\nkinds = [\"transfer\"]\nmax_fee = \"1000000\""
+            "chain = \"{chain}\"\nkinds = [{kinds}]\nmax_fee = \"{}\"",
+            self.max_fee
         )?;
         for (label, address) in &self.addresses {
             writeln!(
                 to,
-                "\n[[address]]\nlabel = \"{label}\"\nchain = \"solana:localnet\""
+                "\n[[address]]\nlabel = \"{label}\"\nchain = \"{chain}\""
             )?;
-            writeln!(to, "to = \"{address}\"\nassets = [\"native\"]")?;
+            writeln!(to, "to = \"{address}\"\nassets = [{assets}]")?;
             writeln!(to, "added = \"{added}\"\nusable_after = \"{added}\"")?;
         }
         writeln!(to, "\n[[rule]]\nid = \"{id}-payouts\"\neffect = \"allow\"")?;
         writeln!(
             to,
-            "match = {{ wallet = \"{id}\", kind = [\"transfer\"], to = \"allowlist\", initiator = [\"{INITIATOR}\"] }}"
+            "match = {{ wallet = \"{id}\", kind = [{kinds}], to = \"allowlist\", initiator = [\"{INITIATOR}\"] }}"
         )?;
-        writeln!(
-            to,
-            "limits = [{{ scope = \"wallet\", window = \"24h\", asset = \"native\", max = \"{daily}\" }}]"
-        )?;
-        writeln!(to, "\n[[rule]]\nid = \"{id}-large\"\neffect = \"allow\"")?;
-        writeln!(
-            to,
-            "match = {{ wallet = \"{id}\", to = \"allowlist\", asset = \"native\", amount_over = \"{large}\" }}"
-        )?;
-        writeln!(
-            to,
-            "require = [{{ group = \"{GROUP}\", min = 2, exclude = \"initiator\" }}]"
-        )?;
-        writeln!(to, "delay = \"{lock}\"\nexpires = \"24h\"")
+        writeln!(to, "limits = [")?;
+        for asset in &self.assets {
+            writeln!(
+                to,
+                "  {{ scope = \"wallet\", window = \"24h\", asset = \"{}\", max = \"{}\" }},",
+                asset.name, asset.daily
+            )?;
+        }
+        writeln!(to, "]")?;
+        for (number, asset) in (1_u32..).zip(&self.assets) {
+            writeln!(
+                to,
+                "\n[[rule]]\nid = \"{id}-large-{number}\"\neffect = \"allow\""
+            )?;
+            writeln!(
+                to,
+                "match = {{ wallet = \"{id}\", to = \"allowlist\", asset = \"{}\", amount_over = \"{}\" }}",
+                asset.name, asset.large
+            )?;
+            writeln!(
+                to,
+                "require = [{{ group = \"{GROUP}\", min = 2, exclude = \"initiator\" }}]"
+            )?;
+            writeln!(to, "delay = \"{lock}\"\nexpires = \"24h\"")?;
+        }
+        Ok(())
     }
 }
 
@@ -178,7 +242,8 @@ const TEMPLATE: &str = r#"
 # [[wallet]]
 # id = "hot"
 # key_id = "..."                      # 64 hexadecimal digits, printed by `quorate key create`
-# chain = "solana:devnet"
+# path = "m/0/0"                      # a child of that key, see `quorate key address`; without it the key itself
+# chain = "solana:devnet"             # or "ethereum:1", "bitcoin:mainnet"
 # kinds = ["transfer"]
 # max_fee = "1000000"                 # lamports
 #
@@ -242,14 +307,18 @@ mod tests {
     #[test]
     fn what_is_written_parses() {
         Document::parse(sample(vec![]).render().as_bytes()).expect("the document of a new cluster");
-        let wallet = SampleWallet {
-            id: "hot".to_owned(),
-            key_id: [7; 32],
-            addresses: vec![("exchange".to_owned(), bs58::encode([9; 32]).into_string())],
+        let mut wallet = SampleWallet::solana("hot", [7; 32], ("exchange", [9; 32]), (10, 5), "3s");
+        let text = sample(vec![wallet.clone()]).render();
+        Document::parse(text.as_bytes()).expect("a document with a wallet");
+        wallet.chain = "ethereum:31337".to_owned();
+        wallet.path = "m/0/0".to_owned();
+        wallet.kinds = vec!["transfer", "erc20_transfer"];
+        wallet.addresses[0].1 = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed".to_owned();
+        wallet.assets.push(SampleAsset {
+            name: "erc20:0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed".to_owned(),
             daily: 10,
             large: 5,
-            lock: "3s".to_owned(),
-        };
+        });
         let text = sample(vec![wallet]).render();
         Document::parse(text.as_bytes()).expect("a document with a wallet");
     }

@@ -3,11 +3,15 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::print_stderr,
+    clippy::string_slice,
     reason = "a test that cannot go on must fail where it stands"
 )]
 
 #[path = "end_to_end/admission.rs"]
 mod admission;
+#[path = "end_to_end/chains.rs"]
+mod chains;
 #[path = "end_to_end/crashes.rs"]
 mod crashes;
 #[path = "end_to_end/demo.rs"]
@@ -22,5 +26,7 @@ mod requests;
 mod tour;
 #[path = "end_to_end/verbs.rs"]
 mod verbs;
+#[path = "end_to_end/verdicts.rs"]
+mod verdicts;
 #[path = "end_to_end/world.rs"]
 mod world;

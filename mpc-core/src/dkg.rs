@@ -19,9 +19,22 @@
 //!           2 | E_2 32 | accused 32 | K 32 | T_1 32 | T_2 32 | z 32            complaint
 //! DKG/ORIG  ssid 32 | n times (u32be length, envelope of the round), in ascending order of the node names
 //! ```
-//! Keys for Ed25519 and BIP 340 need nothing pairwise. With ECDSA keys every pair of nodes also makes a setup, or goes on with the
-//! one it has: round 1 then says for every peer `u32 generation | u8 reuse | A 32`, three more messages go to each peer
-//! (`DKG/R2P`, `DKG/T1`, `DKG/T2`), and the certificate names the setup with every peer, 32 bytes each before the signature.
+//! # Pair setups
+//! (Protocol notes, section 4.) Keys for Ed25519 and BIP 340 need nothing pairwise. With ECDSA keys every pair of nodes also makes a
+//! setup, or goes on with the live one: round 1 then has 37 bytes more for every peer, in ascending order of the peers, three more
+//! messages go to each peer without a live setup, and the certificate has the name of the setup with every peer before its signature.
+//!
+//! ```text
+//! DKG/R1    .. | n - 1 times (last generation 4 | reuse 1 | A 32, zero with reuse)
+//! DKG/R2P   phi 8192                                 to one peer: the reply to its offer A
+//! DKG/T1    pid 32 | extension 14384                 to one peer: a trial of the new setup
+//! DKG/T2    E_1 32 | multiplication 73792            to one peer: the answer
+//! DKG/R3    1 | E_2 32 | T 32 | epoch 4 | attempt 4 | n - 1 times pid 32 | signature 64
+//! ```
+//! If the two flags of any pair differ, every party stops at the end of round 1 and nobody is accused. A trial that fails is said only
+//! when the echoes of round 1 are known to be the same, so that it hides no equivocation; the setup is discarded and nobody is
+//! poisoned, because its secret was never used. New setups are stored together with the share, before the certificate leaves, and
+//! are active with the certificate.
 //!
 //! # Security
 //! Secure against any number of corrupted parties below the threshold as to secrecy, and against all but one as to

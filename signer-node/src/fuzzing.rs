@@ -9,8 +9,9 @@ use crate::store;
 pub type Recode = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Every record, by name. Whatever decodes must encode to the same bytes.
-pub const RECORDS: [(&str, Recode); 8] = [
+pub const RECORDS: [(&str, Recode); 11] = [
     ("ceremony", records::ceremony),
+    ("check", records::check),
     ("clock mark", |bytes| {
         Mark::decode(bytes).ok().map(|mark| mark.encode())
     }),
@@ -20,6 +21,8 @@ pub const RECORDS: [(&str, Recode); 8] = [
         Entry::decode(bytes).ok().map(|entry| entry.encode())
     }),
     ("order", records::order),
+    ("pair", records::pair),
     ("peer message", records::peer_message),
     ("policy", records::policy),
+    ("run message", records::run_message),
 ];

@@ -10,6 +10,9 @@ pub struct DemoArgs {
     /// Leave the cluster up afterwards and print where everything is
     #[arg(long)]
     pub keep_running: bool,
+    /// Where --keep-running writes how to reach the cluster, for the examples
+    #[arg(long, value_name = "FILE", default_value = "quorate-demo.toml")]
+    pub connection: PathBuf,
     /// Work here (must be empty or absent) instead of a temporary directory; it is then kept
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -239,8 +242,8 @@ pub struct BenchArgs {
     /// Start a throw-away cluster of three nodes for the measurement
     #[arg(long, conflicts_with_all = ["wallet", "initiator", "initiator_key", "to"])]
     pub local: bool,
-    /// What is signed
-    #[arg(long, default_value = "ed25519", value_parser = ["ed25519"])]
+    /// What is signed on a throw-away cluster: ed25519 (Solana transfers) or ecdsa (Ethereum transfers)
+    #[arg(long, default_value = "ed25519", value_parser = ["ed25519", "ecdsa"])]
     pub scheme: String,
     /// How many requests in all
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -260,7 +263,7 @@ pub struct BenchArgs {
     /// The initiator's Ed25519 seed file
     #[arg(long, value_name = "FILE", required_unless_present = "local")]
     pub initiator_key: Option<PathBuf>,
-    /// Where the transfers of 1 lamport go (base58)
+    /// Where the transfers of one base unit go
     #[arg(long, value_name = "ADDRESS", required_unless_present = "local")]
     pub to: Option<String>,
 }

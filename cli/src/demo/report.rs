@@ -2,17 +2,16 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use client::{Error, Fix, Prepared, Released};
+use client::{Error, Fix, Prepared, Released, admin::Wallet};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     fail::{Exit, Fail},
-    local::Key,
     output::{Output, Reply},
 };
 
-/// The chain of the demonstration's transactions.
+/// The chain of the demonstration's first wallet.
 pub const CHAIN: &str = "solana:localnet";
 
 /// Everything that happened.
@@ -29,12 +28,13 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 struct Request {
     name: String,
-    chain: &'static str,
+    chain: String,
     unsigned_tx: String,
     digest: String,
     outcome: &'static str,
     reason: String,
     signature: String,
+    signatures: Vec<String>,
     signed_tx: String,
     timings_ms: BTreeMap<String, f64>,
 }
@@ -82,15 +82,25 @@ impl Report {
     }
 
     /// A wallet that requests are signed with.
-    pub fn wallet(&mut self, key: &Key) {
+    pub fn wallet(&mut self, wallet: &Wallet) {
+        let root = wallet.key.as_ref();
         self.wallets.push(json!({
-            "name": key.name, "scheme": "ed25519", "public_key": hex::encode(key.public),
-            "address": key.address(), "chain": CHAIN,
+            "name": wallet.id, "scheme": wallet.scheme, "public_key": hex::encode(&wallet.public_key),
+            "address": wallet.address, "chain": wallet.chain, "path": wallet.path.to_string(),
+            "root_public_key": root.map(|key| hex::encode(key.bytes())),
+            "root_chain_code": root.map(|key| hex::encode(key.chain_code())),
         }));
     }
 
     /// A request that was signed.
-    pub fn released(&mut self, name: &str, unsigned_tx: &[u8], end: &Released, started: Instant) {
+    pub fn released(
+        &mut self,
+        name: &str,
+        chain: &str,
+        unsigned_tx: &[u8],
+        end: &Released,
+        started: Instant,
+    ) {
         let mut timings_ms: BTreeMap<String, f64> = end
             .status()
             .timings_us
@@ -103,12 +113,13 @@ impl Report {
         );
         self.requests.push(Request {
             name: name.to_owned(),
-            chain: CHAIN,
+            chain: chain.to_owned(),
             unsigned_tx: hex::encode(unsigned_tx),
             digest: end.status().id.to_string(),
             outcome: "released",
             reason: String::new(),
-            signature: hex::encode(end.signature()),
+            signature: hex::encode(end.signatures().concat()),
+            signatures: end.signatures().iter().map(hex::encode).collect(),
             signed_tx: hex::encode(end.signed_tx()),
             timings_ms,
         });
@@ -118,6 +129,7 @@ impl Report {
     pub fn refused(
         &mut self,
         name: &str,
+        chain: &str,
         unsigned_tx: &[u8],
         prepared: &Prepared,
         why: &str,
@@ -129,12 +141,13 @@ impl Report {
         )]);
         self.requests.push(Request {
             name: name.to_owned(),
-            chain: CHAIN,
+            chain: chain.to_owned(),
             unsigned_tx: hex::encode(unsigned_tx),
             digest: prepared.id().to_string(),
             outcome: "denied",
             reason: why.to_owned(),
             signature: String::new(),
+            signatures: Vec::new(),
             signed_tx: String::new(),
             timings_ms,
         });

@@ -1,5 +1,7 @@
 //! The steps of the demonstration, in an order in which each leaves what the next needs.
 
+pub(super) mod chains;
+
 use std::time::{Duration, Instant};
 
 use client::{Ask, Client, Error, Order, Prepared, Released, State};
@@ -11,7 +13,7 @@ use policy::{
 };
 
 use super::{
-    report::{Report, denial},
+    report::{CHAIN, Report, denial},
     rogue::{Reaction, Rogue},
     ssh::SshKey,
 };
@@ -24,7 +26,7 @@ use crate::{
 };
 
 const SOL: u64 = 1_000_000_000;
-const WALLET: &str = "hot";
+pub(super) const WALLET: &str = "hot";
 const DAILY: u64 = 12 * SOL;
 const LARGE: u64 = SOL;
 const LOCK: Duration = Duration::from_secs(3);
@@ -41,6 +43,7 @@ struct Story<'a> {
     client: Client,
     initiator: SigningKey,
     key: Key,
+    taproot: Key,
     ssh: Option<SshKey>,
     payments: u8,
 }
@@ -56,20 +59,31 @@ pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Res
 
     report.title("A key that nobody holds");
     let key = cluster.create_key(WALLET).await?;
-    report.wallet(&key);
     report.check(
         "dkg",
         true,
         format!(
-            "distributed key generation by all 3 nodes, 2 of 3 sign: {}",
-            key.address()
+            "distributed key generation by all 3 nodes, 2 of 3 sign: {:?}",
+            key.public
         ),
+    );
+    let ecdsa = cluster.create_key_of("ecdsa", "ecdsa").await?;
+    report.check(
+        "dkg-ecdsa",
+        true,
+        format!("for Ethereum, with pair set-ups: {:?}", ecdsa.public),
+    );
+    let taproot = cluster.create_key_of("taproot", "bip340").await?;
+    report.check(
+        "dkg-taproot",
+        true,
+        format!("for Bitcoin: {:?}", taproot.public),
     );
 
     report.title("A policy that two people signed");
     let ssh = SshKey::generate(&cluster.layout().people().join("carol-ssh"))?;
     let hash = cluster
-        .install(&policy(cluster, &key, ssh.as_ref()))
+        .install(&policy(cluster, [&key, &ecdsa, &taproot], ssh.as_ref()))
         .await?;
     report.check(
         "policy-installed",
@@ -78,6 +92,14 @@ pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Res
     );
 
     let client = cluster.client("client").await?;
+    for wallet in [WALLET, chains::ETHEREUM, chains::BITCOIN] {
+        let wallet = client.wallet(wallet).await?;
+        report.say(&format!(
+            "wallet {} at {} of its key: {} on {}",
+            wallet.id, wallet.path, wallet.address, wallet.chain
+        ));
+        report.wallet(&wallet);
+    }
     let initiator = people::read_key(&cluster.layout().initiator_key())?;
     let mut story = Story {
         cluster,
@@ -85,6 +107,7 @@ pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Res
         client,
         initiator,
         key,
+        taproot,
         ssh,
         payments: 0,
     };
@@ -98,12 +121,17 @@ pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Res
     story.large().await?;
     story.over_limit().await?;
     story.not_listed().await?;
+    story.other_chains().await?;
     story.freeze().await?;
     story.node_killed().await?;
     story.hostile().await
 }
 
-fn policy(cluster: &LocalCluster, key: &Key, ssh: Option<&SshKey>) -> sample::Sample {
+fn policy(
+    cluster: &LocalCluster,
+    [key, ecdsa, taproot]: [&Key; 3],
+    ssh: Option<&SshKey>,
+) -> sample::Sample {
     let mut sample = cluster.made().sample.clone();
     sample.loosen_delay = "0s".to_owned();
     sample.unfreeze_delay = "0s".to_owned();
@@ -112,14 +140,15 @@ fn policy(cluster: &LocalCluster, key: &Key, ssh: Option<&SshKey>) -> sample::Sa
             .credentials
             .push(("ssh".to_owned(), ssh.public.clone()));
     }
-    sample.wallets.push(SampleWallet {
-        id: WALLET.to_owned(),
-        key_id: key.id,
-        addresses: vec![("exchange".to_owned(), bs58::encode(EXCHANGE).into_string())],
-        daily: DAILY,
-        large: LARGE,
-        lock: format!("{}s", LOCK.as_secs()),
-    });
+    sample.wallets.push(SampleWallet::solana(
+        WALLET,
+        key.id,
+        ("exchange", EXCHANGE),
+        (DAILY, LARGE),
+        &format!("{}s", LOCK.as_secs()),
+    ));
+    sample.wallets.push(chains::ethereum_wallet(ecdsa));
+    sample.wallets.push(chains::bitcoin_wallet(taproot));
     sample
 }
 
@@ -132,7 +161,7 @@ impl Story<'_> {
         lamports: u64,
     ) -> Result<(Vec<u8>, Prepared), Fail> {
         self.payments = self.payments.saturating_add(1);
-        let raw = transfer(self.key.public, to, lamports, [self.payments; 32])?;
+        let raw = transfer(self.key.solana()?, to, lamports, [self.payments; 32])?;
         let order = Order::new(WALLET, raw.clone(), name, sample::INITIATOR);
         let prepared = self.client.prepare(&order, &self.initiator).await?;
         Ok((raw, prepared))
@@ -150,7 +179,7 @@ impl Story<'_> {
         let (raw, prepared) = self.order(name, EXCHANGE, lamports).await?;
         self.client.submit(&prepared).await?;
         let end = self.client.wait(prepared.id(), PATIENCE).await?;
-        self.report.released(name, &raw, &end, started);
+        self.report.released(name, CHAIN, &raw, &end, started);
         self.report.check(
             name,
             true,
@@ -203,7 +232,7 @@ impl Story<'_> {
         );
         let end = self.client.wait(prepared.id(), PATIENCE).await?;
         let waited = started.elapsed();
-        self.report.released("large", &raw, &end, started);
+        self.report.released("large", CHAIN, &raw, &end, started);
         self.report.check(
             "large-released",
             waited >= LOCK,
@@ -258,7 +287,19 @@ impl Story<'_> {
     ) -> Result<(), Fail> {
         let started = Instant::now();
         let (raw, prepared) = self.order(name, to, lamports).await?;
-        let end = match self.client.submit(&prepared).await {
+        self.refusal(name, CHAIN, raw, &prepared, started).await
+    }
+
+    /// Submits what must be denied and tells why it was.
+    async fn refusal(
+        &mut self,
+        name: &'static str,
+        chain: &str,
+        raw: Vec<u8>,
+        prepared: &Prepared,
+        started: Instant,
+    ) -> Result<(), Fail> {
+        let end = match self.client.submit(prepared).await {
             Ok(status) if status.state == State::Announced => Err(Ask::Approvals {
                 needs: status.needs.unwrap_or_default(),
             }
@@ -270,7 +311,8 @@ impl Story<'_> {
             Ok(_) => self.report.check(name, false, "it was released"),
             Err(error) => {
                 let why = denial(&error).ok_or_else(|| Fail::from(error))?;
-                self.report.refused(name, &raw, &prepared, &why, started);
+                self.report
+                    .refused(name, chain, &raw, prepared, &why, started);
                 self.report.check(name, true, why);
             }
         }
@@ -431,7 +473,8 @@ impl Story<'_> {
                 .map(|(node, reaction)| format!("node {node}: {}", reaction.why()))
                 .collect::<Vec<_>>()
                 .join("; ");
-            self.report.refused(name, raw, prepared, &why, started);
+            self.report
+                .refused(name, CHAIN, raw, prepared, &why, started);
             self.report.check(name, refused, format!("{what}: {why}"));
         }
         let own = receipts.get(1).map_or(&[][..], |r| &r[..]);

@@ -10,13 +10,18 @@ use std::{
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::Value;
 
-use crate::world::QUORATE;
+use crate::{
+    verdicts::{Anvil, bitcoin_accepts},
+    world::QUORATE,
+};
 
 /// Every check that the demonstration promises, in its order.
 const CHECKS: &[&str] = &[
     "cluster-init",
     "cluster-up",
     "dkg",
+    "dkg-ecdsa",
+    "dkg-taproot",
     "policy-installed",
     "small",
     "large-waits",
@@ -25,6 +30,12 @@ const CHECKS: &[&str] = &[
     "large-released",
     "over-limit",
     "not-on-allow-list",
+    "ethereum-transfer",
+    "erc20-transfer",
+    "bitcoin-withdrawal",
+    "ethereum-not-on-allow-list",
+    "ethereum-unlimited-approve",
+    "bitcoin-over-limit",
     "freeze",
     "frozen",
     "unfreeze-needs-quorum",
@@ -99,15 +110,27 @@ fn the_demo_shows_what_it_says() {
     let key = VerifyingKey::from_bytes(&public).expect("a point");
     assert_eq!(wallet["address"], bs58::encode(public).into_string());
 
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut to_mine) = (Vec::new(), Vec::new());
     for request in told["requests"].as_array().expect("requests") {
         let outcome = request["outcome"].as_str().expect("an outcome");
         outcomes.push((request["name"].as_str().expect("a name"), outcome));
         let unsigned = bytes(&request["unsigned_tx"]);
         assert_eq!(bytes(&request["digest"]).len(), 32);
-        assert_eq!(request["chain"], wallet["chain"]);
         assert!(request["timings_ms"].is_object());
         if outcome == "released" {
+            let signed = bytes(&request["signed_tx"]);
+            match request["chain"].as_str().expect("a chain") {
+                "bitcoin:regtest" => {
+                    assert_eq!(request["signatures"].as_array().expect("list").len(), 2);
+                    bitcoin_accepts(&unsigned, &signed);
+                    continue;
+                }
+                "ethereum:31337" => {
+                    to_mine.push(signed);
+                    continue;
+                }
+                chain => assert_eq!(chain, wallet["chain"]),
+            }
             let signature: [u8; 64] = bytes(&request["signature"]).try_into().expect("64 bytes");
             key.verify_strict(&unsigned, &Signature::from_bytes(&signature))
                 .expect("a signature of the wallet over the unsigned transaction");
@@ -128,6 +151,12 @@ fn the_demo_shows_what_it_says() {
             ("large", "released"),
             ("over-limit", "denied"),
             ("not-on-allow-list", "denied"),
+            ("ethereum-transfer", "released"),
+            ("erc20-transfer", "released"),
+            ("bitcoin-withdrawal", "released"),
+            ("ethereum-not-on-allow-list", "denied"),
+            ("ethereum-unlimited-approve", "denied"),
+            ("bitcoin-over-limit", "denied"),
             ("frozen", "denied"),
             ("after-unfreeze", "released"),
             ("node-killed", "released"),
@@ -137,6 +166,14 @@ fn the_demo_shows_what_it_says() {
         ]
     );
     assert_left_nothing(home.path());
+    assert_eq!(to_mine.len(), 2);
+    if let Some(anvil) = Anvil::start() {
+        let ethereum = told["wallets"][1]["address"].as_str().expect("an address");
+        anvil.fund(ethereum);
+        for signed in to_mine {
+            anvil.mines(&signed, ethereum);
+        }
+    }
 }
 
 fn assert_left_nothing(home: &Path) {

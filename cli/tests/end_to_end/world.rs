@@ -48,14 +48,13 @@ impl World {
         let (cluster, dir) = bare().await;
         let key = cluster.create_key(WALLET).await.expect("a key");
         let mut sample = cluster.made().sample.clone();
-        sample.wallets.push(SampleWallet {
-            id: WALLET.to_owned(),
-            key_id: key.id,
-            addresses: vec![("payee".to_owned(), bs58::encode(PAYEE).into_string())],
-            daily,
-            large,
-            lock: "1s".to_owned(),
-        });
+        sample.wallets.push(SampleWallet::solana(
+            WALLET,
+            key.id,
+            ("payee", PAYEE),
+            (daily, large),
+            "1s",
+        ));
         cluster.install(&sample).await.expect("the policy");
         let client = cluster.client("client").await.expect("a client");
         let initiator = people::read_key(&cluster.layout().initiator_key()).expect("the initiator");
@@ -74,7 +73,13 @@ impl World {
         self.payments += 1;
         let mut blockhash = [9; 32];
         blockhash[..4].copy_from_slice(&self.payments.to_be_bytes());
-        transfer(self.key.public, PAYEE, lamports, blockhash).expect("a transfer")
+        transfer(
+            self.key.solana().expect("a solana key"),
+            PAYEE,
+            lamports,
+            blockhash,
+        )
+        .expect("a transfer")
     }
 
     pub(crate) async fn order(&mut self, name: &str, lamports: u64) -> Prepared {
@@ -91,10 +96,10 @@ impl World {
         let tx = end.signed_tx();
         assert_eq!(
             (tx[0], &tx[1..65]),
-            (1, &end.signature()[..]),
+            (1, end.signature()),
             "one signature comes first"
         );
-        VerifyingKey::from_bytes(&self.key.public)
+        VerifyingKey::from_bytes(&self.key.solana().expect("a solana key"))
             .expect("a point")
             .verify_strict(
                 &tx[65..],

@@ -583,15 +583,22 @@ impl<G: Finish> Machine<G> {
             }
         }
         // Everybody sees both flags of every pair, so everybody stops here and nobody waits for those who cannot go on.
-        for ((node, peer), offer) in &offered {
+        // A party names a pair of its own where there is one: it has to make another setup there.
+        let differ = |((node, peer), offer): &(&(NodeId, NodeId), &round1::PairOffer)| {
             let reverse = offered.get(&(*peer, *node));
-            let agree = reverse.is_some_and(|reverse| {
+            !reverse.is_some_and(|reverse| {
                 reverse.offer.is_some() == offer.offer.is_some()
                     && (offer.offer.is_none() || offer.generation < u32::MAX)
-            });
-            if !agree {
-                return Err(self.stale_pair(*node, *peer));
-            }
+            })
+        };
+        let differing: Vec<(NodeId, NodeId)> = offered
+            .iter()
+            .filter(differ)
+            .map(|(pair, _)| *pair)
+            .collect();
+        let own = differing.iter().find(|(node, _)| *node == me);
+        if let Some((node, peer)) = own.or_else(|| differing.first()) {
+            return Err(self.stale_pair(*node, *peer));
         }
         let about_me = offered
             .into_iter()

@@ -49,15 +49,20 @@ impl Check {
             let bytes: [u8; 32] = bytes.try_into().map_err(|_| Malformed("check"))?;
             Ok(NodeId::from_bytes(bytes))
         };
+        let listed = |items: Vec<&[u8]>| {
+            let count = items.len();
+            let set: BTreeSet<NodeId> = items
+                .iter()
+                .map(|item| signer(item))
+                .collect::<Result<_, Malformed>>()?;
+            let ascending = items.is_sorted() && set.len() == count;
+            ascending.then_some(set).ok_or(Malformed("check"))
+        };
         let check = Self {
             session,
             peer: NodeId::from_bytes(peer),
             pair,
-            signers: reader
-                .list()?
-                .into_iter()
-                .map(signer)
-                .collect::<Result<_, _>>()?,
+            signers: listed(reader.list()?)?,
             commit: reader.bytes()?.to_vec(),
             extend: reader.bytes()?.to_vec(),
         };

@@ -346,6 +346,7 @@ impl Engine {
             .iter()
             .flat_map(|threshold| sets(who, *threshold))
             .collect();
+        self.join_early(&thresholds);
         let mut due = Vec::new();
         {
             let mut pools = self.pools();
@@ -370,10 +371,43 @@ impl Engine {
         for signers in due {
             let mut pool = [0; 32];
             if crate::seal::random(&mut pool).is_ok() {
-                self.start_run(signers, pool, true);
+                self.start_run(&signers, pool, true);
             }
         }
         self.announce_pools();
+    }
+
+    /// Joins the runs whose first messages came before this node could take part: its key was not active yet, or its pool full.
+    fn join_early(&self, thresholds: &BTreeSet<usize>) {
+        let who = &self.0.who;
+        let due: BTreeMap<[u8; 32], BTreeSet<NodeId>> = {
+            let pools = self.pools();
+            let held = pools.early.iter().filter_map(|(from, message)| {
+                let signers = unmask(&who.roster, message.signers)?;
+                self.may_join(&pools, thresholds, &signers, from)
+                    .then_some((message.pool, signers))
+            });
+            held.collect()
+        };
+        for (pool, signers) in due {
+            self.start_run(&signers, pool, false);
+        }
+    }
+
+    /// Whether a run that another node has started is one to join now.
+    fn may_join(
+        &self,
+        pools: &Pools,
+        thresholds: &BTreeSet<usize>,
+        signers: &BTreeSet<NodeId>,
+        from: &NodeId,
+    ) -> bool {
+        let who = &self.0.who;
+        leader(who, signers) == Some(*from)
+            && *from != who.node
+            && thresholds.contains(&signers.len())
+            && pools.runs.len() < MAX_RUNS
+            && pools.size(signers) < self.most_entries()
     }
 
     /// Tells the coordinator which entries there are, for every set whose list has changed.
@@ -430,11 +464,7 @@ impl Engine {
                 }
                 return;
             }
-            let may_join = leader(who, &signers) == Some(from)
-                && from != who.node
-                && thresholds.contains(&signers.len())
-                && pools.runs.len() < MAX_RUNS
-                && pools.size(&signers) < self.most_entries();
+            let may_join = self.may_join(&pools, &thresholds, &signers, &from);
             let pool = message.pool;
             let of_sender = pools.early.iter().filter(|(sender, _)| *sender == from);
             if of_sender.count() >= MAX_EARLY {
@@ -445,7 +475,7 @@ impl Engine {
             may_join.then_some(pool)
         };
         if let Some(pool) = join {
-            self.start_run(signers, pool, false);
+            self.start_run(&signers, pool, false);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use mpc_core::id::NodeId;
 
-use super::{dkg, freeze, intents, policy};
+use super::{checks, dkg, freeze, intents, pairs, policy, pools};
 
 pub(crate) fn ceremony(bytes: &[u8]) -> Option<Vec<u8>> {
     let (record, digest) = dkg::Record::decode(bytes).ok()?;
@@ -13,6 +13,11 @@ pub(crate) fn ceremony(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(again)
 }
 
+pub(crate) fn check(bytes: &[u8]) -> Option<Vec<u8>> {
+    let check = checks::Check::decode(bytes).ok()?;
+    Some(check.encode())
+}
+
 pub(crate) fn intent(bytes: &[u8]) -> Option<Vec<u8>> {
     let record = intents::Record::decode(bytes).ok()?;
     Some(record.encode())
@@ -20,6 +25,11 @@ pub(crate) fn intent(bytes: &[u8]) -> Option<Vec<u8>> {
 
 pub(crate) fn order(bytes: &[u8]) -> Option<Vec<u8>> {
     let record = freeze::Record::decode(bytes).ok()?;
+    Some(record.encode())
+}
+
+pub(crate) fn pair(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = pairs::Record::decode(bytes).ok()?;
     Some(record.encode())
 }
 
@@ -35,4 +45,9 @@ pub(crate) fn peer_message(bytes: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn policy(bytes: &[u8]) -> Option<Vec<u8>> {
     let record = policy::Record::decode(bytes).ok()?;
     Some(record.encode())
+}
+
+pub(crate) fn run_message(bytes: &[u8]) -> Option<Vec<u8>> {
+    let message = pools::RunMessage::decode(bytes).ok()?;
+    Some(message.encode())
 }

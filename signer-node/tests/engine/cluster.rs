@@ -58,7 +58,7 @@ pub(crate) struct Cluster {
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
     pub(crate) alarms: Arc<Mutex<Vec<(usize, v1::PairAlarm)>>>,
     /// The last list of entries that a node announced, by node and set.
-    pub(crate) pools: Arc<Mutex<BTreeMap<(usize, Vec<u32>), Vec<Vec<u8>>>>>,
+    pub(crate) pools: Arc<Mutex<Announced>>,
     /// What the relay does with a piece of a session between two nodes: it goes on with what this returns.
     pub(crate) relay: Arc<Mutex<Relay>>,
     switch: Arc<Mutex<Vec<Option<Node>>>>,
@@ -66,6 +66,9 @@ pub(crate) struct Cluster {
 
 /// A relay that may do as it likes.
 pub(crate) type Relay = Box<dyn FnMut(v1::Tunnel) -> Vec<v1::Tunnel> + Send>;
+
+/// Names of entries, by node and set of signers.
+pub(crate) type Announced = BTreeMap<(usize, Vec<u32>), Vec<Vec<u8>>>;
 
 /// A running node: its own runtime, so that a crash takes all its tasks along.
 #[derive(Clone)]

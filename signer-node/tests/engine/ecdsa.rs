@@ -15,9 +15,9 @@ use policy::intent::{Intent, SignedIntent};
 use policy::statement::{SignedStatement, Statement};
 use policy::transaction;
 use proto::convert::wallet_keys::PackageKeys;
-use proto::v1::{
-    self, Failure, FailureCode, coordinator_frame::Body as Call, node_frame::Body as Answer,
-};
+use proto::v1::{self, Failure, coordinator_frame::Body as Call, node_frame::Body as Answer};
+
+mod hostile;
 
 use crate::cluster::*;
 

@@ -20,7 +20,7 @@ use crate::seal::Label;
 use crate::store::{Change, StoreError, Table};
 
 /// Both rounds together may take this long, in milliseconds.
-const TIMEOUT_MS: u64 = 20_000;
+const TIMEOUT_MS: u64 = 10_000;
 /// How often a run looks at its deadline.
 const TICK: Duration = Duration::from_millis(500);
 /// Messages that wait for a run's task.
@@ -49,7 +49,7 @@ struct Task {
 
 impl Engine {
     /// Starts a run, or joins the one of that name.
-    pub(super) fn start_run(&self, signers: BTreeSet<NodeId>, pool: [u8; 32], own: bool) {
+    pub(super) fn start_run(&self, signers: &BTreeSet<NodeId>, pool: [u8; 32], own: bool) {
         let who = &self.0.who;
         let mut records = BTreeMap::new();
         {
