@@ -129,11 +129,9 @@ impl Engine {
                 }
             }
             node_frame::Body::PoolEntries(list) => self.signing.note_entries(link, &list),
-            node_frame::Body::PairAlarm(alarm) => {
-                if self.signing.note_alarm(link, &alarm) {
-                    self.tasks
-                        .spawn(Arc::clone(self).store_alarm(link.index(), alarm));
-                }
+            node_frame::Body::PairAlarm(alarm) if self.signing.note_alarm(link, &alarm) => {
+                self.tasks
+                    .spawn(Arc::clone(self).store_alarm(link.index(), alarm));
             }
             node_frame::Body::Failure(failure) => {
                 tracing::warn!(node = link.index(), code = ?failure.code(), reason = failure.message, "the node reports");

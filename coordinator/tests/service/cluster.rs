@@ -137,7 +137,7 @@ impl Cluster {
             .map(|output| Arc::new(output.share))
             .collect();
 
-        Self::with_key(options, simulator.committee, shares, parts, None)
+        Self::with_key(options, &simulator.committee, shares, parts, None)
     }
 
     /// As [`Cluster::new`], with an ECDSA key for Ethereum.
@@ -154,7 +154,7 @@ impl Cluster {
         let committee = Committee::new(3, COMMITTEE_SEED);
         Self::with_key(
             options,
-            committee,
+            &committee,
             shares.collect(),
             parts,
             Some(Arc::new(signers)),
@@ -163,7 +163,7 @@ impl Cluster {
 
     fn with_key(
         options: &str,
-        committee: Committee,
+        committee: &Committee,
         shares: Vec<Arc<KeyShare>>,
         parts: BTreeMap<u16, prost::bytes::Bytes>,
         signers: Option<Arc<Signers>>,
