@@ -368,7 +368,7 @@ async fn a86_an_order_to_stop_that_arrives_while_an_entry_is_burned_keeps_the_op
     }
     let late = cluster.open_call(&quorum, &signed, &approval, &entries[1]);
     let blocked = block_disk(&cluster, 0);
-    let pause = |ms| tokio::time::sleep(core::time::Duration::from_millis(ms));
+    let pause = |ms| tokio::time::sleep(Duration::from_millis(ms));
     let (opened, order, ()) = tokio::join!(
         cluster.open_entry(0, &late),
         async {
