@@ -242,7 +242,7 @@ const TEMPLATE: &str = r#"
 # [[wallet]]
 # id = "hot"
 # key_id = "..."                      # 64 hexadecimal digits, printed by `quorate key create`
-# path = "m/0/0"                      # a child of that key, see `quorate key address`; without it the key itself
+# # path = "m/0/0"                    # a child of that key, see `quorate key address`; without it the key itself
 # chain = "solana:devnet"             # or "ethereum:1", "bitcoin:mainnet"
 # kinds = ["transfer"]
 # max_fee = "1000000"                 # lamports

@@ -178,7 +178,7 @@ fn evidences() -> Seeds {
 const fn point_bytes(purpose: Purpose) -> usize {
     match purpose {
         Purpose::Ed25519 => Ed25519::POINT_BYTES,
-        Purpose::Bip340 | Purpose::Ecdsa => Secp256k1::POINT_BYTES,
+        Purpose::Bip340 | Purpose::Ecdsa | Purpose::EcdsaRaw => Secp256k1::POINT_BYTES,
     }
 }
 
@@ -703,6 +703,7 @@ fn wire_messages() -> Seeds {
                 epoch: 0,
                 attempt: 1,
                 commitments: vec![vec![3; 9].into()],
+                task: 0,
             })),
         ),
         (

@@ -208,11 +208,11 @@ fn judge(run: &Simulator, damage: Damage) {
             .expect("a certified share is stored");
         let pending =
             Pending::dangerous_from_bytes(&pending.bytes).expect("what a session stores decodes");
-        let (share, certificate) = pending
+        let finished = pending
             .finish(first.certificate.parts().values())
             .expect("the certificate is for it");
         assert_eq!(
-            (share.public(), &certificate),
+            (finished.share.public(), &finished.certificate),
             (first.share.public(), &first.certificate)
         );
     }

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use policy::approval::{Approval, Decision, summary_lines};
+use policy::chain::Address;
 use policy::intent::{Intent, MAX_NOTE};
 use policy::solana::{MAX_TRANSFERS, assemble, decode};
 use policy::statement::{Common, Statement};
@@ -15,7 +16,7 @@ fuzz_target!(|raw: &[u8]| {
         return;
     };
     assert!((1..=MAX_TRANSFERS).contains(&transaction.transfers.len()));
-    assert_eq!(transaction.fee_payer.as_bytes(), &WALLET);
+    assert_eq!(transaction.fee_payer, Address::Solana(WALLET));
     assert_eq!(assemble(raw, &[0; 64])[65..], *raw);
 
     let longest = "z".repeat(64);

@@ -467,11 +467,11 @@ fn a75_early_messages_of_one_sender_are_bounded() {
     let full = Err(Error::Rejected(Rejection::BufferFull));
     assert_eq!(early_of(0, &vec![0; 1 << 18]), full, "one that is too long");
     let mut early = |session: u8, body: u8| early_of(session, &[body]);
-    for session in 0..6 {
+    for session in 0..9 {
         assert_eq!(early(session, 0), Ok(()));
         assert_eq!(early(session, 0), Ok(()), "the same again needs no room");
     }
-    assert_eq!(early(6, 0), full);
+    assert_eq!(early(9, 0), full);
     let Err(Error::Aborted(abort)) = early(0, 1) else {
         panic!("two versions of an early message")
     };

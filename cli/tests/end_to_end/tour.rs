@@ -263,7 +263,13 @@ fn the_quick_start_works_as_written() {
         ];
         quorate(&at, &[&args[..], rest].concat())
     };
-    assert_eq!(eval(&[]).status.code(), Some(5), "offline, it would wait");
+    let waits = eval(&[]);
+    assert_eq!(
+        waits.status.code(),
+        Some(5),
+        "offline, it would wait: {}",
+        String::from_utf8_lossy(&waits.stdout)
+    );
 }
 
 #[test]

