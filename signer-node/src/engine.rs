@@ -209,6 +209,14 @@ impl Engine {
             Call::EcdsaOpen(call) => Answer::EcdsaRound1(self.ecdsa_open(&call).await?),
             Call::EcdsaFinish(call) => Answer::EcdsaRound2(self.ecdsa_finish(&call).await?),
             Call::FillPool(call) => Answer::PoolEntries(self.fill_pool(&call)?),
+            Call::StartReshare(_)
+            | Call::Activate(_)
+            | Call::StopReshare(_)
+            | Call::ChainQuery(_)
+            | Call::Retire(_)
+            | Call::Export(_) => {
+                return Err(Refusal::malformed("this node does not know such a call"));
+            }
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),
         }))
     }

@@ -384,6 +384,7 @@ impl Cluster {
             request_id: request.to_vec().into(),
             attempt: 0,
             deadline_ms: 60_000,
+            nodes: Vec::new(),
         }
     }
 
@@ -662,6 +663,7 @@ impl Cluster {
             key_id: self.key_id(key).to_vec().into(),
             epoch: 0,
             count,
+            sharing: None,
         });
         match self.call(node, call).await? {
             Answer::Commitments(answer) => Ok(answer
@@ -699,6 +701,7 @@ impl Cluster {
             attempt: 0,
             commitments,
             task: 0,
+            sharing: None,
         }
     }
 
