@@ -57,6 +57,8 @@ pub(crate) struct Cluster {
     pub(crate) keys: BTreeMap<String, PublicKeyPackage>,
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
     pub(crate) alarms: Arc<Mutex<Vec<(usize, v1::PairAlarm)>>>,
+    /// Evidence that a node has told of.
+    pub(crate) evidence: Arc<Mutex<Vec<(usize, Vec<u8>)>>>,
     /// The last list of entries that a node announced, by node and set.
     pub(crate) pools: Arc<Mutex<Announced>>,
     /// What the relay does with a piece of a session between two nodes: it goes on with what this returns.
@@ -161,6 +163,7 @@ impl Cluster {
             keys: BTreeMap::new(),
             progress: Arc::default(),
             alarms: Arc::default(),
+            evidence: Arc::default(),
             pools: Arc::default(),
             relay: Arc::new(Mutex::new(Box::new(|piece| vec![piece]))),
             switch: Arc::new(Mutex::new(vec![None, None, None])),
@@ -228,6 +231,7 @@ impl Cluster {
                 ticking.fill_pools();
             }
         });
+        let found = Arc::clone(&self.evidence);
         let (alarms, pools, relay) = (
             Arc::clone(&self.alarms),
             Arc::clone(&self.pools),
@@ -267,6 +271,9 @@ impl Cluster {
                         }
                     }
                     Some(Answer::PairAlarm(alarm)) => alarms.lock().unwrap().push((node, alarm)),
+                    Some(Answer::Evidence(said)) => {
+                        found.lock().unwrap().push((node, said.evidence.to_vec()));
+                    }
                     Some(Answer::PoolEntries(list)) => {
                         let names = list.entries.iter().map(|name| name.to_vec()).collect();
                         pools.lock().unwrap().insert((node, list.signers), names);
