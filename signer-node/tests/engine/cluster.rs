@@ -58,7 +58,7 @@ pub(crate) struct Cluster {
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
     pub(crate) alarms: Arc<Mutex<Vec<(usize, v1::PairAlarm)>>>,
     /// Evidence that a node has told of.
-    pub(crate) evidence: Arc<Mutex<Vec<(usize, Vec<u8>)>>>,
+    pub(crate) evidence: Arc<Mutex<Evidence>>,
     /// The last list of entries that a node announced, by node and set.
     pub(crate) pools: Arc<Mutex<Announced>>,
     /// What the relay does with a piece of a session between two nodes: it goes on with what this returns.
@@ -68,6 +68,9 @@ pub(crate) struct Cluster {
 
 /// A relay that may do as it likes.
 pub(crate) type Relay = Box<dyn FnMut(v1::Tunnel) -> Vec<v1::Tunnel> + Send>;
+
+/// Encoded evidence, with the node that told of it.
+pub(crate) type Evidence = Vec<(usize, Vec<u8>)>;
 
 /// Names of entries, by node and set of signers.
 pub(crate) type Announced = BTreeMap<(usize, Vec<u32>), Vec<Vec<u8>>>;

@@ -70,7 +70,7 @@ async fn a35_whoever_spoils_a_signature_is_convicted_and_asked_no_more() {
     }
     assert_eq!(opened(&nodes)[0], 1, "one lie is enough");
     let proof = wait_shown(&nodes[1], 1).await.remove(0);
-    assert_eq!(wait_shown(&nodes[2], 1).await, [proof.clone()]);
+    assert_eq!(wait_shown(&nodes[2], 1).await, std::slice::from_ref(&proof));
     let roster = &peers.signers.committee.roster;
     let guilty = peers.signers.committee.node(1);
     let judged = evidence::verify(roster, &proof).expect("it holds");
@@ -129,8 +129,8 @@ async fn evidence_from_a_node_is_judged_kept_once_and_shown_to_the_others() {
     for evidence in [forged, Vec::new(), proof.clone(), proof.clone()] {
         nodes[2].say.send(say(evidence)).await.expect("open");
     }
-    assert_eq!(wait_shown(&nodes[0], 1).await, [proof.clone()]);
-    assert_eq!(wait_shown(&nodes[1], 1).await, [proof.clone()]);
+    assert_eq!(wait_shown(&nodes[0], 1).await, std::slice::from_ref(&proof));
+    assert_eq!(wait_shown(&nodes[1], 1).await, std::slice::from_ref(&proof));
     // Any number of proofs against one node are worth no more than a few.
     for session in 2..40 {
         let more = two_faced(committee, 2, session);
@@ -145,7 +145,10 @@ async fn evidence_from_a_node_is_judged_kept_once_and_shown_to_the_others() {
     let late = two_faced(committee, 3, 1);
     nodes[0].say.send(say(late)).await.expect("open");
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(shown(&nodes[2]).is_empty(), "nothing comes back to who brought it");
+    assert!(
+        shown(&nodes[2]).is_empty(),
+        "nothing comes back to who brought it"
+    );
     drop(nodes);
     running.stop().await;
     let rows = cluster.store().evidence().await.expect("reads");

@@ -228,6 +228,6 @@ async fn evidence_is_judged_and_kept_in_a_file() {
     assert!(cluster.evidence_files(2).is_empty());
     for _ in 0..2 {
         assert_eq!(cluster.send(2, frame(show(proof.clone()))).await, None);
-        assert_eq!(cluster.evidence_files(2), [proof.clone()]);
+        assert_eq!(cluster.evidence_files(2), std::slice::from_ref(proof));
     }
 }
