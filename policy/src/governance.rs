@@ -7,12 +7,14 @@
 //! A change that provably permits nothing new ([`classify`]) takes the `tighten` clause, every other the `loosen` clause
 //! with its delay. While a loosening waits, a tightening of the document in force takes its place: that is the veto.
 
+mod ceremony;
 mod classify;
 mod error;
 mod freeze;
 mod install;
 mod quorum;
 
+pub use self::ceremony::{OrderError, orders_reshare, orders_retirement};
 pub(crate) use self::classify::rule_contains;
 pub use self::classify::{Change, Classification, classify};
 pub use self::error::{FreezeError, GovernanceError};

@@ -16,11 +16,13 @@
 //! What is parsed must render to the same bytes, so a statement has exactly one spelling. An Ed25519 credential signs the
 //! tagged hash of these bytes; an SSH credential signs the bytes as a file, `ssh-keygen -Y sign -n quorate`.
 
+mod ceremony;
 mod order;
 pub(crate) mod text;
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 
+pub use self::ceremony::{Reshare, ReshareOrder, Retire};
 pub use self::order::{Cancel, Freeze, PolicyConsent, Unfreeze};
 use self::text::{TextReader, TextWriter, is_value, parse_hex, parse_time};
 use crate::approval::Approval;
@@ -50,6 +52,10 @@ pub enum StatementKind {
     Freeze,
     /// A governor's consent to one policy document.
     Policy,
+    /// Deal the shares of a key anew.
+    Reshare,
+    /// No more signatures by a key.
+    Retire,
     /// Resume signing.
     Unfreeze,
 }
@@ -63,6 +69,8 @@ impl StatementKind {
             Self::Cancel => "quorate/cancel/v1",
             Self::Freeze => "quorate/freeze/v1",
             Self::Policy => "quorate/policy/v1",
+            Self::Reshare => "quorate/reshare/v1",
+            Self::Retire => "quorate/retire/v1",
             Self::Unfreeze => "quorate/unfreeze/v1",
         }
     }
@@ -73,6 +81,8 @@ impl StatementKind {
             Self::Cancel,
             Self::Freeze,
             Self::Policy,
+            Self::Reshare,
+            Self::Retire,
             Self::Unfreeze,
         ]
         .into_iter()
@@ -248,6 +258,10 @@ pub enum Statement {
     Freeze(Freeze),
     /// Consent to a policy document.
     Policy(PolicyConsent),
+    /// Deal the shares of a key anew.
+    Reshare(Reshare),
+    /// No more signatures by a key.
+    Retire(Retire),
     /// Resume signing.
     Unfreeze(Unfreeze),
 }
@@ -261,6 +275,8 @@ impl Statement {
             Self::Cancel(_) => StatementKind::Cancel,
             Self::Freeze(_) => StatementKind::Freeze,
             Self::Policy(_) => StatementKind::Policy,
+            Self::Reshare(_) => StatementKind::Reshare,
+            Self::Retire(_) => StatementKind::Retire,
             Self::Unfreeze(_) => StatementKind::Unfreeze,
         }
     }
@@ -273,6 +289,8 @@ impl Statement {
             Self::Cancel(it) => &it.common,
             Self::Freeze(it) => &it.common,
             Self::Policy(it) => &it.common,
+            Self::Reshare(it) => &it.common,
+            Self::Retire(it) => &it.common,
             Self::Unfreeze(it) => &it.common,
         }
     }
@@ -286,6 +304,8 @@ impl Statement {
             Self::Approval(it) => it.write_lines(self.common().write(it.write(writer))),
             Self::Cancel(it) => self.common().write(it.write(writer)),
             Self::Policy(it) => self.common().write(it.write(writer)),
+            Self::Reshare(it) => self.common().write(it.write(writer)),
+            Self::Retire(it) => self.common().write(it.write(writer)),
             Self::Freeze(_) | Self::Unfreeze(_) => self.common().write(writer),
         }
         .finish()
@@ -306,6 +326,8 @@ impl Statement {
                 common: Common::read(cluster, &mut reader)?,
             }),
             StatementKind::Policy => Self::Policy(PolicyConsent::read(cluster, &mut reader)?),
+            StatementKind::Reshare => Self::Reshare(Reshare::read(cluster, &mut reader)?),
+            StatementKind::Retire => Self::Retire(Retire::read(cluster, &mut reader)?),
             StatementKind::Unfreeze => Self::Unfreeze(Unfreeze {
                 common: Common::read(cluster, &mut reader)?,
             }),

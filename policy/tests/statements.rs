@@ -13,8 +13,9 @@ use policy::credential::CredentialKey;
 use policy::intent::{Intent, IntentError, SignedIntent};
 use policy::solana::{Version, build, decode};
 use policy::statement::{
-    Cancel, Common, Freeze, MAX_BODY, MAX_LIFETIME_MS, PolicyConsent, Signature, SignatureError,
-    SignedStatement, Statement, StatementError, StatementKind, TimingError, Unfreeze,
+    Cancel, Common, Freeze, MAX_BODY, MAX_LIFETIME_MS, PolicyConsent, Reshare, ReshareOrder,
+    Retire, Signature, SignatureError, SignedStatement, Statement, StatementError, StatementKind,
+    TimingError, Unfreeze,
 };
 use proptest::prelude::*;
 
@@ -77,6 +78,21 @@ fn approval() -> Approval {
     )
 }
 
+fn reshare() -> ReshareOrder {
+    ReshareOrder {
+        key: [5; 32],
+        sharing: [6; 32],
+        epoch: 1,
+        attempt: 0,
+        threshold: 2,
+        dealers: vec![1, 3],
+        members: vec![4, 1, 3],
+        fresh_pairs: true,
+        ceremony: [7; 32],
+        request: [8; 32],
+    }
+}
+
 fn one_of_each() -> Vec<Statement> {
     vec![
         Statement::Approval(approval()),
@@ -90,6 +106,14 @@ fn one_of_each() -> Vec<Statement> {
             policy_id: "treasury".to_owned(),
             version: 42,
             policy: POLICY,
+        }),
+        Statement::Reshare(Reshare {
+            common: common(),
+            order: reshare(),
+        }),
+        Statement::Retire(Retire {
+            common: common(),
+            key: [5; 32],
         }),
         Statement::Unfreeze(Unfreeze { common: common() }),
     ]
@@ -126,9 +150,31 @@ fn the_text_of_an_approval() {
 }
 
 #[test]
+fn the_text_of_a_reshare_names_every_node_and_no_node_twice() {
+    let statement = Statement::Reshare(Reshare {
+        common: common(),
+        order: reshare(),
+    });
+    let text = String::from_utf8(statement.render()).unwrap();
+    assert!(text.contains("dealers: 1,3\nmembers: 4,1,3\npairs: fresh\n"));
+    for (good, bad) in [
+        ("dealers: 1,3", "dealers: 3,1"),
+        ("dealers: 1,3", "dealers: 1,1"),
+        ("members: 4,1,3", "members: 4,1,04"),
+        ("members: 4,1,3", "members: 4,0,3"),
+        ("members: 4,1,3", "members: +4,1,3"),
+        ("pairs: fresh", "pairs: new"),
+        ("epoch: 1", "epoch: 01"),
+    ] {
+        let changed = text.replace(good, bad);
+        assert!(Statement::parse(changed.as_bytes()).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn every_kind_survives_signing_and_encoding() {
     let kinds: Vec<StatementKind> = one_of_each().iter().map(Statement::kind).collect();
-    assert_eq!(kinds.len(), 5);
+    assert_eq!(kinds.len(), 7);
     for statement in one_of_each() {
         assert_eq!(Statement::parse(&statement.render()), Ok(statement.clone()));
         let signed = SignedStatement::sign(&statement, &key()).unwrap();

@@ -125,7 +125,8 @@ async fn a26_a_failed_check_poisons_the_pair_for_ever_and_kills_everything_that_
     // The other signature with that peer is dead, although its messages are right.
     let other = cluster.finish_entry(0, &entries[1], &opened[1]).await;
     assert_eq!(code(other), FailureCode::Stale);
-    let (alarmed, alarm) = cluster.alarms.lock().unwrap().remove(0);
+    let alarm = || cluster.alarms.lock().unwrap().pop();
+    let (alarmed, alarm) = cluster.until(alarm).await;
     assert_eq!((alarmed, alarm.peer, alarm.generation), (0, 2, 1));
     assert_eq!(alarm.session, entries[0]);
     for _ in 0..2 {
