@@ -177,7 +177,9 @@ mod tests {
         assert_eq!(identity.dangerous_to_seed(), node.0.dangerous_to_seed());
         assert_eq!(exchange.dangerous_to_bytes(), node.1.dangerous_to_bytes());
         let refused = |sealed: &[u8], context: &NodeKeys, key: &ExchangeKey| {
-            open_node_keys(sealed, context, key).map(|_| ()).unwrap_err()
+            open_node_keys(sealed, context, key)
+                .map(|_| ())
+                .unwrap_err()
         };
         let wrong = BackupError::WrongRecoveryKey;
         assert_eq!(refused(&sealed, &public(&node), &foreign), wrong);
