@@ -257,7 +257,8 @@ impl Error {
             | Code::Internal
             | Code::NeedCertificate
             | Code::StaleSharing
-            | Code::ShareLost => Retry::Unavailable { message }.into(),
+            | Code::ShareLost
+            | Code::CatchingUp => Retry::Unavailable { message }.into(),
             Code::Unspecified => {
                 Self::wrong_answer(format_args!("a failure with no code: {message}"))
             }

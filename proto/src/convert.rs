@@ -145,7 +145,8 @@ pub const fn grpc_code(code: FailureCode) -> Code {
         FailureCode::Denied
         | FailureCode::NotYet
         | FailureCode::Frozen
-        | FailureCode::ShareLost => Code::FailedPrecondition,
+        | FailureCode::ShareLost
+        | FailureCode::CatchingUp => Code::FailedPrecondition,
         FailureCode::Stale
         | FailureCode::Aborted
         | FailureCode::NeedCertificate
@@ -202,7 +203,8 @@ pub const fn may_retry(code: FailureCode) -> bool {
         | FailureCode::Internal
         | FailureCode::NeedCertificate
         | FailureCode::StaleSharing
-        | FailureCode::ShareLost => false,
+        | FailureCode::ShareLost
+        | FailureCode::CatchingUp => false,
     }
 }
 
@@ -282,7 +284,7 @@ mod tests {
 
     #[test]
     fn every_failure_survives_the_way_through_a_status() {
-        assert_eq!(all().count(), 20);
+        assert_eq!(all().count(), 21);
         for code in all().skip(1) {
             let failure = Failure::new(code, "what")
                 .hint("next")

@@ -47,6 +47,9 @@ pub const RESHARE: usize = 256 << 10;
 /// The envelopes of one online round of an ECDSA signature, of all signers.
 pub const ROUND: usize = 256 << 10;
 
+/// Evidence of a fault. What is larger stays where it was found.
+pub const EVIDENCE: usize = 256 << 10;
+
 /// A frame that is larger than its kind may be, or has no kind.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum FrameError {
@@ -99,6 +102,10 @@ pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
         Body::Chain(body) => check("chain", body.encoded_len(), RESHARE),
         Body::Exported(body) => check("exported", body.encoded_len(), SMALL),
         Body::KeyState(body) => check("key state", body.encoded_len(), STATUS),
+        Body::Attestation(body) => check("attestation", body.encoded_len(), STATUS),
+        Body::LedgerRows(body) => check("ledger rows", body.encoded_len(), RESHARE),
+        Body::EcdsaExplanation(body) => check("ecdsa explanation", body.encoded_len(), COMMITMENTS),
+        Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
 }
 
@@ -129,6 +136,11 @@ pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError>
         Body::ChainQuery(body) => check("chain query", body.encoded_len(), SMALL),
         Body::Retire(body) => check("retire", body.encoded_len(), REQUEST),
         Body::Export(body) => check("export", body.encoded_len(), REQUEST),
+        Body::AttestQuery(body) => check("attest query", body.encoded_len(), SMALL),
+        Body::CatchUp(body) => check("catch up", body.encoded_len(), RESHARE),
+        Body::LedgerQuery(body) => check("ledger query", body.encoded_len(), SMALL),
+        Body::EcdsaExplain(body) => check("ecdsa explain", body.encoded_len(), ROUND),
+        Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
 }
 

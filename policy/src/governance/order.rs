@@ -13,6 +13,7 @@
 //! wallet's key its own, it takes part in a refresh that nobody signed for. That permits nothing but the same nodes with the same
 //! threshold.
 
+use super::error::listed;
 use super::install;
 use super::quorum::Consent;
 use crate::cluster::ClusterFile;
@@ -118,14 +119,6 @@ pub enum OrderError {
         /// How many.
         count: usize,
     },
-}
-
-fn listed(ignored: &[String]) -> String {
-    if ignored.is_empty() {
-        String::new()
-    } else {
-        format!("; not counted: {}", ignored.join(", "))
-    }
 }
 
 /// Decides whether enough people ordered one and the same thing about keys, and says what it is. The first statement says what

@@ -42,6 +42,7 @@ impl Engine {
             ledger_entries: state.ledger.rows(),
             pairs: self.pairs().states(&self.0.who),
             pools: self.pool_states(),
+            ..NodeStatus::default()
         }
     }
 }
