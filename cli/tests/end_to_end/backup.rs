@@ -48,7 +48,7 @@ fn path(path: &Path) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a84_a_backup_is_checked_without_opening_it_and_opens_for_its_recovery_key_only() {
+async fn a83_a_backup_is_checked_without_opening_it_and_opens_for_its_recovery_key_only() {
     let (mut cluster, _dir) = bare().await;
     cluster.create_key("hot").await.expect("a key");
     cluster.create_key_of("tap", "bip340").await.expect("a key");
