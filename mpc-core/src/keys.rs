@@ -11,11 +11,11 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use crate::Misuse;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{Ed25519, Group, Point, PointBytes, Scalar, Secp256k1};
-use crate::id::{Epoch, KeyId, NodeId, Params, PartyIndex, Purpose, SharingId, Suite};
+use crate::id::{Attempt, Epoch, KeyId, NodeId, Params, PartyIndex, Purpose, SharingId, Suite};
 use crate::polynomial;
 use crate::secret::SecretScalar;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A group that keys live in: [`Ed25519`] or [`Secp256k1`].
 pub trait KeyGroup: Group {
@@ -107,6 +107,8 @@ pub struct KeyFacts {
     pub purpose: Purpose,
     /// How often its shares have been replaced.
     pub epoch: Epoch,
+    /// Which try of that epoch the sharing is; 0 for the sharing of a key generation.
+    pub attempt: Attempt,
     /// How many members must sign.
     pub threshold: u16,
     /// BIP 32 chain code, public inside the group.
@@ -211,6 +213,12 @@ impl PublicKeyPackage {
         self.facts.epoch
     }
 
+    /// Which try of its epoch the sharing is.
+    #[must_use]
+    pub const fn attempt(&self) -> Attempt {
+        self.facts.attempt
+    }
+
     /// Threshold and number of members.
     #[must_use]
     pub const fn params(&self) -> Params {
@@ -292,7 +300,7 @@ impl PublicKeyPackage {
     }
 
     /// The one encoding of this package:
-    /// `u8 1 | key id 32 | sharing 32 | u8 purpose | u32 epoch | u16 t | u16 n | chain code 32 | X | n times (u16 i, nid 32, S_i)`.
+    /// `u8 2 | key id 32 | sharing 32 | u8 purpose | u32 epoch | u32 attempt | u16 t | u16 n | chain code 32 | X | n times (u16 i, nid 32, S_i)`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
@@ -300,7 +308,8 @@ impl PublicKeyPackage {
             .bytes(self.facts.key_id.as_bytes())
             .bytes(self.facts.sharing.as_bytes())
             .u8(purpose_code(self.facts.purpose))
-            .u32(self.facts.epoch.0);
+            .u32(self.facts.epoch.0)
+            .u32(self.facts.attempt.0);
         out.u16(self.params.threshold())
             .u16(self.params.parties())
             .bytes(&self.facts.chain_code);
@@ -332,6 +341,7 @@ impl PublicKeyPackage {
         let sharing = SharingId::from_bytes(reader.array("sharing")?);
         let purpose = purpose_from_code(reader.u8("purpose")?)?;
         let epoch = Epoch(reader.u32("epoch")?);
+        let attempt = Attempt(reader.u32("attempt")?);
         let (threshold, parties) = (reader.u16("threshold")?, reader.u16("parties")?);
         Params::new(threshold, parties)
             .map_err(|_| DecodeError::new("threshold", Problem::Unknown))?;
@@ -340,6 +350,7 @@ impl PublicKeyPackage {
             sharing,
             purpose,
             epoch,
+            attempt,
             threshold,
             chain_code: reader.array("chain_code")?,
         };

@@ -35,6 +35,7 @@ pub mod keys;
 pub mod pair;
 pub mod polynomial;
 pub mod proof;
+pub mod reshare;
 pub mod roster;
 pub mod secret;
 pub mod session;

@@ -129,9 +129,18 @@ impl Engine {
                 }
             }
             node_frame::Body::PoolEntries(list) => self.signing.note_entries(link, &list),
-            node_frame::Body::PairAlarm(alarm) if self.signing.note_alarm(link, &alarm) => {
-                self.tasks
-                    .spawn(Arc::clone(self).store_alarm(link.index(), alarm));
+            node_frame::Body::PairAlarm(alarm) => {
+                let is_news = self.signing.note_alarm(link, &alarm);
+                if is_news {
+                    self.tasks
+                        .spawn(Arc::clone(self).store_alarm(link.index(), alarm));
+                }
+            }
+            node_frame::Body::Evidence(said) => {
+                let (engine, from) = (Arc::clone(self), link.index());
+                self.tasks.spawn(async move {
+                    engine.keep_evidence(Some(from), None, said.evidence).await;
+                });
             }
             node_frame::Body::Failure(failure) => {
                 tracing::warn!(node = link.index(), code = ?failure.code(), reason = failure.message, "the node reports");

@@ -4,21 +4,22 @@
 //! hands them out, and believes a public key package only if `threshold` nodes report the same one for the certified
 //! key: at least one of them is honest.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mpc_core::{
     dkg::DkgCertificate,
-    evidence,
-    id::{KeyId, Params, Purpose},
-    keys::PublicKeyPackage,
+    id::{Params, Purpose},
 };
 use prost::bytes::Bytes;
 use proto::v1::{self, Failure, FailureCode, coordinator_frame};
 use tokio::sync::mpsc;
+
+mod ceremony;
+mod list;
+mod recovery;
+
+pub(super) use ceremony::Ceremonies;
+use ceremony::{Ceremony, Heard};
 
 use super::Engine;
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     error::from_store,
     keys::Key,
     links::Link,
-    store::{EvidenceRow, KeyRow, KeyStage, KeyStep},
+    store::{KeyRow, KeyStage, KeyStep},
 };
 
 /// Progress messages that wait for whoever asked for the key; it may be slow, the generation is not held up.
@@ -35,128 +36,11 @@ const PROGRESS: usize = 256;
 /// How long a node may take to answer the start of a generation or to activate a key.
 const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a node may be away before the key generations it takes part in are given up.
-const COME_BACK: Duration = Duration::from_secs(5);
-
 /// The longest name of a key, in bytes.
 const NAME_BYTES: usize = 64;
 
 /// What whoever asked for a key hears.
 pub(crate) type Progress = mpsc::Receiver<v1::DkgProgress>;
-
-type Heard = (u16, v1::DkgProgress);
-
-/// Every key generation that was ever asked for, and the ears of those under way.
-#[derive(Debug, Default)]
-pub(super) struct Ceremonies {
-    rows: Mutex<BTreeMap<[u8; 32], KeyRow>>,
-    ears: Mutex<BTreeMap<[u8; 32], Ear>>,
-}
-
-/// Where a generation under way is listened to.
-#[derive(Debug)]
-struct Ear {
-    sender: mpsc::Sender<Heard>,
-    /// The starts of the nodes that its sessions live in; a node that has restarted since has lost its session.
-    boots: BTreeMap<u16, [u8; 16]>,
-}
-
-impl Ceremonies {
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], KeyRow>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ears(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Ear>> {
-        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a row's new state in.
-    pub(super) fn note(&self, row: KeyRow) {
-        self.rows().insert(row.request_id, row);
-    }
-
-    /// Takes in what a node says about a generation; about unknown ones nothing is kept.
-    pub(super) fn hear(&self, index: u16, progress: v1::DkgProgress) {
-        let Ok(request_id) = <[u8; 32]>::try_from(progress.request_id.as_ref()) else {
-            return;
-        };
-        let ear = self.ears().get(&request_id).map(|ear| ear.sender.clone());
-        if ear.is_some_and(|ear| ear.try_send((index, progress)).is_err()) {
-            tracing::warn!(
-                node = index,
-                "a progress message of a key generation was dropped"
-            );
-        }
-    }
-
-    fn open(&self, request_id: [u8; 32], boots: BTreeMap<u16, [u8; 16]>) -> mpsc::Receiver<Heard> {
-        let (sender, receiver) = mpsc::channel(PROGRESS);
-        self.ears().insert(request_id, Ear { sender, boots });
-        receiver
-    }
-
-    /// The generations that have a session on this node which is not in this start of it.
-    fn lost(&self, index: u16, boot_id: Option<&[u8; 16]>) -> Vec<[u8; 32]> {
-        let ears = self.ears();
-        let lost = ears.iter().filter(|(_, ear)| {
-            ear.boots
-                .get(&index)
-                .is_some_and(|boot| Some(boot) != boot_id)
-        });
-        lost.map(|(request_id, _)| *request_id).collect()
-    }
-}
-
-/// A generation under way.
-struct Ceremony {
-    row: KeyRow,
-    parts: BTreeMap<u16, Bytes>,
-    packages: BTreeMap<u16, Bytes>,
-    certified: Option<KeyId>,
-    out: mpsc::Sender<v1::DkgProgress>,
-}
-
-impl Ceremony {
-    fn new(row: KeyRow, out: mpsc::Sender<v1::DkgProgress>) -> Self {
-        let parts = row.parts.clone();
-        Self {
-            row,
-            parts,
-            packages: BTreeMap::new(),
-            certified: None,
-            out,
-        }
-    }
-
-    /// Tells whoever asked; somebody who does not listen is not waited for.
-    fn tell(&self, mut progress: v1::DkgProgress) {
-        progress.request_id = Bytes::copy_from_slice(&self.row.request_id);
-        let _unheard = self.out.try_send(progress);
-    }
-
-    /// A package that enough nodes report for the certified key.
-    fn agreed(&self) -> Option<Bytes> {
-        let certified = self.certified?;
-        let enough = usize::from(self.row.threshold);
-        let mut votes: BTreeMap<&Bytes, usize> = BTreeMap::new();
-        for package in self.packages.values() {
-            let count = votes.entry(package).or_default();
-            *count = count.saturating_add(1);
-        }
-        let (package, _) = votes.into_iter().find(|(_, count)| *count >= enough)?;
-        let decoded = PublicKeyPackage::decode(package).ok()?;
-        (decoded.key_id() == certified).then(|| package.clone())
-    }
-}
-
-/// What a node's status says of a generation, as progress.
-fn part_of(state: &v1::KeyState) -> v1::DkgProgress {
-    v1::DkgProgress {
-        request_id: state.request_id.clone(),
-        certificate_part: state.certificate_part.clone(),
-        ..stage("round3")
-    }
-}
 
 fn refuse(code: FailureCode, message: impl Into<String>, hint: &str) -> Failure {
     Failure::new(code, message).hint(hint)
@@ -290,6 +174,7 @@ impl Engine {
             request_id: Bytes::copy_from_slice(&row.request_id),
             attempt: 0,
             deadline_ms,
+            nodes: Vec::new(),
         };
         let (engine, request_id) = (Arc::clone(self), start.request_id.clone());
         self.tasks.spawn(async move {
@@ -311,119 +196,6 @@ impl Engine {
                 engine.ceremonies.hear(link.index(), aborted);
             }
         });
-    }
-
-    /// Goes on with generations that a restart interrupted; what is missing comes as nodes connect.
-    pub(super) fn resume_ceremonies(self: &Arc<Self>) {
-        let open: Vec<KeyRow> = self
-            .ceremonies
-            .rows()
-            .values()
-            .filter(|row| matches!(row.stage, KeyStage::Running | KeyStage::Certified))
-            .cloned()
-            .collect();
-        for row in open {
-            self.complete(row);
-        }
-    }
-
-    /// Waits for what is missing of a generation that nodes have finished or will not finish.
-    fn complete(self: &Arc<Self>, row: KeyRow) {
-        let heard = self.ceremonies.open(row.request_id, BTreeMap::new());
-        // Nobody listens; ListKeys shows how it ends.
-        let (out, _) = mpsc::channel(1);
-        self.tasks
-            .spawn(Arc::clone(self).run_ceremony(Ceremony::new(row, out), heard, None));
-    }
-
-    /// Ends the generations whose session on this node is gone: the node has not come back, or not as it was.
-    pub(super) fn end_lost_sessions(&self, index: u16) {
-        let link = self.links.get(index);
-        for request_id in self
-            .ceremonies
-            .lost(index, link.as_ref().map(|link| link.boot_id()))
-        {
-            let failure = refuse(
-                FailureCode::Unavailable,
-                "it left during the key generation",
-                "ask for a new key",
-            );
-            let aborted = v1::DkgProgress {
-                request_id: Bytes::copy_from_slice(&request_id),
-                failure: Some(failure),
-                ..stage("aborted")
-            };
-            self.ceremonies.hear(index, aborted);
-        }
-    }
-
-    /// As [`Engine::end_lost_sessions`], after a node had time to come back.
-    pub(super) async fn end_lost_sessions_later(self: Arc<Self>, index: u16) {
-        tokio::select! {
-            () = tokio::time::sleep(COME_BACK) => self.end_lost_sessions(index),
-            () = self.stopping.cancelled() => {}
-        }
-    }
-
-    /// Takes up a key that the store does not know but enough nodes have: the store was lost or is an older copy.
-    ///
-    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes.
-    async fn adopt(self: &Arc<Self>, state: &v1::KeyState) {
-        let same = |other: &v1::KeyState| {
-            (
-                &other.request_id,
-                &other.name,
-                &other.scheme,
-                other.threshold,
-            ) == (
-                &state.request_id,
-                &state.name,
-                &state.scheme,
-                state.threshold,
-            )
-        };
-        let claims = self
-            .links
-            .all()
-            .into_iter()
-            .filter_map(|link| link.status());
-        let claims = claims.filter(|status| status.keys.iter().any(same)).count();
-        let threshold = usize::try_from(state.threshold).unwrap_or(usize::MAX);
-        if claims < threshold.max(usize::from(self.cluster.threshold)) {
-            return;
-        }
-        let request = v1::CreateKeyRequest {
-            name: state.name.clone(),
-            scheme: state.scheme.clone(),
-            threshold: state.threshold,
-        };
-        let Ok(mut row) = self.read_key_request(&request) else {
-            return;
-        };
-        let Ok(request_id) = state.request_id.as_ref().try_into() else {
-            return;
-        };
-        row.request_id = request_id;
-        let _one_at_a_time = self.admin.lock().await;
-        if self.ceremonies.rows().contains_key(&row.request_id) {
-            return;
-        }
-        if let Err(error) = self.store.add_key(row.clone()).await {
-            tracing::error!(name = row.name, %error, "a key that the nodes have was not taken up");
-            return;
-        }
-        tracing::warn!(
-            name = row.name,
-            "the nodes have a key that the store does not know; taking it up"
-        );
-        self.ceremonies.note(row.clone());
-        self.complete(row);
-        for link in self.links.all() {
-            let states = link.status().map(|status| status.keys).unwrap_or_default();
-            for state in states.iter().filter(|state| same(state)) {
-                self.ceremonies.hear(link.index(), part_of(state));
-            }
-        }
     }
 
     async fn run_ceremony(
@@ -456,7 +228,7 @@ impl Engine {
                 }
             }
         };
-        self.ceremonies.ears().remove(&request_id);
+        self.ceremonies.close(&request_id);
         if let Err(failure) = result {
             self.end_without_key(&ceremony, failure).await;
         }
@@ -510,7 +282,10 @@ impl Engine {
             });
             return Ok(());
         }
-        self.keep_evidence(index, &progress).await;
+        if !progress.evidence.is_empty() {
+            self.keep_evidence(Some(index), None, progress.evidence)
+                .await;
+        }
         if ceremony.parts.contains_key(&index) {
             return Ok(());
         }
@@ -520,30 +295,6 @@ impl Engine {
             .hint("look at the named nodes, then ask for a new key");
         told.culprits = failure.culprits;
         Err(told)
-    }
-
-    /// Keeps evidence that holds; what one node says of another without proof is only logged.
-    async fn keep_evidence(&self, index: u16, progress: &v1::DkgProgress) {
-        let Ok((culprit, fault)) = evidence::verify(self.links.roster(), &progress.evidence) else {
-            if !progress.evidence.is_empty() {
-                tracing::warn!(node = index, "the evidence of this node does not hold");
-            }
-            return;
-        };
-        let Some(culprit) = self.links.roster().index(&culprit) else {
-            return;
-        };
-        tracing::error!(node = culprit.get(), %fault, "alert: a node broke the key generation");
-        let row = EvidenceRow {
-            node: culprit.get(),
-            at_ms: clock::now_ms(),
-            request: None,
-            evidence: progress.evidence.clone(),
-            fault: fault.to_string(),
-        };
-        if let Err(error) = self.store.add_evidence(row).await {
-            tracing::error!(%error, "evidence was not stored");
-        }
     }
 
     /// Goes as far as what is there allows: true once the key can be used.
@@ -635,82 +386,5 @@ impl Engine {
                 tracing::warn!(node = link.index(), %error, "certificate not taken; it is handed over again");
             }
         });
-    }
-
-    /// Brings a node's keys up to date, and generations that wait for it.
-    pub(super) async fn send_certificates(self: &Arc<Self>, link: &Arc<Link>) {
-        let states = link.status().map(|status| status.keys).unwrap_or_default();
-        for state in states {
-            let Ok(request_id) = <[u8; 32]>::try_from(state.request_id.as_ref()) else {
-                continue;
-            };
-            let row = self.ceremonies.rows().get(&request_id).cloned();
-            let Some(row) = row else {
-                self.adopt(&state).await;
-                continue;
-            };
-            match row.stage {
-                KeyStage::Running => self.ceremonies.hear(link.index(), part_of(&state)),
-                KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
-                KeyStage::Active if state.state != "active" => {
-                    self.hand_certificate(Arc::clone(link), &row);
-                }
-                KeyStage::Active | KeyStage::Aborted => {}
-            }
-        }
-    }
-
-    /// Every key and generation, for `ListKeys`: with the nodes that say they have it active.
-    pub(crate) fn key_infos(&self) -> Vec<v1::KeyInfo> {
-        let mut rows: Vec<KeyRow> = self.ceremonies.rows().values().cloned().collect();
-        rows.sort_by(|left, right| {
-            left.created_ms
-                .cmp(&right.created_ms)
-                .then_with(|| left.name.cmp(&right.name))
-        });
-        rows.iter().map(|row| self.key_info(row)).collect()
-    }
-
-    fn key_info(&self, row: &KeyRow) -> v1::KeyInfo {
-        let key = Key::read(row).ok().flatten();
-        let state = match row.stage {
-            KeyStage::Running => "running",
-            KeyStage::Certified => "pending",
-            KeyStage::Active => "active",
-            KeyStage::Aborted => "aborted",
-        };
-        v1::KeyInfo {
-            key_id: key
-                .as_ref()
-                .map(|key| Bytes::copy_from_slice(&key.id()))
-                .unwrap_or_default(),
-            name: row.name.clone(),
-            scheme: row.scheme.clone(),
-            epoch: key.as_ref().map_or(0, |key| key.package.epoch().0),
-            state: state.to_owned(),
-            public_key: key
-                .as_ref()
-                .map(|key| Bytes::copy_from_slice(&key.public_key))
-                .unwrap_or_default(),
-            address: key.as_ref().map(Key::main_address).unwrap_or_default(),
-            nodes: self.active_on(&row.request_id),
-            threshold: u32::from(row.threshold),
-            public_package: row.package.clone(),
-        }
-    }
-
-    /// The connected nodes that say a key is active there.
-    pub(crate) fn active_on(&self, request_id: &[u8; 32]) -> Vec<u32> {
-        let has = |status: &v1::NodeStatus| {
-            status
-                .keys
-                .iter()
-                .any(|key| key.request_id.as_ref() == request_id && key.state == "active")
-        };
-        let links = self.links.all();
-        let active = links
-            .iter()
-            .filter(|link| link.status().as_ref().is_some_and(has));
-        active.map(|link| u32::from(link.index())).collect()
     }
 }

@@ -137,7 +137,7 @@ impl Cluster {
             .map(|output| Arc::new(output.share))
             .collect();
 
-        Self::with_key(options, &simulator.committee, shares, parts, None)
+        Self::with_key(options, committee, shares, parts, None)
     }
 
     /// As [`Cluster::new`], with an ECDSA key for Ethereum.
@@ -262,6 +262,17 @@ impl Cluster {
         Sqlite::open(&self.folder.path().join("coordinator.db")).expect("opens")
     }
 
+    /// The files of evidence that a coordinator has written, by name.
+    pub(crate) fn evidence_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let folder = self.folder.path().join("evidence");
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let read = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().into_string().expect("a name");
+            (name, std::fs::read(entry.path()).expect("reads"))
+        };
+        entries.map(|entry| read(entry.expect("lists"))).collect()
+    }
+
     /// As if the disk had died.
     pub(crate) fn lose_store(&self) {
         for suffix in ["", "-wal", "-shm"] {
@@ -332,14 +343,26 @@ impl Cluster {
 
     /// Installs the usual policy as version 1.
     pub(crate) async fn install_policy(&self, running: &Running) -> PolicyHash {
-        let text = self.policy();
+        self.install(running, self.policy(), 1).await
+    }
+
+    /// Installs a second version, in which the wallet has another name.
+    pub(crate) async fn rename_wallet(&self, running: &Running) {
+        let before = PolicyHash::of(self.policy().as_bytes());
+        let version = format!("version = 2\nprev_hash = \"{before}\"");
+        let text = self.policy().replace("version = 1", &version);
+        self.install(running, text.replace("\"hot\"", "\"cold\""), 2)
+            .await;
+    }
+
+    async fn install(&self, running: &Running, text: String, version: u64) -> PolicyHash {
         let document =
             Document::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let hash = PolicyHash::of(text.as_bytes());
         let consent = Statement::Policy(PolicyConsent {
             common: common("erin"),
             policy_id: document.policy_id().to_string(),
-            version: 1,
+            version,
             policy: *hash.as_bytes(),
         });
         let signed = SignedStatement::sign(&consent, &person_key("erin")).expect("signs");
@@ -353,13 +376,13 @@ impl Cluster {
             .await
             .expect("acceptable")
             .into_inner();
-        assert_eq!((proposed.version, proposed.active), (1, false));
+        assert_eq!((proposed.version, proposed.active), (version, false));
         let info = operator
             .install_policy(install.clone())
             .await
             .expect("installed")
             .into_inner();
-        assert_eq!((info.version, info.active), (1, true));
+        assert_eq!((info.version, info.active), (version, true));
         operator
             .install_policy(install)
             .await

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coordinator::store::Store as _;
 use mpc_core::{evidence, verify};
 use policy::solana;
-use proto::v1::{self, FailureCode, RequestState};
+use proto::v1::{self, Failure, FailureCode, RequestState};
 
 use super::{
     cluster::{Cluster, FEE, start, start_again, submission},
@@ -375,4 +375,28 @@ async fn a86_the_limit_holds_for_many_callers_at_once() {
         }
     }
     assert_eq!(released, 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a96_the_same_bytes_have_the_same_answer_though_the_policy_knows_the_wallet_no_more() {
+    let (cluster, running) = start(QUICK);
+    cluster.install_policy(&running).await;
+    let _nodes = connect_all(&cluster, &running, [Script::Honest; 3]).await;
+    let mut client = cluster.client(&running).await;
+    let request = submission(cluster.intent(1, 1_000));
+    let first = client
+        .submit(request.clone())
+        .await
+        .expect("answers")
+        .into_inner();
+    assert_eq!(first.state(), RequestState::Released);
+    cluster.rename_wallet(&running).await;
+    let again = client.submit(request).await.expect("answers").into_inner();
+    assert_eq!(again.signature, first.signature);
+    // Anything new for the old name is refused.
+    let fresh = client.submit(submission(cluster.intent(2, 1_000))).await;
+    assert_eq!(
+        Failure::from(&fresh.expect_err("no such wallet")).code(),
+        FailureCode::Unknown
+    );
 }

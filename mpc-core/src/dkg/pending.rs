@@ -12,11 +12,10 @@ use super::DkgOutput;
 use super::round3::{self, Certificate, Message, Verdict};
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, Kind, MAX_ENVELOPE, Recipient};
-use crate::id::{KeyId, MAX_PARTIES, NodeId, PartyIndex};
-use crate::identity::IdentityPublic;
+use crate::id::{KeyId, MAX_PARTIES, NodeId};
 use crate::keys::KeyShare;
 use crate::pair::{PairRecord, RECORD_BYTES};
-use crate::roster::{Member, Roster};
+use crate::roster::Roster;
 use crate::{Error, Rejection};
 
 const VERSION: u8 = 1;
@@ -222,14 +221,8 @@ impl Pending {
                 .saturating_add(share.len())
                 .saturating_add(pairs.len().saturating_mul(RECORD_BYTES)),
         );
-        out.u8(VERSION)
-            .bytes(transcript)
-            .u16(u16::try_from(roster.len()).unwrap_or(u16::MAX));
-        for member in roster.by_index().filter_map(|(_, node)| roster.get(&node)) {
-            out.u16(member.index.get())
-                .bytes(member.identity.as_bytes())
-                .bytes(&member.exchange);
-        }
+        out.u8(VERSION).bytes(transcript);
+        roster.write(&mut out);
         out.var(part).var(&share);
         out.u16(u16::try_from(pairs.len()).unwrap_or(u16::MAX));
         for pair in &pairs {
@@ -246,12 +239,7 @@ impl Pending {
         let mut reader = Reader::new(bytes);
         read_version(&mut reader)?;
         let transcript = reader.array("transcript")?;
-        let count = reader.u16("members")?;
-        let members = (0..count)
-            .map(|_| read_member(&mut reader))
-            .collect::<Result<Vec<_>, _>>()?;
-        let roster =
-            Roster::new(members).map_err(|_| DecodeError::new("members", Problem::Unknown))?;
+        let roster = Roster::read(&mut reader)?;
         let part = reader.var("part", MAX_ENVELOPE)?.to_vec();
         let share = KeyShare::dangerous_from_bytes(reader.var("share", MAX_SHARE)?)?;
         let count = reader.u16("pairs")?;
@@ -325,17 +313,6 @@ impl Pending {
             Err(Rejection::InvalidCertificate("the certificate is for another key").into())
         }
     }
-}
-
-fn read_member(reader: &mut Reader<'_>) -> Result<Member, DecodeError> {
-    let index = PartyIndex::new(reader.u16("index")?)
-        .map_err(|_| DecodeError::new("index", Problem::Unknown))?;
-    let identity = IdentityPublic::from_bytes(&reader.array("identity")?)?;
-    Ok(Member {
-        index,
-        identity,
-        exchange: reader.array("exchange")?,
-    })
 }
 
 impl ZeroizeOnDrop for Pending {}

@@ -12,7 +12,7 @@ use super::round2::{self, Dealt, Lane};
 use super::{Plan, round1};
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{Ed25519, Point, Scalar, Secp256k1};
-use crate::id::{Epoch, KeyId, NodeId, PairId, PartyIndex, Purpose, SessionId, SharingId};
+use crate::id::{Attempt, Epoch, KeyId, NodeId, PairId, PartyIndex, Purpose, SessionId, SharingId};
 use crate::identity::IdentityKey;
 use crate::keys::{KeyFacts, KeyGroup, KeyShare, PublicKeyPackage, PublicPoints};
 use crate::polynomial::PublicPolynomial;
@@ -275,6 +275,7 @@ impl<G: KeyGroup + Finish> Receiver<'_, G> {
             sharing: SharingId::from_bytes(agreed.transcript),
             purpose: self.plan.purpose,
             epoch: Epoch(0),
+            attempt: Attempt(0),
             threshold: self.plan.params.threshold(),
             chain_code: agreed.chain_code,
         };

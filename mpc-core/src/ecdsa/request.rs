@@ -6,7 +6,7 @@ use super::{Point, Scalar};
 use crate::Misuse;
 use crate::group::Secp256k1;
 use crate::hd::{self, DerivationPath};
-use crate::id::{Attempt, NodeId, PartyIndex, Purpose, RequestId, SessionId};
+use crate::id::{NodeId, PartyIndex, Purpose, RequestId, SessionId};
 use crate::keys::PublicKeyPackage;
 use crate::polynomial;
 use crate::transcript::ciphersuite::{keccak256, sha256};
@@ -126,14 +126,12 @@ impl SigningRequest {
             .collect::<Option<_>>()
             .ok_or(Misuse::InvalidSigners("a signer holds no share of the key"))?;
         let digest = payload.digest()?;
-        // The sharings of key generations have no other attempt.
-        let attempt = Attempt(0);
         let name = transcript::hash(Tag::REQ)
             .field(key.key_id())
             .field(key.sharing())
             .field(key.purpose().as_str())
             .u32(key.epoch().0)
-            .u32(attempt.0)
+            .u32(key.attempt().0)
             .list(signers)
             .list(path.indices().iter().map(|index| index.to_be_bytes()))
             .scalar_field(&child.tweak)

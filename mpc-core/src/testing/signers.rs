@@ -11,7 +11,7 @@ use crate::ecdsa::preprocess::{Preprocessing, Setup};
 use crate::ecdsa::{self, EcdsaSignature, Opened, Payload, PoolEntry, SigningRequest};
 use crate::group::Secp256k1;
 use crate::hd::DerivationPath;
-use crate::id::{Epoch, KeyId, NodeId, PartyIndex, PoolId, Purpose, RequestId, SharingId};
+use crate::id::{Attempt, Epoch, KeyId, NodeId, PartyIndex, PoolId, Purpose, RequestId, SharingId};
 use crate::keys::{KeyFacts, KeyShare, PublicKeyPackage, PublicPoints};
 use crate::pair::PairRecord;
 use crate::polynomial::SecretPolynomial;
@@ -64,6 +64,7 @@ impl Signers {
             sharing: SharingId::from_bytes([0x5A; 32]),
             purpose,
             epoch: Epoch(0),
+            attempt: Attempt(0),
             threshold,
             chain_code: [7; 32],
         };

@@ -8,7 +8,9 @@ use mpc_core::ecdsa::preprocess::{Preprocessing, Setup};
 use mpc_core::ecdsa::{self, Payload, PoolEntry, SigningRequest};
 use mpc_core::envelope::{Envelope, Kind, Recipient};
 use mpc_core::group::{Point, Secp256k1};
-use mpc_core::id::{Epoch, KeyId, NodeId, PartyIndex, PoolId, Purpose, RequestId, SharingId};
+use mpc_core::id::{
+    Attempt, Epoch, KeyId, NodeId, PartyIndex, PoolId, Purpose, RequestId, SharingId,
+};
 use mpc_core::identity::{ExchangeKey, IdentityKey};
 use mpc_core::keys::{KeyFacts, KeyShare, PublicKeyPackage, PublicPoints};
 use mpc_core::pair::PairRecord;
@@ -109,6 +111,7 @@ impl<'a> Case<'a> {
             sharing: SharingId::from_bytes(record.array("sharing")),
             purpose: Purpose::Ecdsa,
             epoch: Epoch(0),
+            attempt: Attempt(0),
             threshold,
             chain_code: record.array("chain_code"),
         };

@@ -7,7 +7,7 @@ use mpc_core::frost::{
     self, Commitment, Nonces, Package, Signature, SignatureShare, SigningRequest, Tweak,
 };
 use mpc_core::group::{Ed25519, Secp256k1};
-use mpc_core::id::{Epoch, KeyId, PartyIndex, Purpose, SharingId};
+use mpc_core::id::{Attempt, Epoch, KeyId, PartyIndex, Purpose, SharingId};
 use mpc_core::identity::{ExchangeKey, IdentityKey};
 use mpc_core::keys::{KeyFacts, KeyGroup, KeyShare, PublicKeyPackage, PublicPoints};
 use mpc_core::polynomial::SecretPolynomial;
@@ -81,6 +81,7 @@ impl Committee {
             key_id: KeyId::from_bytes([u8::try_from(seed & 0xff).unwrap(); 32]),
             purpose,
             epoch: Epoch(0),
+            attempt: Attempt(0),
             threshold,
             chain_code: [0; 32],
         };
