@@ -57,7 +57,7 @@ impl Announcement {
         })
     }
 
-    /// `H("import"; dealer, public key, chain code, request id)`: names the session in place of the request id alone.
+    /// `H("import/rq"; dealer, public key, chain code, request id)`: names the session in place of the request id alone.
     pub(crate) fn digest(&self, request_id: &RequestId) -> [u8; 32] {
         transcript::hash(Tag::IMPORT)
             .field(self.dealer.as_bytes())

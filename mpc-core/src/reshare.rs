@@ -25,6 +25,8 @@
 mod certificate;
 mod prepared;
 mod request;
+#[cfg(test)]
+mod rigged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -28,6 +28,9 @@ pub(crate) enum Dealing {
     Share(Arc<KeyShare>),
     /// A whole key. 32 bytes, the canonical encoding of the scalar.
     Secret(SecretBytes<32>),
+    /// What a dealer brings that does not keep to the protocol.
+    #[cfg(test)]
+    Rigged(SecretBytes<32>),
 }
 
 /// Who starts, and when.
@@ -74,6 +77,11 @@ impl Dealing {
                 Ok(Some(secret))
             }
             Self::Share(share) => plan.weighed(share).map(Some),
+            #[cfg(test)]
+            Self::Rigged(bytes) => {
+                let secret = SecretScalar::decode("secret", bytes.expose_secret());
+                Ok(Some(secret.map_err(|_| Misuse::WrongKey)?))
+            }
         }
     }
 }
