@@ -394,6 +394,7 @@ impl Cluster {
             request_id: request.to_vec().into(),
             attempt: 0,
             deadline_ms: 60_000,
+            nodes: Vec::new(),
         }
     }
 
@@ -672,6 +673,7 @@ impl Cluster {
             key_id: self.key_id(key).to_vec().into(),
             epoch: 0,
             count,
+            sharing: None,
         });
         match self.call(node, call).await? {
             Answer::Commitments(answer) => Ok(answer
@@ -709,6 +711,7 @@ impl Cluster {
             attempt: 0,
             commitments,
             task: 0,
+            sharing: None,
         }
     }
 
