@@ -104,7 +104,7 @@ impl Dealer {
             timeout_ms,
         };
         let dealing = Dealing::Secret(secret);
-        let (ceremony, step) = Ceremony::start(plan, start, dealing, BTreeMap::new(), rng)?;
+        let (ceremony, step) = Ceremony::start(plan, start, &dealing, BTreeMap::new(), rng)?;
         Ok((Self(ceremony), finished(step)?))
     }
 

@@ -100,7 +100,7 @@ impl Ceremony {
     pub(crate) fn start(
         plan: Plan,
         start: Start,
-        dealing: Dealing,
+        dealing: &Dealing,
         pairs: BTreeMap<NodeId, PairStatus>,
         rng: &mut impl CryptoRng,
     ) -> Result<(Self, Step<Output>), Error> {
@@ -117,11 +117,11 @@ impl Ceremony {
         let now_ms = start.now_ms;
         Ok(match plan.purpose.suite() {
             Suite::Ed25519 => {
-                let (machine, step) = Machine::start(plan, party, &dealing, pairs, rng, now_ms)?;
+                let (machine, step) = Machine::start(plan, party, dealing, pairs, rng, now_ms)?;
                 (Self(Curve::Ed25519(Box::new(machine))), step)
             }
             Suite::Secp256k1 => {
-                let (machine, step) = Machine::start(plan, party, &dealing, pairs, rng, now_ms)?;
+                let (machine, step) = Machine::start(plan, party, dealing, pairs, rng, now_ms)?;
                 (Self(Curve::Secp256k1(Box::new(machine))), step)
             }
         })

@@ -48,7 +48,7 @@ fn rigged<G: Group>(purpose: Purpose, constant: &Scalar<G>) {
             let dealing = Dealing::Rigged(SecretBytes::take(&mut constant.encode()));
             let plan = Plan::reshare(request.clone()).unwrap();
             let (ceremony, step) =
-                Ceremony::start(plan, start, dealing, BTreeMap::new(), &mut rng).unwrap();
+                Ceremony::start(plan, start, &dealing, BTreeMap::new(), &mut rng).unwrap();
             (Session(ceremony), step.try_map(Output::of).unwrap())
         } else {
             let bytes = simulator.output(number).share.dangerous_to_bytes();

@@ -160,7 +160,7 @@ fn a63_a_certificate_that_forks_off_below_is_refused() {
     let mut other = World::new(Purpose::Ed25519, 2, 3, 5);
     let (mut two, two_id) = (lineage(&other, 2), other.id(2));
     two.prepare(forked.sharing(), &fork, &two_id, true).unwrap();
-    two.learn(forked.clone(), &two_id).unwrap();
+    two.learn(forked, &two_id).unwrap();
     let mut stage = other.start(&fork);
     stage.run();
     other.take_over(&mut stage);
@@ -282,7 +282,7 @@ fn a67_no_certificate_without_every_signature_for_exactly_this_content() {
     }
     // Signatures of members in the place of dealers.
     let (members, dealers) = (bytes.len() - 5 * 64, bytes.len() - 2 * 64);
-    let mut swapped = bytes.clone();
+    let mut swapped = bytes;
     swapped.copy_within(members..members + 64, dealers);
     assert_eq!(Certificate::decode(&swapped), Err(Rejection::BadSignature));
     let continued = certificate.verify(&world.base).unwrap();

@@ -108,7 +108,7 @@ fn every_field_of_round_one_is_bound() {
     });
     for len in [0, 32, 64, 95] {
         let stage = with_changed(&mut world, 2, Kind::ReshareRound1, |body| {
-            body.truncate(len)
+            body.truncate(len);
         });
         assert_convicted(&world, &stage, 2, malformed(Kind::ReshareRound1));
     }
