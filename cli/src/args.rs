@@ -3,6 +3,7 @@
 mod backup;
 mod cert;
 mod operator;
+mod order;
 mod request;
 
 use std::path::PathBuf;
@@ -21,6 +22,11 @@ pub use operator::{
     EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs,
     PolicyCommand, PolicyEvalArgs, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs,
     ServiceCommand, ServiceRunArgs,
+};
+pub use order::{
+    Dealing, KeyExportArgs, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand,
+    NodeEnrollArgs, NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand,
+    OrderIdArgs, OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
 pub use request::{
     DecideArgs, FreezeArgs, PersonArgs, RequestCommand, RequestIdArgs, RequestListArgs,
@@ -90,12 +96,18 @@ pub enum Command {
         after_help = "Examples:\n  quorate cluster init --dir ./custody --nodes 3 --threshold 2"
     )]
     Cluster(ClusterCommand),
-    /// The signer node service
+    /// The signer node service; nodes as operators see them
     #[command(
         subcommand,
-        after_help = "Examples:\n  quorate node run --config node-1/node.toml"
+        after_help = "Examples:\n  quorate node run --config node-1/node.toml\n  quorate node status"
     )]
-    Node(ServiceCommand),
+    Node(NodeCommand),
+    /// Orders about keys: sign, follow, cancel
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate order list\n  quorate order sign 41d9… --person bob --credential key --signing-key people/bob.key"
+    )]
+    Order(OrderCommand),
     /// The coordinator service
     #[command(
         subcommand,
@@ -186,6 +198,6 @@ impl Command {
     /// Whether the verb stops by itself, in good order, when it is signalled.
     #[must_use]
     pub const fn handles_signals(&self) -> bool {
-        matches!(self, Self::Node(_) | Self::Coordinator(_))
+        matches!(self, Self::Node(NodeCommand::Run(_)) | Self::Coordinator(_))
     }
 }

@@ -9,6 +9,8 @@ pub mod evidence;
 pub mod freeze;
 pub mod help;
 pub mod key;
+pub mod node;
+pub mod order;
 pub mod policy;
 pub mod request;
 pub mod services;
@@ -36,7 +38,8 @@ pub async fn run(cli: Cli, output: Output) -> Result<Reply, Fail> {
     match cli.command {
         Command::Demo(args) => demo::run(&args, output).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
-        Command::Node(command) => services::node(command).await,
+        Command::Node(command) => node::run(&context, command).await,
+        Command::Order(command) => order::run(&context, command).await,
         Command::Coordinator(command) => services::coordinator(command).await,
         Command::Key(command) => key::run(&context, command).await,
         Command::Backup(command) => backup::run(&context, command).await,

@@ -36,15 +36,7 @@ async fn status(context: &Context) -> Result<Reply, Fail> {
         if policy.active { "" } else { " (not active)" },
         if frozen { "YES" } else { "no" },
     );
-    for node in &info.nodes {
-        human.push_str(&format!(
-            "node {:<4} {:<12} rtt {} us, clock {:+} ms\n",
-            node.index,
-            if node.connected { "connected" } else { "away" },
-            node.rtt_us,
-            node.clock_offset_ms,
-        ));
-    }
+    human.extend(info.nodes.iter().map(super::node::line));
     let nodes: Vec<_> = info
         .nodes
         .iter()
