@@ -87,7 +87,7 @@ pub struct Common {
 pub enum Command {
     /// Run a whole cluster on this machine and show what it signs and what it refuses
     #[command(
-        after_help = "Examples:\n  quorate demo\n  quorate demo --json > demo.json\n  quorate demo --keep-running --dir /tmp/quorate"
+        after_help = "Examples:\n  quorate demo\n  quorate demo --json > demo.json\n  quorate demo --lifecycle\n  quorate demo --keep-running --dir /tmp/quorate"
     )]
     Demo(DemoArgs),
     /// Lay out and inspect a cluster

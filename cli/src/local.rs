@@ -67,9 +67,21 @@ impl LocalCluster {
             genesis_min: 2,
             days: 7,
         };
+        Self::create_as(executable, &args, may_outlive)
+    }
+
+    /// Writes the cluster that is asked for; starts nothing yet.
+    ///
+    /// # Errors
+    /// The directory is in use, or the numbers do not go together.
+    pub fn create_as(
+        executable: &Path,
+        args: &ClusterInitArgs,
+        may_outlive: bool,
+    ) -> Result<Self, Fail> {
         Ok(Self {
             executable: executable.to_owned(),
-            made: init::run(&args)?,
+            made: init::run(args)?,
             nodes: BTreeMap::new(),
             coordinator: None,
             may_outlive,
@@ -169,6 +181,31 @@ impl LocalCluster {
         }
     }
 
+    /// Deletes a node's store, as a lost disk would.
+    ///
+    /// # Errors
+    /// It cannot be deleted.
+    pub fn lose_store(&self, index: u16) -> Result<(), Fail> {
+        for name in ["node.db", "node.db-wal", "node.db-shm"] {
+            let path = self.layout().node(index).join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Fail::write(&path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A node's configuration.
+    ///
+    /// # Errors
+    /// It is wrong.
+    pub fn config(&self, index: u16) -> Result<signer_node::Config, Fail> {
+        signer_node::Config::load(&self.layout().node_config(index)).map_err(Fail::invalid)
+    }
+
     /// Kills the coordinator with SIGKILL.
     ///
     /// # Errors
@@ -247,11 +284,25 @@ impl LocalCluster {
     /// # Errors
     /// It fails.
     pub async fn create_key_of(&self, name: &str, scheme: &str) -> Result<Key, Fail> {
-        let client = self.client("operator").await?;
         let threshold = u32::from(self.made.cluster.threshold);
+        self.create_key_on(&[], name, scheme, threshold).await
+    }
+
+    /// Creates a key on some of the nodes.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn create_key_on(
+        &self,
+        nodes: &[u32],
+        name: &str,
+        scheme: &str,
+        threshold: u32,
+    ) -> Result<Key, Fail> {
+        let client = self.client("operator").await?;
         let mut stages = Vec::new();
         let end = client
-            .create_key(name, scheme, threshold, |told| {
+            .create_key_on(nodes, name, scheme, threshold, |told| {
                 if stages.last() != Some(&told.stage) {
                     stages.push(told.stage.clone());
                 }

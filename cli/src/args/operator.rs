@@ -9,6 +9,9 @@ use super::{KeyExportArgs, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs};
 /// `quorate demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
+    /// Show a key's life instead: refresh, reshare, a lost node, restore after total loss
+    #[arg(long)]
+    pub lifecycle: bool,
     /// Leave the cluster up afterwards and print where everything is
     #[arg(long)]
     pub keep_running: bool,
@@ -111,12 +114,12 @@ pub enum KeyCommand {
     Reshare(KeyReshareArgs),
     /// Take a key out of use: it signs no more, for good
     #[command(
-        after_help = "Examples:\n  quorate key retire hot --reason 'moved to the new wallet' --person alice --credential key --signing-key people/alice.key"
+        after_help = "Examples:\n  quorate key retire hot --reason moved --person alice --credential key --signing-key people/alice.key"
     )]
     Retire(KeyRetireArgs),
     /// Hand the shares of a key to a recovery key, where the policy allows it: the key is then in one place
     #[command(
-        after_help = "Examples:\n  quorate key export hot --recipient 8a1f… --reason 'exit' --person alice --credential key --signing-key people/alice.key"
+        after_help = "Examples:\n  quorate key export hot --recipient 8a1f… --reason exit --person alice --credential key --signing-key people/alice.key"
     )]
     Export(KeyExportArgs),
     /// Derive the address of a child key, on this machine and from public values alone
