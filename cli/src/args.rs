@@ -2,6 +2,7 @@
 
 mod backup;
 mod cert;
+mod drill;
 mod operator;
 mod order;
 mod request;
@@ -17,6 +18,7 @@ pub use backup::{
 pub use cert::{
     CertCommand, CertCrlArgs, CertRevokeArgs, CertRotateArgs, CertStatusArgs, NewKey, Place,
 };
+pub use drill::{DrillCommand, DrillRunArgs, Loss};
 pub use operator::{
     BenchArgs, CheckConfigArgs, ClusterCommand, ClusterInitArgs, CompletionArgs, DemoArgs,
     EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs,
@@ -169,6 +171,12 @@ pub enum Command {
         after_help = "Examples:\n  quorate bench --local --requests 500 --concurrency 8\n  quorate bench --local --scheme ecdsa\n  quorate bench --cluster cluster.toml --wallet hot --initiator svc-payout --initiator-key client/initiator.key --to 9xQe… --requests 100"
     )]
     Bench(BenchArgs),
+    /// Rehearse a loss on a shadow key and report timings
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate drill run node-loss\n  quorate drill run total-loss"
+    )]
+    Drill(DrillCommand),
     /// Check evidence of misbehaviour, offline
     #[command(
         subcommand,

@@ -1,5 +1,6 @@
 //! A whole cluster on this machine: one process per service, over loopback, in one directory.
 
+mod life;
 mod process;
 
 use std::{
@@ -16,7 +17,7 @@ use policy::{
 };
 use proto::v1;
 
-pub use self::process::Process;
+pub use self::{life::Ended, process::Process};
 use crate::{
     args::ClusterInitArgs,
     fail::{Exit, Fail},
@@ -179,31 +180,6 @@ impl LocalCluster {
             Some(process) => process.crash(),
             None => Err(Fail::failed(format_args!("node {index} does not run"))),
         }
-    }
-
-    /// Deletes a node's store, as a lost disk would.
-    ///
-    /// # Errors
-    /// It cannot be deleted.
-    pub fn lose_store(&self, index: u16) -> Result<(), Fail> {
-        for name in ["node.db", "node.db-wal", "node.db-shm"] {
-            let path = self.layout().node(index).join(name);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Fail::write(&path, &error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// A node's configuration.
-    ///
-    /// # Errors
-    /// It is wrong.
-    pub fn config(&self, index: u16) -> Result<signer_node::Config, Fail> {
-        signer_node::Config::load(&self.layout().node_config(index)).map_err(Fail::invalid)
     }
 
     /// Kills the coordinator with SIGKILL.

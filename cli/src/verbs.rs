@@ -21,7 +21,7 @@ use client::{Ask, Client, Error, Fix, Options, Retry};
 
 use crate::{
     args::{Cli, Command, Common},
-    bench, demo,
+    bench, demo, drill,
     fail::{Exit, Fail},
     output::{Output, Reply},
 };
@@ -51,6 +51,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<Reply, Fail> {
         Command::Freeze(args) => freeze::freeze(&context, &args).await,
         Command::Unfreeze(args) => freeze::unfreeze(&context, &args).await,
         Command::Bench(args) => bench::run(&context, &args).await,
+        Command::Drill(command) => drill::run(&command, output).await,
         Command::Evidence(command) => evidence::run(&context, &command),
         Command::CheckConfig(args) => check::run(&args),
         Command::Completion(args) => Ok(help::completion(args.shell)),

@@ -8,13 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{
-    Client, Order,
-    ceremony::{self, Change},
-};
+use client::{Client, Order, ceremony::Change};
 use ed25519_dalek::SigningKey;
 use mpc_core::{id::Params, identity::ExchangeKey};
-use policy::{cluster::ClusterFile, governance::Matter, time};
 use rand_core::UnwrapErr;
 use serde_json::json;
 
@@ -28,7 +24,7 @@ use super::{
 };
 use crate::{
     args::ClusterInitArgs,
-    backup::{compare, file::BackupFile, words},
+    backup::{Problem, compare, file::BackupFile, words},
     fail::{Exit, Fail},
     local::{Key, LocalCluster, free_address},
     people,
@@ -135,7 +131,7 @@ impl Life<'_> {
         nodes: &[u16],
     ) -> Result<(), Fail> {
         let infos = self.operator.keys().await?;
-        let cluster = self.file()?;
+        let cluster = self.cluster.read()?;
         let mut rows = Vec::new();
         let mut same = true;
         for key in &self.keys {
@@ -211,52 +207,31 @@ impl Life<'_> {
         Ok(())
     }
 
-    fn file(&self) -> Result<ClusterFile, Fail> {
-        let bytes = verbs::read(&self.cluster.layout().cluster())?;
-        ClusterFile::parse(&bytes).map_err(Fail::invalid)
-    }
-
     /// Has people order a change of the shares of all three keys, and follows it to its end.
     async fn order(&mut self, step: &str, change: &Change, who: &[&str]) -> Result<(), Fail> {
         let started = Instant::now();
-        let mut infos = Vec::new();
-        for name in KEYS {
-            infos.push(self.operator.key(name).await?);
-        }
-        let plan = ceremony::draft(&self.file()?, &infos, change)?;
-        let matter = Matter::Reshare(plan);
-        for line in matter.lines() {
+        let ended = self.cluster.reshare(&KEYS, change, who).await?;
+        for line in &ended.lines {
             self.report.say(&format!("| {line}"));
         }
-        let mut statements = Vec::new();
-        for person in who {
-            let common = people::common(self.cluster.id(), person, sample::CREDENTIAL)?;
-            let statement = matter.clone().statement(common);
-            statements.push(self.cluster.sign(person, &statement)?);
-        }
-        let mut order = self.operator.submit_order(&statements, false).await?;
-        if order.state == "running" {
-            order = self.operator.watch_order(matter.request(), |_| ()).await?;
-        }
-        let failure = order.failure.as_ref().map(|f| f.message.clone());
         self.report.check(
             format!("{step}-ordered"),
-            order.state == "done",
+            ended.is_done(),
             format!(
-                "{} of {} keys done in {:.2} s, ordered by {}{}",
-                order.finished,
-                order.total,
+                "{} of {} keys in {:.2} s, ordered by {}: {}",
+                ended.status.finished,
+                ended.status.total,
                 started.elapsed().as_secs_f64(),
                 who.join(" and "),
-                failure.map(|f| format!(": {f}")).unwrap_or_default()
+                ended.why()
             ),
         );
-        if order.state == "done" {
+        if ended.is_done() {
             Ok(())
         } else {
             Err(Fail::new(
                 Exit::Ended,
-                format_args!("the order of {step} ended as {}", order.state),
+                format_args!("the order of {step} was not carried out: {}", ended.why()),
             ))
         }
     }
@@ -358,23 +333,11 @@ impl Life<'_> {
         let recovery = ExchangeKey::generate(&mut rng);
         let params = Params::new(2, 3).map_err(Fail::failed)?;
         let parts = mpc_core::backup::split(&recovery, params, &mut rng);
-        let cluster = self.file()?;
+        let cluster = self.cluster.read()?;
         let mut files = Vec::new();
         for node in NODES {
-            let config = self.cluster.config(node)?;
-            let secrets = signer_node::backup::export(&config).map_err(Fail::failed)?;
-            for held in &secrets.keys {
-                let made = time::format_utc(verbs::now_ms()?);
-                let file = BackupFile::make(
-                    self.cluster.id(),
-                    node,
-                    &secrets,
-                    held,
-                    &[recovery.public()],
-                    made,
-                )?;
-                files.push((node, file.render()));
-            }
+            let made = self.cluster.back_up(node, recovery.public())?;
+            files.extend(made.into_iter().map(|file| (node, file)));
         }
         let infos = self.operator.keys().await?;
         let mut good = 0_usize;
@@ -414,12 +377,12 @@ impl Life<'_> {
         let recovery = mpc_core::backup::join(&typed).map_err(Fail::failed)?;
         let started = Instant::now();
         for node in NODES {
-            let mine: Vec<&str> = files
+            let mine: Vec<String> = files
                 .iter()
                 .filter(|(of, _)| *of == node)
-                .map(|(_, text)| text.as_str())
+                .map(|(_, text)| text.clone())
                 .collect();
-            shares::restore(&self.cluster.config(node)?, &cluster, &mine, &recovery)?;
+            self.cluster.restore(node, &mine, &recovery)?;
             self.cluster.start_node(node)?;
         }
         self.cluster.connected(6).await?;
@@ -452,7 +415,7 @@ impl Life<'_> {
             outdated = outdated
                 || matches!(
                     compare(verified.package(), known.package()),
-                    Err(crate::backup::Problem::Stale { .. })
+                    Err(Problem::Stale { .. })
                 );
         }
         self.report.check(

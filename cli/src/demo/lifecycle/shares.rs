@@ -6,14 +6,9 @@ use mpc_core::{
     keys::{KeyGroup, KeyShare},
     polynomial::lagrange_at_zero,
 };
-use policy::cluster::ClusterFile;
-use signer_node::{
-    Config,
-    backup::{Held, Secrets, export, restore as restore_store},
-};
+use signer_node::backup::{Held, export};
 
 use crate::{
-    backup::file::BackupFile,
     fail::Fail,
     local::{Key, LocalCluster},
 };
@@ -84,30 +79,4 @@ fn key_on<G: KeyGroup + Group>(shares: &[&KeyShare]) -> Result<Vec<u8>, Fail> {
     let sum: Scalar<G> = terms.into_iter().sum();
     let point = mpc_core::secret::SecretScalar::<G>::new(sum).mul_base();
     Ok(point.encode().as_slice().to_vec())
-}
-
-/// Makes a node's store again from the backups of its keys.
-pub(super) fn restore(
-    config: &Config,
-    cluster: &ClusterFile,
-    files: &[&str],
-    recovery: &mpc_core::identity::ExchangeKey,
-) -> Result<(), Fail> {
-    let mut secrets: Option<Secrets> = None;
-    for text in files {
-        let file = BackupFile::parse(text.as_bytes())?;
-        let (identity, exchange, held) = file.verify(cluster)?.open(recovery)?;
-        match &mut secrets {
-            Some(secrets) => secrets.keys.push(held),
-            None => {
-                secrets = Some(Secrets {
-                    identity,
-                    exchange,
-                    keys: vec![held],
-                });
-            }
-        }
-    }
-    let secrets = secrets.ok_or_else(|| Fail::failed("no backup of this node"))?;
-    restore_store(config, &secrets).map_err(Fail::failed)
 }
