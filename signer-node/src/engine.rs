@@ -5,6 +5,7 @@
 //! one lock, then, where something must survive a crash, a durable write, and only then an answer.
 
 mod announce;
+pub mod backup;
 mod checks;
 mod dkg;
 mod ecdsa;

@@ -24,6 +24,10 @@ macro_rules! tags {
 }
 
 tags! {
+    /// Authenticator of a node's keys in a backup.
+    BACKUP_NODE_MAC = "backup/node/mac";
+    /// One-time pad of a node's keys in a backup.
+    BACKUP_NODE_PAD = "backup/node/pad";
     /// Equality proofs of an explanation of a failed signature.
     BLAME = "blame";
     /// The public values that such an explanation is about.

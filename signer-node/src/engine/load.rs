@@ -160,7 +160,7 @@ fn outdated(contents: &Contents) -> Vec<Change> {
     prune.collect()
 }
 
-fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
+pub(super) fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
     let refuse = |reason: String| OpenError::Cluster {
         path: path.display().to_string(),
         reason,
@@ -183,7 +183,7 @@ fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
 }
 
 /// A row whose bytes are authentic and still do not decode was written by other software.
-fn bad(table: Table, row: &Row) -> impl Fn(Malformed) -> StoreError {
+pub(super) fn bad(table: Table, row: &Row) -> impl Fn(Malformed) -> StoreError {
     let number = row.number;
     move |error| StoreError::Damaged {
         table: table.name(),
@@ -307,7 +307,7 @@ fn sealed_as<'a>(contents: &'a Contents, label: &Label, digest: &[u8; 32]) -> Op
         .filter(|sealed| super::dkg::sealed_digest(sealed) == *digest)
 }
 
-fn open_key(
+pub(super) fn open_key(
     contents: &Contents,
     vault: &Vault,
     certified: &Certified,
