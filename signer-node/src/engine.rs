@@ -20,6 +20,8 @@ mod pools;
 mod prepare;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod records;
+mod reshare;
+mod sharings;
 mod sign;
 mod status;
 mod tunnels;
@@ -74,7 +76,12 @@ pub(crate) struct State {
     freeze: freeze::Switch,
     intents: intents::Intents,
     ledger: ledger::Ledger,
+    /// Active shares of the highest certified sharings, to sign with.
     keys: BTreeMap<[u8; 32], Arc<keys::Key>>,
+    /// Every key that is known here, with or without a share.
+    sharings: sharings::Sharings,
+    /// Who changes a key waits for its turn.
+    turns: BTreeMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>,
     ceremonies: dkg::Ceremonies,
     /// Pool entries that were ever spent.
     spent: std::collections::BTreeSet<[u8; 32]>,
@@ -196,6 +203,11 @@ impl Engine {
             Call::Sign(call) => Answer::Share(self.sign(&call).await?),
             Call::StartDkg(call) => Answer::DkgProgress(self.start_dkg(call).await?),
             Call::DkgCertificate(call) => Answer::DkgProgress(self.certify(call).await?),
+            Call::StartReshare(call) => Answer::ReshareProgress(self.start_reshare(call).await?),
+            Call::StopReshare(call) => Answer::ReshareProgress(self.stop_reshare(&call)?),
+            Call::Activate(call) => Answer::ReshareProgress(self.activate_sharing(call).await?),
+            Call::ChainQuery(call) => Answer::Chain(self.chain_of(&call)?),
+            Call::Retire(call) => Answer::KeyState(self.retire(call).await?),
             Call::InstallPolicy(call) => Answer::PolicyState(self.install_policy(call).await?),
             Call::Order(call) => Answer::FreezeState(self.order(call).await?),
             Call::StatusQuery(_) => Answer::Status(self.status()),

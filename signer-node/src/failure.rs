@@ -1,6 +1,6 @@
 //! Why a call was refused: a code the coordinator can act on, words for people, never a secret.
 
-use proto::v1::{Failure, FailureCode};
+use proto::v1::{Failure, FailureCode, Sharing};
 
 use crate::clock::ClockFault;
 use crate::store::StoreError;
@@ -17,6 +17,7 @@ impl Refusal {
             hint: hint.to_owned(),
             reasons: Vec::new(),
             culprits: Vec::new(),
+            sharing: None,
         })
     }
 
@@ -74,6 +75,12 @@ impl Refusal {
 
     pub(crate) fn with_reasons(mut self, reasons: Vec<String>) -> Self {
         self.0.reasons = reasons;
+        self
+    }
+
+    /// Names the sharing that is active at this node.
+    pub(crate) fn with_sharing(mut self, sharing: Sharing) -> Self {
+        self.0.sharing = Some(sharing);
         self
     }
 

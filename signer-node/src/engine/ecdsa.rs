@@ -1,6 +1,7 @@
 //! The two online rounds of an ECDSA signature: a pool entry is spent on an approved request, once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mpc_core::id::{NodeId, PairId, SessionId};
 use policy::evaluate::Approved;
@@ -8,6 +9,7 @@ use proto::convert::array;
 use proto::v1::{EcdsaFinish, EcdsaOpen, EcdsaRound1, EcdsaRound2, FailureCode};
 
 use super::Engine;
+use super::keys::Key;
 use super::pools::Waiting;
 use super::sign::Evidence;
 use crate::failure::Refusal;
@@ -19,6 +21,7 @@ struct Burnt {
     spend: Spend,
     pending: Pending,
     approved: Box<Approved>,
+    key: Arc<Key>,
     pairs: BTreeMap<NodeId, PairId>,
 }
 
@@ -29,7 +32,7 @@ impl Engine {
         let receipt = burnt.pending.durable().await;
         self.announce_pools();
         let receipt = receipt?;
-        self.still_allowed(&burnt.approved)?;
+        self.still_allowed(&burnt.approved, &burnt.key)?;
         let intent = *burnt.approved.digest();
         let since_ms = self.boot_ms()?;
         let guard = self.pairs();
@@ -40,6 +43,7 @@ impl Engine {
         let waiting = Waiting {
             opened,
             approved: burnt.approved,
+            key: burnt.key,
             pairs: burnt.pairs,
             since_ms,
         };
@@ -61,6 +65,7 @@ impl Engine {
             approvals: &call.approvals,
             receipts: &call.receipts,
             epoch: call.epoch,
+            sharing: call.sharing.as_ref(),
         };
         let mut state = self.state();
         if state.spent.contains(name.as_bytes()) {
@@ -71,7 +76,8 @@ impl Engine {
             ));
         }
         let judged = self.judge_call(&mut state, &evidence)?;
-        let share = &judged.key.share;
+        let key = Arc::clone(&judged.key);
+        let share = &key.share;
         let request = ecdsa_request(&judged.approved, call.task, share, &signers)?;
         self.check_space()?;
         let pairs = self.pairs();
@@ -104,6 +110,7 @@ impl Engine {
             spend,
             pending,
             approved,
+            key,
             pairs: names,
         })
     }
@@ -143,7 +150,7 @@ impl Engine {
             .pools()
             .take_opened(name)
             .ok_or_else(|| Refusal::stale("no signature waits for its second round there"))?;
-        self.still_allowed(&waiting.approved)?;
+        self.still_allowed(&waiting.approved, &waiting.key)?;
         if self.state().intents.withdrawn(waiting.approved.digest()) {
             return Err(Refusal::denied("the request was withdrawn"));
         }

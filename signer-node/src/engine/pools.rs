@@ -8,7 +8,7 @@ mod run;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use mpc_core::ecdsa::{Opened, PoolEntry};
 use mpc_core::id::{NodeId, PairId, PartyIndex, Purpose, SessionId};
@@ -17,6 +17,7 @@ use policy::evaluate::Approved;
 use proto::v1::{FillPool, PoolEntries, PoolState, node_frame};
 use tokio::sync::mpsc;
 
+use super::keys::Key;
 use super::{Engine, State, Who};
 use crate::failure::Refusal;
 
@@ -65,6 +66,8 @@ pub(super) struct Waiting {
     pub(super) opened: Opened,
     /// The verdict: looked at again before the second message leaves.
     pub(super) approved: Box<Approved>,
+    /// The share it was opened with.
+    pub(super) key: Arc<Key>,
     pub(super) pairs: BTreeMap<NodeId, PairId>,
     pub(super) since_ms: u64,
 }
@@ -95,6 +98,12 @@ impl Pools {
         self.early.retain(|(from, _)| from != peer);
         self.opened
             .retain(|_, waiting| !waiting.pairs.contains_key(peer));
+    }
+
+    /// Drops every signature by a key that waits for its second round: the share it was opened with is worthless.
+    pub(super) fn forget_key(&mut self, key: &[u8; 32]) {
+        self.opened
+            .retain(|_, waiting| waiting.key.share.public().key_id().as_bytes() != key);
     }
 
     /// Notes which start of a peer speaks. Entries of an earlier one are dead.
@@ -242,11 +251,15 @@ fn leader(who: &Who, signers: &BTreeSet<NodeId>) -> Option<NodeId> {
         .map(|(_, node)| node)
 }
 
-/// Every set of `size` nodes with this one; none if there are too many.
-fn sets(who: &Who, size: usize) -> Vec<BTreeSet<NodeId>> {
-    let others: Vec<NodeId> = who
-        .roster
-        .nodes()
+/// The nodes of a key and how many of them sign.
+type Committee = (BTreeSet<NodeId>, usize);
+
+/// Every set of signers of a committee with this node; none if there are too many.
+fn sets(who: &Who, (committee, size): &Committee) -> Vec<BTreeSet<NodeId>> {
+    let size = *size;
+    let others: Vec<NodeId> = committee
+        .iter()
+        .copied()
         .filter(|node| *node != who.node)
         .collect();
     let mut found = vec![BTreeSet::from([who.node])];
@@ -278,12 +291,22 @@ fn sets(who: &Who, size: usize) -> Vec<BTreeSet<NodeId>> {
     }
 }
 
-/// The thresholds of the active ECDSA keys.
-fn thresholds(state: &State) -> BTreeSet<usize> {
+/// The committees of the active ECDSA keys.
+fn committees(state: &State) -> BTreeSet<Committee> {
     let keys = state.keys.values().map(|key| key.share.public());
     keys.filter(|public| matches!(public.purpose(), Purpose::Ecdsa | Purpose::EcdsaRaw))
-        .map(|public| usize::from(public.params().threshold()))
+        .map(|public| {
+            let nodes = public.nodes().values().copied().collect();
+            (nodes, usize::from(public.params().threshold()))
+        })
         .collect()
+}
+
+/// Whether a set of nodes signs for one of the committees.
+fn is_quorum(committees: &BTreeSet<Committee>, signers: &BTreeSet<NodeId>) -> bool {
+    committees
+        .iter()
+        .any(|(nodes, size)| signers.len() == *size && signers.is_subset(nodes))
 }
 
 impl Engine {
@@ -310,8 +333,8 @@ impl Engine {
 
     pub(super) fn fill_pool(&self, call: &FillPool) -> Result<PoolEntries, Refusal> {
         let signers = self.signer_set(&call.signers)?;
-        if !thresholds(&self.state()).contains(&signers.len()) {
-            return Err(Refusal::unknown("an ECDSA key with that many signers"));
+        if !is_quorum(&committees(&self.state()), &signers) {
+            return Err(Refusal::unknown("an ECDSA key with these signers"));
         }
         let count = usize::try_from(call.count).unwrap_or(usize::MAX);
         let most = self.most_entries();
@@ -336,23 +359,24 @@ impl Engine {
 
     /// Starts what the pools lack and drops what is too old. Call it a few times a second, inside the runtime of the node.
     pub fn fill_pools(&self) {
-        let thresholds = thresholds(&self.state());
+        let committees = committees(&self.state());
         let Ok(now_ms) = self.boot_ms() else { return };
-        if thresholds.is_empty() {
+        if committees.is_empty() {
             return;
         }
         self.redial();
         let who = &self.0.who;
-        let mut all: BTreeSet<BTreeSet<NodeId>> = thresholds
+        let mut all: BTreeSet<BTreeSet<NodeId>> = committees
             .iter()
-            .flat_map(|threshold| sets(who, *threshold))
+            .flat_map(|committee| sets(who, committee))
             .collect();
-        self.join_early(&thresholds);
+        self.join_early(&committees);
         let mut due = Vec::new();
         {
             let mut pools = self.pools();
             pools.age(now_ms);
-            all.extend(pools.pools.keys().cloned());
+            let pooled = pools.pools.keys();
+            all.extend(pooled.filter(|set| is_quorum(&committees, set)).cloned());
             let mut room =
                 OWN_RUNS.saturating_sub(pools.runs.values().filter(|run| run.own).count());
             for signers in all {
@@ -379,13 +403,13 @@ impl Engine {
     }
 
     /// Joins the runs whose first messages came before this node could take part: its key was not active yet, or its pool full.
-    fn join_early(&self, thresholds: &BTreeSet<usize>) {
+    fn join_early(&self, committees: &BTreeSet<Committee>) {
         let who = &self.0.who;
         let due: BTreeMap<[u8; 32], BTreeSet<NodeId>> = {
             let pools = self.pools();
             let held = pools.early.iter().filter_map(|(from, message)| {
                 let signers = unmask(&who.roster, message.signers)?;
-                self.may_join(&pools, thresholds, &signers, from)
+                self.may_join(&pools, committees, &signers, from)
                     .then_some((message.pool, signers))
             });
             held.collect()
@@ -399,14 +423,14 @@ impl Engine {
     fn may_join(
         &self,
         pools: &Pools,
-        thresholds: &BTreeSet<usize>,
+        committees: &BTreeSet<Committee>,
         signers: &BTreeSet<NodeId>,
         from: &NodeId,
     ) -> bool {
         let who = &self.0.who;
         leader(who, signers) == Some(*from)
             && *from != who.node
-            && thresholds.contains(&signers.len())
+            && is_quorum(committees, signers)
             && pools.runs.len() < MAX_RUNS
             && pools.size(signers) < self.most_entries()
     }

@@ -21,7 +21,6 @@ use policy::statement::SignedStatement;
 use proto::convert::array;
 use proto::v1::{Chain, ChainQuery, FailureCode, ReshareProgress, StartReshare, StopReshare};
 use rand_core::UnwrapErr;
-use zeroize::Zeroizing;
 
 use super::Engine;
 use super::dkg::{Slot, is_name};
@@ -324,7 +323,13 @@ impl Engine {
         let request = array("key request", &call.key_request).map_err(Refusal::malformed)?;
         let parts = chain.base_parts.iter().map(|part| part.to_vec()).collect();
         let now_ms = self.state().clock.mark().wall_ms;
-        Ok(Held::new(call.name.clone(), request, parts, lineage, now_ms))
+        Ok(Held::new(
+            call.name.clone(),
+            request,
+            (Vec::new(), parts),
+            lineage,
+            now_ms,
+        ))
     }
 
     /// This node's share of the active sharing, if it deals.

@@ -37,6 +37,7 @@ pub(crate) struct Stored {
 }
 
 /// What is known of a key, whether or not this node has a share of it.
+#[derive(Clone)]
 pub(crate) struct Held {
     /// What the operator called it.
     pub(crate) name: String,
@@ -62,14 +63,14 @@ impl Held {
     pub(crate) const fn new(
         name: String,
         request: [u8; 32],
-        parts: Vec<Vec<u8>>,
+        (part, parts): (Vec<u8>, Vec<Vec<u8>>),
         lineage: Lineage,
         since_ms: u64,
     ) -> Self {
         Self {
             name,
             request,
-            part: Vec::new(),
+            part,
             parts,
             lineage,
             since_ms,
@@ -79,23 +80,18 @@ impl Held {
         }
     }
 
-    /// The row and the sealed lineage that make the key known.
-    pub(crate) fn known(
-        &self,
-        vault: &Vault,
-        lineage: &Lineage,
-    ) -> Result<([Change; 2], [u8; 32]), SealError> {
-        let key = *lineage.active().key_id().as_bytes();
-        let (seal, digest) = seal_lineage(vault, lineage)?;
+    /// The row that makes the key known, for the sealed lineage of that digest.
+    pub(crate) fn known(&self, lineage: [u8; 32]) -> Change {
         let record = Record::Known {
-            key,
+            key: *self.lineage.active().key_id().as_bytes(),
             name: self.name.clone(),
             request: self.request,
+            part: self.part.clone(),
             parts: self.parts.clone(),
             at_ms: self.since_ms,
-            lineage: digest,
+            lineage,
         };
-        Ok(([seal, append(&record)], digest))
+        append(&record)
     }
 
     /// What this node is to the key, in one word.

@@ -1,6 +1,6 @@
 //! What the node says about itself.
 
-use proto::v1::{FreezeState, KeyState, NodeStatus, PolicyState};
+use proto::v1::{FreezeState, NodeStatus, PolicyState};
 
 use super::Engine;
 
@@ -13,21 +13,7 @@ impl Engine {
     pub fn status(&self) -> NodeStatus {
         let mut state = self.state();
         let now = self.now(&mut state).ok();
-        let active = state.keys.iter().map(|(key_id, key)| {
-            let public = key.share.public();
-            KeyState {
-                key_id: key_id.to_vec().into(),
-                name: key.name.clone(),
-                scheme: public.purpose().as_str().to_owned(),
-                epoch: public.epoch().0,
-                state: "active".to_owned(),
-                public_key: public.public_key().into(),
-                request_id: key.request.to_vec().into(),
-                certificate_part: key.part.clone().into(),
-                threshold: public.params().threshold().into(),
-            }
-        });
-        let keys = active.chain(state.ceremonies.key_states()).collect();
+        let keys = self.key_states(&state);
         NodeStatus {
             index: self.0.who.index.get().into(),
             clock_ms: now.map_or(0, |now| now.wall_ms),

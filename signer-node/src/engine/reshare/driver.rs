@@ -1,11 +1,7 @@
 //! The task of one reshare: input, step, write, send.
 
 use core::time::Duration;
-use std::sync::Arc;
-
-use mpc_core::id::NodeId;
-use mpc_core::lineage::Sharing;
-use mpc_core::pair::PairRecord;
+use mpc_core::lineage::{Lineage, Sharing};
 use mpc_core::reshare::{Certificate, Output, Prepared, Session};
 use mpc_core::session::{Effects, Inbound, Ready, Session as _, Step, Write, WriteKind};
 use mpc_core::{Error, Fault};
@@ -16,7 +12,7 @@ use super::{Approved, progress};
 use crate::engine::dkg::{End, sealed_digest};
 use crate::engine::pairs::{self, prepared};
 use crate::engine::sharings::{self, Record, Stored, prepared_label, seal_lineage};
-use crate::engine::{Engine, sharings::place_of};
+use crate::engine::Engine;
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError, Table};
 
@@ -183,9 +179,14 @@ impl Engine {
         let rows = prepared(&approved.digest, place.1, opened.pairs());
         let turn = self.turn_of(&key);
         let _turn = turn.lock().await;
-        let (lineage, mut changes) = self.promise(approved, sharing, holds)?;
+        let lineage = self.promise(approved, sharing, holds)?;
         let (seal, digest) = seal_lineage(&self.0.vault, &lineage).map_err(StoreError::from)?;
-        changes.push(seal);
+        let mut changes = vec![seal];
+        if let Some(newcomer) = &approved.newcomer
+            && !self.state().sharings.contains_key(&key)
+        {
+            changes.push(newcomer.known(digest));
+        }
         changes.push(sharings::append(&Record::Prepared {
             key,
             place,
@@ -206,16 +207,14 @@ impl Engine {
         rows.iter().for_each(|row| known.follow(row));
         drop(known);
         let mut state = self.state();
-        let mark = state.clock.mark().wall_ms;
-        let held = state.sharings.entry(key).or_insert_with(|| {
-            let made = approved.newcomer.as_ref();
-            made.map_or_else(
-                || sharings::Held::new(String::new(), [0; 32], Vec::new(), lineage.clone(), mark),
-                sharings::Held::again,
-            )
-        });
-        held.lineage = lineage;
-        held.prepared.insert(place, stored);
+        if let Some(newcomer) = &approved.newcomer {
+            let known = state.sharings.entry(key);
+            known.or_insert_with(|| newcomer.clone());
+        }
+        if let Some(held) = state.sharings.get_mut(&key) {
+            held.lineage = lineage;
+            held.prepared.insert(place, stored);
+        }
         Ok(())
     }
 
@@ -225,10 +224,9 @@ impl Engine {
         approved: &Approved,
         sharing: Sharing,
         holds: bool,
-    ) -> Result<(mpc_core::lineage::Lineage, Vec<Change>), Refusal> {
+    ) -> Result<Lineage, Refusal> {
         let denied = |refusal: mpc_core::lineage::Refusal| Refusal::denied(refusal.to_string());
         let state = self.state();
-        let mut changes = Vec::new();
         let known = state.sharings.get(&approved.key);
         let held = known.or(approved.newcomer.as_ref());
         let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
@@ -242,15 +240,12 @@ impl Engine {
         lineage
             .prepare(sharing, &approved.request, holds)
             .map_err(denied)?;
-        if known.is_none() {
-            changes.push(held.known(&self.0.vault, &lineage).map_err(StoreError::from)?);
-        }
         let pairs = self.pairs();
         let peers = approved.request.roster().nodes();
         if let Some(poison) = pairs.newly_poisoned(peers, &approved.strikes) {
             return Err(self.banned(poison));
         }
-        Ok((lineage, changes))
+        Ok(lineage)
     }
 
     /// Sends what is due. True at the end of the session: the write of the certificate has made the sharing active.

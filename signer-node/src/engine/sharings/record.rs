@@ -19,7 +19,9 @@ pub(crate) enum Record {
         name: String,
         /// The request of the key's generation.
         request: [u8; 32],
-        /// Parts of the certificate of that generation; empty where they were not shown.
+        /// This node's part of the certificate of that generation, if it took part.
+        part: Vec<u8>,
+        /// All parts of it; empty where they were not shown.
         parts: Vec<Vec<u8>>,
         at_ms: u64,
         lineage: [u8; 32],
@@ -82,6 +84,7 @@ impl Record {
                 key,
                 name,
                 request,
+                part,
                 parts,
                 at_ms,
                 lineage,
@@ -90,6 +93,7 @@ impl Record {
                 .fixed(key)
                 .bytes(name.as_bytes())
                 .fixed(request)
+                .bytes(part)
                 .list(parts)
                 .u64(*at_ms)
                 .fixed(lineage),
@@ -141,6 +145,7 @@ impl Record {
                 key,
                 name: reader.text()?,
                 request: reader.array()?,
+                part: reader.bytes()?.to_vec(),
                 parts: list(&mut reader)?,
                 at_ms: reader.u64()?,
                 lineage: reader.array()?,
@@ -211,6 +216,7 @@ mod tests {
                 key,
                 name: "hot".to_owned(),
                 request: [2; 32],
+                part: vec![7],
                 parts: vec![vec![1], vec![]],
                 at_ms: 5,
                 lineage: [3; 32],
