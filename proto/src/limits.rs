@@ -44,6 +44,9 @@ pub const POOL: usize = 64 << 10;
 /// The envelopes of one online round of an ECDSA signature, of all signers.
 pub const ROUND: usize = 256 << 10;
 
+/// Evidence of a fault. What is larger stays where it was found.
+pub const EVIDENCE: usize = 256 << 10;
+
 /// A frame that is larger than its kind may be, or has no kind.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum FrameError {
@@ -92,6 +95,8 @@ pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
         Body::EcdsaRound2(body) => check("ecdsa round 2", body.encoded_len(), SMALL),
         Body::PoolEntries(body) => check("pool entries", body.encoded_len(), POOL),
         Body::PairAlarm(body) => check("pair alarm", body.encoded_len(), SMALL),
+        Body::EcdsaExplanation(body) => check("ecdsa explanation", body.encoded_len(), COMMITMENTS),
+        Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
 }
 
@@ -116,6 +121,8 @@ pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError>
         Body::EcdsaOpen(body) => check("ecdsa open", body.encoded_len(), SIGN),
         Body::EcdsaFinish(body) => check("ecdsa finish", body.encoded_len(), ROUND),
         Body::FillPool(body) => check("fill pool", body.encoded_len(), SMALL),
+        Body::EcdsaExplain(body) => check("ecdsa explain", body.encoded_len(), ROUND),
+        Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod backup;
 mod checks;
 mod dkg;
 mod ecdsa;
+mod evidence;
 mod freeze;
 mod intents;
 pub(crate) mod keys;
@@ -38,6 +39,7 @@ use mpc_core::id::{NodeId, PartyIndex};
 use mpc_core::identity::IdentityKey;
 use mpc_core::roster::Roster;
 use proto::channel::nested::TunnelIdentity;
+use proto::evidence_files::EvidenceFiles;
 use proto::link::hello_digest;
 use proto::v1::{CoordinatorFrame, NodeFrame, coordinator_frame, node_frame};
 use tokio::sync::mpsc;
@@ -93,6 +95,8 @@ struct Inner {
     who: Who,
     limits: Limits,
     store: Store,
+    /// What convicts other nodes.
+    evidence: EvidenceFiles,
     vault: Arc<Vault>,
     time: TimeSource,
     // Locked in this order: state, pairs, pools, tunnels.
@@ -221,6 +225,11 @@ impl Engine {
             }
             Call::EcdsaOpen(call) => Answer::EcdsaRound1(self.ecdsa_open(&call).await?),
             Call::EcdsaFinish(call) => Answer::EcdsaRound2(self.ecdsa_finish(&call).await?),
+            Call::EcdsaExplain(call) => Answer::EcdsaExplanation(self.ecdsa_explain(&call)?),
+            Call::Evidence(call) => {
+                self.take_evidence(&call);
+                return Ok(None);
+            }
             Call::FillPool(call) => Answer::PoolEntries(self.fill_pool(&call)?),
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),
         }))

@@ -9,6 +9,7 @@ use mpc_core::id::{NodeId, PartyIndex};
 use mpc_core::identity::{IdentityKey, IdentityPublic};
 use mpc_core::roster::{Member, Roster};
 use proto::channel::nested::TunnelIdentity;
+use proto::evidence_files::EvidenceFiles;
 
 use super::dkg::{Ceremonies, Certified, Record as Ceremony};
 use super::keys::Key;
@@ -110,6 +111,7 @@ impl Engine {
             who,
             limits: config.limits.clone(),
             store,
+            evidence: EvidenceFiles::beside(&config.store),
             vault,
             time,
             state: Mutex::new(state),

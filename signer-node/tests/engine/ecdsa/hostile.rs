@@ -34,7 +34,7 @@ impl Cluster {
         Owner::new("c-01", *self.id(node).as_bytes())
     }
 
-    fn id(&self, node: usize) -> NodeId {
+    pub(super) fn id(&self, node: usize) -> NodeId {
         *self.nodes_of(&[node]).first().unwrap()
     }
 
@@ -57,7 +57,7 @@ impl Cluster {
         self.start(node).await.unwrap();
     }
 
-    fn identity(&self, node: usize) -> Arc<IdentityKey> {
+    pub(super) fn identity(&self, node: usize) -> Arc<IdentityKey> {
         let (contents, vault) = self.steal(node);
         let label = Label::new(Kind::Identity, [0; 32], 0, 0);
         let seed = vault
@@ -85,7 +85,7 @@ impl Cluster {
 }
 
 /// The second node signs an opening whose masked nonce is off by a bit.
-fn spoil(cluster: &Cluster, envelope: &[u8], identity: &IdentityKey) -> Vec<u8> {
+pub(super) fn spoil(cluster: &Cluster, envelope: &[u8], identity: &IdentityKey) -> Vec<u8> {
     let opened = Envelope::open(&cluster.roster, envelope).unwrap();
     let mut body = opened.body().to_vec();
     // hreq 32, echo 32, R 33, rho 32, then gk: its lowest bit.
