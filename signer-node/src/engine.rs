@@ -6,6 +6,7 @@
 
 mod announce;
 pub mod backup;
+mod catch_up;
 mod checks;
 mod dkg;
 mod ecdsa;
@@ -22,6 +23,7 @@ mod prepare;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod records;
 mod reshare;
+mod retire;
 mod sharings;
 mod sign;
 mod status;
@@ -85,6 +87,8 @@ pub(crate) struct State {
     /// Who changes a key waits for its turn.
     turns: BTreeMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>,
     ceremonies: dkg::Ceremonies,
+    /// What peers' attestations must answer; fresh at every start.
+    challenge: [u8; 32],
     /// Pool entries that were ever spent.
     spent: std::collections::BTreeSet<[u8; 32]>,
     /// Rows too old to matter, to be removed with the next tick.
@@ -212,6 +216,8 @@ impl Engine {
             Call::Activate(call) => Answer::ReshareProgress(self.activate_sharing(call).await?),
             Call::ChainQuery(call) => Answer::Chain(self.chain_of(&call)?),
             Call::Retire(call) => Answer::KeyState(self.retire(call).await?),
+            Call::AttestQuery(call) => Answer::Attestation(self.attest(&call)?),
+            Call::CatchUp(call) => Answer::Status(self.catch_up(call).await?),
             Call::InstallPolicy(call) => Answer::PolicyState(self.install_policy(call).await?),
             Call::Order(call) => Answer::FreezeState(self.order(call).await?),
             Call::StatusQuery(_) => Answer::Status(self.status()),

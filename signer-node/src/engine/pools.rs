@@ -540,7 +540,7 @@ impl Engine {
         else {
             return;
         };
-        let thresholds = thresholds(&self.state());
+        let committees = committees(&self.state());
         let join = {
             let mut pools = self.pools();
             if let Some(run) = pools.runs.get(&message.pool) {
@@ -553,7 +553,7 @@ impl Engine {
                 }
                 return;
             }
-            let may_join = self.may_join(&pools, &thresholds, &signers, &from);
+            let may_join = self.may_join(&pools, &committees, &signers, &from);
             let pool = message.pool;
             let of_sender = pools.early.iter().filter(|(sender, _)| *sender == from);
             if of_sender.count() >= MAX_EARLY {

@@ -3,6 +3,7 @@
 //! For a key there is one [`Lineage`], the rules of activation without secrets, and beside it the shares: the active one, and what is
 //! prepared for sharings without a certificate. A share is removed only because a certificate of a higher sharing is durable here.
 
+mod load;
 mod record;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,12 @@ use proto::v1::{self, FailureCode, KeyState, PreparedState};
 use super::dkg::sealed_digest;
 use super::keys::Key;
 use super::{Engine, State};
+use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 use crate::seal::{Kind, Label, SealError, Vault};
 use crate::store::{Change, Table};
 
+pub(crate) use load::load;
 pub(crate) use record::{Place, Record};
 
 /// What is stored of a sharing that has no certificate here.
@@ -92,6 +95,35 @@ impl Held {
             lineage,
         };
         append(&record)
+    }
+
+    /// What a backup says about the key beside its share; nothing of it is secret.
+    pub(crate) fn history(&self) -> Vec<u8> {
+        Writer::new()
+            .u8(1)
+            .bytes(self.name.as_bytes())
+            .fixed(&self.request)
+            .bytes(&self.part)
+            .list(&self.parts)
+            .u64(self.since_ms)
+            .bytes(&self.lineage.encode())
+            .finish()
+    }
+
+    /// Reads what [`Self::history`] wrote.
+    pub(crate) fn decode_history(bytes: &[u8]) -> Result<Self, Malformed> {
+        const BAD: Malformed = Malformed("history of a key");
+        let mut reader = Reader::new("history of a key", bytes);
+        if reader.u8()? != 1 {
+            return Err(BAD);
+        }
+        let (name, request) = (reader.text()?, reader.array()?);
+        let part = reader.bytes()?.to_vec();
+        let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
+        let since_ms = reader.u64()?;
+        let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
+        reader.finish()?;
+        Ok(Self::new(name, request, (part, parts), lineage, since_ms))
     }
 
     /// What this node is to the key, in one word.

@@ -24,6 +24,10 @@ impl Engine {
             ledger_entries: state.ledger.rows(),
             pairs: self.pairs().states(&self.0.who),
             pools: self.pool_states(),
+            catching_up: Self::open_challenge(&state).into(),
+            free_bytes: self.0.store.free_bytes(),
+            free_bytes_least: self.0.limits.free_bytes,
+            certificate_days: self.0.certificate_days(),
         }
     }
 }

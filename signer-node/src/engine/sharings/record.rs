@@ -63,7 +63,13 @@ pub(crate) enum Record {
         at_ms: u64,
     },
     /// Peers confirmed, against the challenge of one start, that nothing higher is known.
-    Confirmed { challenge: [u8; 32], at_ms: u64 },
+    Confirmed {
+        key: [u8; 32],
+        challenge: [u8; 32],
+        at_ms: u64,
+        /// Up to this moment others have spent what this node does not know of, witnessed milliseconds; zero if nothing.
+        blind_ms: u64,
+    },
 }
 
 impl Record {
@@ -74,7 +80,9 @@ impl Record {
             Self::Active { key, place, .. } => at(3, key, *place).finish(),
             Self::Retired { key, .. } => Writer::new().u8(4).fixed(key).finish(),
             Self::Restored { key, place, .. } => at(5, key, *place).finish(),
-            Self::Confirmed { challenge, .. } => Writer::new().u8(6).fixed(challenge).finish(),
+            Self::Confirmed { key, challenge, .. } => {
+                Writer::new().u8(6).fixed(key).fixed(challenge).finish()
+            }
         }
     }
 
@@ -129,9 +137,17 @@ impl Record {
                 statements,
             } => Writer::new().u8(4).fixed(key).u64(*at_ms).list(statements),
             Self::Restored { key, place, at_ms } => at(5, key, *place).u64(*at_ms),
-            Self::Confirmed { challenge, at_ms } => {
-                Writer::new().u8(6).fixed(challenge).u64(*at_ms)
-            }
+            Self::Confirmed {
+                key,
+                challenge,
+                at_ms,
+                blind_ms,
+            } => Writer::new()
+                .u8(6)
+                .fixed(key)
+                .fixed(challenge)
+                .u64(*at_ms)
+                .u64(*blind_ms),
         }
         .finish()
     }
@@ -182,8 +198,10 @@ impl Record {
                 at_ms: reader.u64()?,
             },
             6 => Self::Confirmed {
-                challenge: key,
+                key,
+                challenge: reader.array()?,
                 at_ms: reader.u64()?,
+                blind_ms: reader.u64()?,
             },
             _ => return Err(BAD),
         };
@@ -249,8 +267,10 @@ mod tests {
                 at_ms: 9,
             },
             Record::Confirmed {
+                key,
                 challenge: [9; 32],
                 at_ms: 9,
+                blind_ms: 8,
             },
         ];
         let mut keys = std::collections::BTreeSet::new();

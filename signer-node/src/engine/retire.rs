@@ -1,0 +1,69 @@
+//! The end of a key: it signs no more, on the order of a quorum. Its share stays, because only a certificate erases shares.
+
+use policy::governance::orders_retirement;
+use policy::statement::{SignedStatement, Statement};
+use proto::v1::{FailureCode, KeyState, Retire};
+
+use super::Engine;
+use super::sharings::{self, Record};
+use crate::failure::Refusal;
+
+/// The most statements of one order.
+const MAX_STATEMENTS: usize = 64;
+
+impl Engine {
+    pub(super) async fn retire(&self, call: Retire) -> Result<KeyState, Refusal> {
+        if call.statements.is_empty() || call.statements.len() > MAX_STATEMENTS {
+            return Err(Refusal::malformed("an order has 1 to 64 statements"));
+        }
+        let statements = call
+            .statements
+            .iter()
+            .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
+        let statements: Vec<_> = statements.collect::<Result<_, _>>()?;
+        let Some(Statement::Retire(order)) = statements.first().map(SignedStatement::statement)
+        else {
+            return Err(Refusal::malformed("the order retires no key"));
+        };
+        let key = order.key;
+        if !self.state().sharings.contains_key(&key) {
+            return Err(Refusal::unknown("the key"));
+        }
+        let turn = self.turn_of(&key);
+        let _turn = turn.lock().await;
+        let pending = {
+            let mut state = self.state();
+            let now = self.now(&mut state)?;
+            let retired = state.sharings.get(&key).is_some_and(|held| held.retired);
+            if retired {
+                None
+            } else {
+                let document = state.policies.active(&now)?.document();
+                orders_retirement(document, &statements, &key, now.wall_ms).map_err(|error| {
+                    Refusal::new(
+                        FailureCode::NotAuthorised,
+                        error.to_string(),
+                        "have the order signed by the people of the policy's loosen clause",
+                    )
+                })?;
+                let record = Record::Retired {
+                    key,
+                    at_ms: now.wall_ms,
+                    statements: statements.iter().map(SignedStatement::encode).collect(),
+                };
+                Some(self.commit(&state, vec![sharings::append(&record)]))
+            }
+        };
+        if let Some(pending) = pending {
+            pending.durable().await?;
+            if let Some(held) = self.state().sharings.get_mut(&key) {
+                held.retired = true;
+            }
+            tracing::warn!(key = %hex::encode(key), "a key is retired");
+        }
+        let state = self.state();
+        let states = self.key_states(&state);
+        let mut mine = states.into_iter().filter(|one| *one.key_id == key);
+        mine.next().ok_or_else(|| Refusal::unknown("the key"))
+    }
+}
