@@ -97,6 +97,8 @@ pub(crate) struct State {
 
 struct Inner {
     who: Who,
+    /// The certificate of the outer channel, to say when it ends.
+    certificate: std::path::PathBuf,
     limits: Limits,
     store: Store,
     /// What convicts other nodes.

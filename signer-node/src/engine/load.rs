@@ -113,6 +113,7 @@ impl Engine {
         let tunnels = Mutex::new(Tunnels::new(who.node, who.tunnel.clone(), &who.roster));
         Ok(Self(Arc::new(Inner {
             who,
+            certificate: config.tls.cert.clone(),
             limits: config.limits.clone(),
             store,
             evidence: EvidenceFiles::beside(&config.store),

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mpc_core::dkg::PairStatus;
-use mpc_core::id::{NodeId, RequestId};
+use mpc_core::id::NodeId;
 use mpc_core::keys::PublicKeyPackage;
 use mpc_core::lineage::Lineage;
-use mpc_core::reshare::{Certificate, Proposal, Request, Session, Setup};
-use mpc_core::roster::{Member, Roster};
+use mpc_core::reshare::{Certificate, Request, Session, Setup};
+use policy::governance::MAX_STATEMENTS;
 use policy::statement::SignedStatement;
 use proto::convert::array;
 use proto::v1::{Chain, ChainQuery, FailureCode, ReshareProgress, StartReshare, StopReshare};
@@ -27,8 +27,6 @@ use super::dkg::{Slot, is_name};
 use super::sharings::{Held, Place, place_of, share_label, sharing_of};
 use crate::failure::Refusal;
 
-/// The most statements of one order.
-const MAX_STATEMENTS: usize = 64;
 /// The longest chain of certificates that a call may carry.
 const MAX_CHAIN: usize = 4_096;
 
@@ -210,21 +208,14 @@ impl Engine {
             return Err(Refusal::denied("the key is retired"));
         }
         let lineage = &held.lineage;
-        self.check_active(lineage.active(), &request, held)?;
-        let rebuilt = self.rebuild(lineage.active(), &request)?;
-        let digest = rebuilt.digest();
-        if digest != request.digest() {
-            return Err(Refusal::denied(
-                "this node's own record of the key and its own cluster file make another request",
-            ));
-        }
+        self.check_active(lineage.active(), &request)?;
+        let rebuilt = self.permit(&state, now, held, &request, &statements)?;
         lineage
             .admit(&rebuilt, &who.node)
             .map_err(|refusal| Refusal::denied(refusal.to_string()))?;
-        self.permit(&state, now, held, &rebuilt, &statements)?;
         let strikes = self.pairs().strikes();
         Ok(Approved {
-            digest,
+            digest: rebuilt.digest(),
             key,
             place: place_of_request(&rebuilt),
             request: rebuilt,
@@ -238,7 +229,6 @@ impl Engine {
         &self,
         active: &PublicKeyPackage,
         request: &Request,
-        held: &Held,
     ) -> Result<(), Refusal> {
         let (own, asked) = (place_of(active), place_of(request.active()));
         if asked == own {
@@ -256,42 +246,7 @@ impl Engine {
             )
         };
         let hint = "bring all participants to the same sharing first";
-        Err(Refusal::new(code, message, hint).with_sharing(sharing_of(held.lineage.active())))
-    }
-
-    /// The request as this node makes it: from its own record of the key, with the keys of its own cluster file.
-    fn rebuild(&self, active: &PublicKeyPackage, request: &Request) -> Result<Request, Refusal> {
-        let who = &self.0.who;
-        let stranger = || {
-            Refusal::new(
-                FailureCode::NotAuthorised,
-                "the reshare names a node that this node's cluster file does not have",
-                "give every node the same cluster file, with the old and the new nodes in it",
-            )
-        };
-        let dealers = request.dealers();
-        let dealers = dealers
-            .iter()
-            .map(|node| Ok(who.roster.get(node).ok_or_else(stranger)?.identity));
-        let members = request.roster().by_index().map(|(index, node)| {
-            let own = who.roster.get(&node).ok_or_else(stranger)?;
-            Ok(Member {
-                index,
-                identity: own.identity,
-                exchange: own.exchange,
-            })
-        });
-        let proposal = Proposal {
-            active: active.clone(),
-            dealers: dealers.collect::<Result<_, Refusal>>()?,
-            roster: Roster::new(members.collect::<Result<Vec<_>, Refusal>>()?)
-                .map_err(Refusal::malformed)?,
-            threshold: request.threshold(),
-            attempt: request.attempt(),
-            fresh_pairs: request.fresh_pairs(),
-            request_id: RequestId::from_bytes(*request.request_id().as_bytes()),
-        };
-        Request::new(proposal).map_err(Refusal::malformed)
+        Err(Refusal::new(code, message, hint).with_sharing(sharing_of(active)))
     }
 
     /// The key as a node knows it that has had nothing to do with it: from the chain in the call, which people's order vouches for.

@@ -1,15 +1,13 @@
 //! The end of a key: it signs no more, on the order of a quorum. Its share stays, because only a certificate erases shares.
 
-use policy::governance::orders_retirement;
-use policy::statement::{SignedStatement, Statement};
-use proto::v1::{FailureCode, KeyState, Retire};
+use policy::governance::{self, MAX_STATEMENTS, Matter};
+use policy::statement::SignedStatement;
+use proto::convert::reshare::check_key;
+use proto::v1::{Failure, FailureCode, KeyState, Retire};
 
 use super::Engine;
 use super::sharings::{self, Record};
 use crate::failure::Refusal;
-
-/// The most statements of one order.
-const MAX_STATEMENTS: usize = 64;
 
 impl Engine {
     pub(super) async fn retire(&self, call: Retire) -> Result<KeyState, Refusal> {
@@ -21,11 +19,11 @@ impl Engine {
             .iter()
             .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
         let statements: Vec<_> = statements.collect::<Result<_, _>>()?;
-        let Some(Statement::Retire(order)) = statements.first().map(SignedStatement::statement)
-        else {
+        let first = statements.first().map(SignedStatement::statement);
+        let Some(Matter::Retire(order)) = first.and_then(Matter::of) else {
             return Err(Refusal::malformed("the order retires no key"));
         };
-        let key = order.key;
+        let key = order.key.key;
         if !self.state().sharings.contains_key(&key) {
             return Err(Refusal::unknown("the key"));
         }
@@ -34,18 +32,22 @@ impl Engine {
         let pending = {
             let mut state = self.state();
             let now = self.now(&mut state)?;
-            let retired = state.sharings.get(&key).is_some_and(|held| held.retired);
-            if retired {
+            let held = state.sharings.get(&key);
+            let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
+            if held.retired {
                 None
             } else {
-                let document = state.policies.active(&now)?.document();
-                orders_retirement(document, &statements, &key, now.wall_ms).map_err(|error| {
-                    Refusal::new(
-                        FailureCode::NotAuthorised,
-                        error.to_string(),
-                        "have the order signed by the people of the policy's loosen clause",
-                    )
-                })?;
+                let document = state.policies.active(&now).ok();
+                let document = document.map(governance::Installed::document);
+                let cluster = &self.0.who.cluster;
+                governance::authorise(document, cluster, &statements, now.wall_ms).map_err(
+                    |error| {
+                        let hint = "have the order signed by the people whom the policy names";
+                        Refusal::new(FailureCode::NotAuthorised, error.to_string(), hint)
+                    },
+                )?;
+                check_key(&order.key, &held.name, held.lineage.active())
+                    .map_err(|error| Refusal(Failure::from(error)))?;
                 let record = Record::Retired {
                     key,
                     at_ms: now.wall_ms,

@@ -22,7 +22,7 @@ use crate::failure::Refusal;
 use crate::seal::{Kind, Label, SealError, Vault};
 use crate::store::{Change, Table};
 
-pub(crate) use load::load;
+pub(crate) use load::{blind_ms, load};
 pub(crate) use record::{Place, Record};
 
 /// What is stored of a sharing that has no certificate here.

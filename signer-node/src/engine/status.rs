@@ -27,7 +27,20 @@ impl Engine {
             catching_up: Self::open_challenge(&state).into(),
             free_bytes: self.0.store.free_bytes(),
             free_bytes_least: self.0.limits.free_bytes,
-            certificate_days: self.0.certificate_days(),
+            certificate_days: self.certificate_days(),
         }
+    }
+
+    /// Whole days until the certificate of the outer channel ends; negative once it has ended, 0 if it cannot be read.
+    fn certificate_days(&self) -> i64 {
+        let (who, path) = (&self.0.who, &self.0.certificate);
+        let leaf = proto::channel::config::read_leaf(path, &who.cluster.cluster_id).ok();
+        let reading = (self.0.time)().ok();
+        let (Some(leaf), Some(reading)) = (leaf, reading) else {
+            return 0;
+        };
+        let seconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let left = seconds(leaf.not_after).saturating_sub(seconds(reading.wall_ms / 1_000));
+        left.div_euclid(86_400)
     }
 }

@@ -64,6 +64,19 @@ pub(crate) fn load(contents: &Contents, vault: &Vault) -> Result<(Sharings, Keys
     Ok((sharings, keys))
 }
 
+/// Up to when others have spent what this node does not know of, witnessed milliseconds.
+pub(crate) fn blind_ms(contents: &Contents) -> Result<u64, StoreError> {
+    let mut latest = 0;
+    for row in contents.rows(Table::Sharings) {
+        let record = Record::decode(&row.body)
+            .map_err(|error: Malformed| damaged(row.number, error.to_string()))?;
+        if let Record::Confirmed { blind_ms, .. } = record {
+            latest = latest.max(blind_ms);
+        }
+    }
+    Ok(latest)
+}
+
 fn follow(
     told: &mut BTreeMap<[u8; 32], Told>,
     record: Record,
