@@ -273,7 +273,7 @@ impl Engine {
             .iter()
             .map(|bytes| Certificate::decode(bytes).map_err(Refusal::malformed));
         let certificates: Vec<_> = certificates.collect::<Result<_, _>>()?;
-        let lineage = Lineage::adopt(&certificates, base)
+        let lineage = Lineage::adopt(base, certificates, &self.0.who.node)
             .map_err(|refusal| Refusal::denied(refusal.to_string()))?;
         let request = array("key request", &call.key_request).map_err(Refusal::malformed)?;
         let parts = chain.base_parts.iter().map(|part| part.to_vec()).collect();

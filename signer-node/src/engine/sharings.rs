@@ -99,6 +99,11 @@ impl Held {
 
     /// What a backup says about the key beside its share; nothing of it is secret.
     pub(crate) fn history(&self) -> Vec<u8> {
+        // Of what is only prepared nothing travels: an uncertified share in a backup could never be erased.
+        let (mut lineage, active) = (self.lineage.clone(), self.lineage.sharing());
+        for other in self.lineage.held().iter().filter(|held| **held != active) {
+            lineage.lose(other);
+        }
         Writer::new()
             .u8(1)
             .bytes(self.name.as_bytes())
@@ -106,12 +111,12 @@ impl Held {
             .bytes(&self.part)
             .list(&self.parts)
             .u64(self.since_ms)
-            .bytes(&self.lineage.encode())
+            .bytes(&lineage.encode())
             .finish()
     }
 
     /// Reads what [`Self::history`] wrote.
-    pub(crate) fn decode_history(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode_history(bytes: &[u8], me: &NodeId) -> Result<Self, Malformed> {
         const BAD: Malformed = Malformed("history of a key");
         let mut reader = Reader::new("history of a key", bytes);
         if reader.u8()? != 1 {
@@ -121,7 +126,7 @@ impl Held {
         let part = reader.bytes()?.to_vec();
         let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
         let since_ms = reader.u64()?;
-        let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
+        let lineage = Lineage::decode(reader.bytes()?, me).map_err(|_| BAD)?;
         reader.finish()?;
         Ok(Self::new(name, request, (part, parts), lineage, since_ms))
     }

@@ -1,11 +1,9 @@
 //! Activation: a certificate, whoever brings it, moves this node up to a higher sharing. Nothing else does, and nothing moves it down.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mpc_core::id::PairId;
 use mpc_core::keys::KeyShare;
-use mpc_core::lineage::{Learned, Lineage, Sharing};
+use mpc_core::lineage::{Activation, Learned, Lineage, Sharing};
 use mpc_core::pair::PairRecord;
 use mpc_core::reshare::{Certificate, Prepared};
 use proto::convert::array;
@@ -17,7 +15,7 @@ use crate::engine::keys::Key;
 use crate::engine::sharings::{
     self, Place, Record, place_of, prepared_label, seal_lineage, share_label,
 };
-use crate::engine::{Engine, pairs};
+use crate::engine::Engine;
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError};
 
@@ -135,16 +133,15 @@ impl Engine {
         };
         let learned = lineage.learn(certificate.clone(), &self.0.who.node);
         let learned = learned.map_err(|refusal| refused(&refusal).with_sharing(active))?;
-        let Learned::Activated {
+        let Learned::Activated(activation) = learned else {
+            return Ok(None);
+        };
+        let Activation {
             now,
             erase,
             member,
             share_lost,
-            ..
-        } = learned
-        else {
-            return Ok(None);
-        };
+        } = activation;
         let gained = if member && !share_lost {
             let sealed = sealed
                 .ok_or_else(|| Refusal::internal("the prepared share of that sharing is missing"))?;

@@ -163,7 +163,7 @@ impl Engine {
         let label = prepared_label(key, place);
         let opened = Prepared::dangerous_from_bytes(bytes).map_err(Refusal::internal)?;
         let sharing = opened.sharing();
-        let holds = approved.request.is_member(&self.0.who.node);
+        let holds = opened.holds_share();
         let sealed = self
             .0
             .vault
@@ -235,10 +235,7 @@ impl Engine {
         }
         let mut lineage = held.lineage.clone();
         lineage
-            .admit(&approved.request, &self.0.who.node)
-            .map_err(denied)?;
-        lineage
-            .prepare(sharing, &approved.request, holds)
+            .prepare(sharing, &approved.request, &self.0.who.node, holds)
             .map_err(denied)?;
         let pairs = self.pairs();
         let peers = approved.request.roster().nodes();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mpc_core::id::NodeId;
 use mpc_core::lineage::Lineage;
 
 use super::{
@@ -46,7 +47,11 @@ fn damaged(row: u64, what: impl Into<String>) -> StoreError {
 ///
 /// # Errors
 /// [`StoreError`] naming what is missing or does not fit.
-pub(crate) fn load(contents: &Contents, vault: &Vault) -> Result<(Sharings, Keys), StoreError> {
+pub(crate) fn load(
+    contents: &Contents,
+    vault: &Vault,
+) -> Result<(Sharings, Keys), StoreError> {
+    let me = NodeId::from_bytes(vault.owner().node);
     let mut told: BTreeMap<[u8; 32], Told> = BTreeMap::new();
     for row in contents.rows(Table::Sharings) {
         let record = Record::decode(&row.body)
@@ -55,7 +60,7 @@ pub(crate) fn load(contents: &Contents, vault: &Vault) -> Result<(Sharings, Keys
     }
     let (mut sharings, mut keys) = (Sharings::new(), Keys::new());
     for (key, told) in told {
-        let (held, share) = settle(&key, told, contents, vault)?;
+        let (held, share) = settle(&key, told, (contents, vault), &me)?;
         if let Some(share) = share {
             keys.insert(key, share);
         }
@@ -152,13 +157,13 @@ fn follow(
 fn settle(
     key: &[u8; 32],
     told: Told,
-    contents: &Contents,
-    vault: &Vault,
+    (contents, vault): (&Contents, &Vault),
+    me: &NodeId,
 ) -> Result<(Held, Option<Arc<Key>>), StoreError> {
     let row = told.row;
     let label = lineage_label(*key);
     let bytes = vault.open(&label, sealed_as(contents, &label, &told.lineage, row)?)?;
-    let lineage = Lineage::decode(&bytes)
+    let lineage = Lineage::decode(&bytes, me)
         .map_err(|error| damaged(row, format!("the {label} does not decode: {error}")))?;
     let public = lineage.active();
     if public.key_id().as_bytes() != key {
