@@ -1,5 +1,6 @@
 //! The argument tree: every verb, its options and its examples, and nothing that acts.
 
+mod backup;
 mod operator;
 mod request;
 
@@ -7,6 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use backup::{
+    Against, BackupCommand, BackupCreateArgs, BackupJoinArgs, BackupKeygenArgs, BackupRestoreArgs,
+    BackupSplitArgs, BackupVerifyArgs,
+};
 pub use operator::{
     BenchArgs, CheckConfigArgs, ClusterCommand, ClusterInitArgs, CompletionArgs, DemoArgs,
     EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs,
@@ -99,6 +104,12 @@ pub enum Command {
         after_help = "Examples:\n  quorate key create hot\n  quorate key list\n  quorate key address hot --path m/0/5"
     )]
     Key(KeyCommand),
+    /// Back shares up, check backups, bring a node back from one
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate backup create --config node-1/node.toml --recipient 8a1f… --out backups\n  quorate backup verify backups/hot-e0.0-node1.backup"
+    )]
+    Backup(BackupCommand),
     /// Check, try, sign and install the policy document
     #[command(
         subcommand,

@@ -235,6 +235,7 @@ impl Client {
             name: name.to_owned(),
             scheme: scheme.to_owned(),
             threshold,
+            nodes: Vec::new(),
         };
         let mut stream = self
             .operator()

@@ -1,4 +1,4 @@
-//! What people sign: one text form for approvals, cancellations, freezes and policies.
+//! What people sign: one text form for approvals, cancellations, freezes, policies and orders about keys.
 //!
 //! A statement is plain text that its signer can read before signing:
 //!
@@ -16,14 +16,16 @@
 //! What is parsed must render to the same bytes, so a statement has exactly one spelling. An Ed25519 credential signs the
 //! tagged hash of these bytes; an SSH credential signs the bytes as a file, `ssh-keygen -Y sign -n quorate`.
 
-mod ceremony;
+mod keys;
 mod order;
+pub mod reshare;
 pub(crate) mod text;
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 
-pub use self::ceremony::{Reshare, ReshareOrder, Retire};
+pub use self::keys::{Export, Exportation, KeyRef, MAX_REASON, Retire, Retirement};
 pub use self::order::{Cancel, Freeze, PolicyConsent, Unfreeze};
+pub use self::reshare::{Plan, Reshare};
 use self::text::{TextReader, TextWriter, is_value, parse_hex, parse_time};
 use crate::approval::Approval;
 use crate::codec::{CodecError, MAX_IDENTIFIER, Reader, Writer, is_identifier};
@@ -48,13 +50,15 @@ pub enum StatementKind {
     Approval,
     /// The initiator takes an intent back.
     Cancel,
+    /// Hand the shares of a key to one recipient.
+    Export,
     /// Stop signing; one person is enough.
     Freeze,
     /// A governor's consent to one policy document.
     Policy,
-    /// Deal the shares of a key anew.
+    /// Replace the shares of keys.
     Reshare,
-    /// No more signatures by a key.
+    /// Take a key out of use.
     Retire,
     /// Resume signing.
     Unfreeze,
@@ -67,6 +71,7 @@ impl StatementKind {
         match self {
             Self::Approval => "quorate/approval/v1",
             Self::Cancel => "quorate/cancel/v1",
+            Self::Export => "quorate/export/v1",
             Self::Freeze => "quorate/freeze/v1",
             Self::Policy => "quorate/policy/v1",
             Self::Reshare => "quorate/reshare/v1",
@@ -79,6 +84,7 @@ impl StatementKind {
         [
             Self::Approval,
             Self::Cancel,
+            Self::Export,
             Self::Freeze,
             Self::Policy,
             Self::Reshare,
@@ -254,13 +260,15 @@ pub enum Statement {
     Approval(Approval),
     /// An intent taken back.
     Cancel(Cancel),
+    /// The shares of a key for one recipient.
+    Export(Export),
     /// Stop signing.
     Freeze(Freeze),
     /// Consent to a policy document.
     Policy(PolicyConsent),
-    /// Deal the shares of a key anew.
+    /// New shares for keys.
     Reshare(Reshare),
-    /// No more signatures by a key.
+    /// A key taken out of use.
     Retire(Retire),
     /// Resume signing.
     Unfreeze(Unfreeze),
@@ -273,6 +281,7 @@ impl Statement {
         match self {
             Self::Approval(_) => StatementKind::Approval,
             Self::Cancel(_) => StatementKind::Cancel,
+            Self::Export(_) => StatementKind::Export,
             Self::Freeze(_) => StatementKind::Freeze,
             Self::Policy(_) => StatementKind::Policy,
             Self::Reshare(_) => StatementKind::Reshare,
@@ -287,6 +296,7 @@ impl Statement {
         match self {
             Self::Approval(it) => &it.common,
             Self::Cancel(it) => &it.common,
+            Self::Export(it) => &it.common,
             Self::Freeze(it) => &it.common,
             Self::Policy(it) => &it.common,
             Self::Reshare(it) => &it.common,
@@ -304,8 +314,18 @@ impl Statement {
             Self::Approval(it) => it.write_lines(self.common().write(it.write(writer))),
             Self::Cancel(it) => self.common().write(it.write(writer)),
             Self::Policy(it) => self.common().write(it.write(writer)),
-            Self::Reshare(it) => self.common().write(it.write(writer)),
-            Self::Retire(it) => self.common().write(it.write(writer)),
+            Self::Export(it) => self
+                .common()
+                .write(it.matter.write(writer))
+                .words(&it.matter.lines()),
+            Self::Reshare(it) => self
+                .common()
+                .write(it.plan.write(writer))
+                .words(&it.plan.lines()),
+            Self::Retire(it) => self
+                .common()
+                .write(it.matter.write(writer))
+                .words(&it.matter.lines()),
             Self::Freeze(_) | Self::Unfreeze(_) => self.common().write(writer),
         }
         .finish()
@@ -322,12 +342,13 @@ impl Statement {
         let statement = match kind {
             StatementKind::Approval => Self::Approval(Approval::read(cluster, &mut reader)?),
             StatementKind::Cancel => Self::Cancel(Cancel::read(cluster, &mut reader)?),
+            StatementKind::Export => Self::Export(Export::read(cluster, &mut reader)?),
+            StatementKind::Reshare => Self::Reshare(Reshare::read(cluster, &mut reader)?),
+            StatementKind::Retire => Self::Retire(Retire::read(cluster, &mut reader)?),
             StatementKind::Freeze => Self::Freeze(Freeze {
                 common: Common::read(cluster, &mut reader)?,
             }),
             StatementKind::Policy => Self::Policy(PolicyConsent::read(cluster, &mut reader)?),
-            StatementKind::Reshare => Self::Reshare(Reshare::read(cluster, &mut reader)?),
-            StatementKind::Retire => Self::Retire(Retire::read(cluster, &mut reader)?),
             StatementKind::Unfreeze => Self::Unfreeze(Unfreeze {
                 common: Common::read(cluster, &mut reader)?,
             }),

@@ -15,9 +15,7 @@ impl Refusal {
             code: code.into(),
             message: message.into(),
             hint: hint.to_owned(),
-            reasons: Vec::new(),
-            culprits: Vec::new(),
-            sharing: None,
+            ..Failure::default()
         })
     }
 

@@ -174,6 +174,7 @@ impl Engine {
             request_id: Bytes::copy_from_slice(&row.request_id),
             attempt: 0,
             deadline_ms,
+            nodes: Vec::new(),
         };
         let (engine, request_id) = (Arc::clone(self), start.request_id.clone());
         self.tasks.spawn(async move {

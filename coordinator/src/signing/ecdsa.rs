@@ -21,7 +21,10 @@ use mpc_core::{
 };
 use policy::transaction::{Hash, Task};
 use prost::bytes::Bytes;
-use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
+use proto::{
+    convert::reshare::{sharing_of, sharing_to_wire},
+    v1::{self, Failure, FailureCode, coordinator_frame, node_frame},
+};
 
 use super::{Job, NoSignature, Signing, TaskOutcome, TaskSigned, entries::Set, tally::Tally};
 use crate::{
@@ -263,6 +266,7 @@ impl<'a> Run<'a> {
             task: self.number,
             entry: name(entry),
             signers: set.iter().map(|index| u32::from(*index)).collect(),
+            sharing: Some(sharing_to_wire(sharing_of(&self.job.key.package))),
         };
         let body = coordinator_frame::Body::EcdsaOpen(open);
         let openings = match self.round(set, entry, body, Kind::EcdsaOpen).await {

@@ -48,7 +48,7 @@ impl Shared<'_> {
     fn pad(&self) -> Zeroizing<[u8; 64]> {
         let hash = transcript::wide(Tag::BACKUP_NODE_PAD)
             .field(self.recipient.as_slice())
-            .field(&self.sent)
+            .field(self.sent)
             .point(&self.agreed)
             .field(self.context.identity.as_bytes())
             .field(self.context.exchange);
@@ -59,7 +59,7 @@ impl Shared<'_> {
         transcript::hash(Tag::BACKUP_NODE_MAC)
             .point(&self.agreed)
             .field(self.recipient.as_slice())
-            .field(&self.sent)
+            .field(self.sent)
             .field(padded)
             .field(self.context.identity.as_bytes())
             .field(self.context.exchange)

@@ -175,6 +175,7 @@ impl Cluster {
                 .iter()
                 .map(|at| u32::try_from(at + 1).unwrap())
                 .collect(),
+            sharing: None,
         }
     }
 
