@@ -239,15 +239,7 @@ impl Engine {
                 return Ok(None);
             }
             Call::FillPool(call) => Answer::PoolEntries(self.fill_pool(&call)?),
-            Call::StartReshare(_)
-            | Call::Activate(_)
-            | Call::StopReshare(_)
-            | Call::ChainQuery(_)
-            | Call::Retire(_)
-            | Call::Export(_)
-            | Call::AttestQuery(_)
-            | Call::CatchUp(_)
-            | Call::LedgerQuery(_) => {
+            Call::Export(_) | Call::LedgerQuery(_) => {
                 return Err(Refusal::malformed("this node does not know such a call"));
             }
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),

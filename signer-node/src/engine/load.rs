@@ -20,7 +20,7 @@ use crate::clock::{Clock, ClockFault};
 use crate::codec::Malformed;
 use crate::config::Config;
 use crate::init::open_identity;
-use crate::seal::{Kind, Label, Owner, SealError, Secret, Vault, random};
+use crate::seal::{Label, Owner, SealError, Secret, Vault, random};
 use crate::store::{Change, Contents, Row, Store, StoreError, Table};
 
 /// Why a node did not start.

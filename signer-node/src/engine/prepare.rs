@@ -1,7 +1,6 @@
 //! Nonce commitments ahead of time.
 
 use proto::convert::array;
-use proto::convert::reshare::{sharing_of, sharing_to_wire};
 use proto::v1::{Commitments, FailureCode, Prepare};
 
 use super::Engine;
@@ -38,7 +37,6 @@ impl Engine {
             epoch: call.epoch,
             sharing: Some(sharing_of(key.share.public())),
             boot_id: who.boot.to_vec().into(),
-            sharing: Some(sharing_to_wire(sharing_of(key.share.public()))),
             envelopes: envelopes.into_iter().map(Into::into).collect(),
         })
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use mpc_core::id::NodeId;
 use mpc_core::keys::PublicKeyPackage;
 use mpc_core::lineage::Lineage;
+use proto::convert::reshare;
 use proto::v1::{self, FailureCode, KeyState, PreparedState};
 
 use super::dkg::sealed_digest;
@@ -63,7 +64,7 @@ pub(crate) struct Held {
 pub(crate) type Sharings = BTreeMap<[u8; 32], Held>;
 
 impl Held {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         name: String,
         request: [u8; 32],
         (part, parts): (Vec<u8>, Vec<Vec<u8>>),
@@ -116,7 +117,7 @@ impl Held {
     }
 
     /// Reads what [`Self::history`] wrote.
-    pub(crate) fn decode_history(bytes: &[u8], me: &NodeId) -> Result<Self, Malformed> {
+    pub(crate) fn decode_history(bytes: &[u8]) -> Result<Self, Malformed> {
         const BAD: Malformed = Malformed("history of a key");
         let mut reader = Reader::new("history of a key", bytes);
         if reader.u8()? != 1 {
@@ -126,7 +127,7 @@ impl Held {
         let part = reader.bytes()?.to_vec();
         let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
         let since_ms = reader.u64()?;
-        let lineage = Lineage::decode(reader.bytes()?, me).map_err(|_| BAD)?;
+        let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
         reader.finish()?;
         Ok(Self::new(name, request, (part, parts), lineage, since_ms))
     }
@@ -180,11 +181,7 @@ pub(crate) fn place_of(public: &PublicKeyPackage) -> Place {
 }
 
 pub(crate) fn sharing_of(public: &PublicKeyPackage) -> v1::Sharing {
-    v1::Sharing {
-        epoch: public.epoch().0,
-        attempt: public.attempt().0,
-        id: public.sharing().as_bytes().to_vec().into(),
-    }
+    reshare::sharing_to_wire(reshare::sharing_of(public))
 }
 
 /// The place of an active share.

@@ -30,7 +30,7 @@ impl Engine {
         let who = &self.0.who;
         let active = held.lineage.active();
         let document = state.policies.active(&now).ok();
-        let document = document.map(policy::governance::Installed::document);
+        let document = document.map(governance::Installed::document);
         let refuse = |message: String| {
             let hint = "have exactly this reshare ordered by the people whom the policy names";
             Refusal::new(FailureCode::NotAuthorised, message, hint)

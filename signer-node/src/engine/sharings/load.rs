@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mpc_core::id::NodeId;
 use mpc_core::lineage::Lineage;
 
 use super::{
@@ -51,7 +50,7 @@ pub(crate) fn load(
     contents: &Contents,
     vault: &Vault,
 ) -> Result<(Sharings, Keys), StoreError> {
-    let me = NodeId::from_bytes(vault.owner().node);
+
     let mut told: BTreeMap<[u8; 32], Told> = BTreeMap::new();
     for row in contents.rows(Table::Sharings) {
         let record = Record::decode(&row.body)
@@ -60,7 +59,7 @@ pub(crate) fn load(
     }
     let (mut sharings, mut keys) = (Sharings::new(), Keys::new());
     for (key, told) in told {
-        let (held, share) = settle(&key, told, (contents, vault), &me)?;
+        let (held, share) = settle(&key, told, contents, vault)?;
         if let Some(share) = share {
             keys.insert(key, share);
         }
@@ -157,13 +156,13 @@ fn follow(
 fn settle(
     key: &[u8; 32],
     told: Told,
-    (contents, vault): (&Contents, &Vault),
-    me: &NodeId,
+    contents: &Contents,
+    vault: &Vault,
 ) -> Result<(Held, Option<Arc<Key>>), StoreError> {
     let row = told.row;
     let label = lineage_label(*key);
     let bytes = vault.open(&label, sealed_as(contents, &label, &told.lineage, row)?)?;
-    let lineage = Lineage::decode(&bytes, me)
+    let lineage = Lineage::decode(&bytes)
         .map_err(|error| damaged(row, format!("the {label} does not decode: {error}")))?;
     let public = lineage.active();
     if public.key_id().as_bytes() != key {

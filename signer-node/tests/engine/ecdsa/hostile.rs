@@ -19,7 +19,7 @@ use super::*;
 
 impl Cluster {
     /// Everything in a node's store, as its thief reads it: from a copy while the node runs.
-    fn steal(&self, node: usize) -> (Contents, Arc<Vault>) {
+    pub(crate) fn steal(&self, node: usize) -> (Contents, Arc<Vault>) {
         let copy = self.dir.path().join(format!("stolen-{node}.db"));
         let _ = std::fs::remove_file(&copy);
         self.backup(node, &copy);
