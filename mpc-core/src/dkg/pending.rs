@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::DkgOutput;
-use super::round3::{self, Certificate, Message, Verdict};
+use super::certificate::{Form, Holding, Message, Outcome, Verdict};
+use super::round3;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, Kind, MAX_ENVELOPE, Recipient};
-use crate::id::{KeyId, MAX_PARTIES, NodeId};
+use crate::id::{Attempt, Epoch, KeyId, MAX_PARTIES, NodeId};
 use crate::keys::KeyShare;
 use crate::pair::{PairRecord, RECORD_BYTES};
 use crate::roster::Roster;
@@ -38,12 +39,11 @@ impl DkgCertificate {
         parts: impl IntoIterator<Item = T>,
     ) -> Result<Self, Rejection> {
         let (mut collected, mut common) = (BTreeMap::new(), None);
-        let mut certificates = BTreeMap::new();
+        let mut holdings = BTreeMap::new();
         for part in parts {
             let envelope = Envelope::open(roster, part.as_ref())?;
-            let certificate = signed_certificate(roster, &envelope)?;
-            let transcript = certificate.transcript;
-            certificates.insert(envelope.header().from, certificate);
+            let (transcript, holding) = signed_certificate(roster, &envelope)?;
+            holdings.insert(envelope.header().from, holding);
             let session = envelope.header().session;
             if *common.get_or_insert((session, transcript)) != (session, transcript) {
                 return Err(Rejection::InvalidCertificate(
@@ -54,7 +54,7 @@ impl DkgCertificate {
         }
         match common {
             Some((_, transcript)) if collected.len() == roster.len() => {
-                if disagreeing_pair(roster, &certificates).is_some() {
+                if disagreeing_pair(roster, &holdings).is_some() {
                     return Err(Rejection::InvalidCertificate(
                         "two members name different setups for their pair",
                     ));
@@ -145,15 +145,13 @@ impl DkgCertificate {
 }
 
 /// Two members that do not name the same setup for their pair.
-pub(super) fn disagreeing_pair(
+pub(crate) fn disagreeing_pair(
     roster: &Roster,
-    certificates: &BTreeMap<NodeId, Certificate>,
+    holdings: &BTreeMap<NodeId, Holding>,
 ) -> Option<(NodeId, NodeId)> {
-    for (one, certificate) in certificates {
-        for (other, reverse) in certificates {
-            if one < other
-                && certificate.pair(roster, one, other) != reverse.pair(roster, other, one)
-            {
+    for (one, holding) in holdings {
+        for (other, reverse) in holdings {
+            if one < other && holding.pair(roster, one, other) != reverse.pair(roster, other, one) {
                 return Some((*one, *other));
             }
         }
@@ -161,8 +159,11 @@ pub(super) fn disagreeing_pair(
     None
 }
 
-/// The certificate in a signed round-3 message.
-fn signed_certificate(roster: &Roster, envelope: &Envelope) -> Result<Certificate, Rejection> {
+/// The transcript and the signature in a signed round-3 message.
+fn signed_certificate(
+    roster: &Roster,
+    envelope: &Envelope,
+) -> Result<([u8; 32], Holding), Rejection> {
     let header = envelope.header();
     if (header.kind, header.round, header.to) != (Kind::DkgRound3, 3, Recipient::Everyone) {
         return Err(Rejection::Unexpected { kind: header.kind });
@@ -174,16 +175,24 @@ fn signed_certificate(roster: &Roster, envelope: &Envelope) -> Result<Certificat
     else {
         return Err(Rejection::InvalidCertificate("a part is a complaint"));
     };
-    if certificate.verify(roster, &header.from) {
-        Ok(certificate)
-    } else {
-        Err(Rejection::BadSignature)
+    let outcome = Outcome {
+        form: "dkg",
+        transcript: certificate.transcript,
+        epoch: Epoch(0),
+        attempt: Attempt(0),
+    };
+    match certificate.holding {
+        Some(holding) if holding.verify(&outcome, roster, &header.from) => {
+            Ok((certificate.transcript, holding))
+        }
+        _ => Err(Rejection::BadSignature),
     }
 }
 
 /// A round-3 message of a key with or without pair setups: which it is, its length says.
 fn decode_any(roster: &Roster, body: &[u8]) -> Result<Message, DecodeError> {
-    Message::decode(0, body).or_else(|_| Message::decode(roster.len().saturating_sub(1), body))
+    let with_pairs = Form::of_new_key(roster.len().saturating_sub(1));
+    Message::decode(Form::of_new_key(0), body).or_else(|_| Message::decode(with_pairs, body))
 }
 
 fn read_version(reader: &mut Reader<'_>) -> Result<(), DecodeError> {

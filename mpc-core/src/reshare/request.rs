@@ -226,7 +226,7 @@ impl Request {
         Ok(request)
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         if reader.u8("version")? != VERSION {
             return Err(DecodeError::new("version", Problem::Unknown));
         }

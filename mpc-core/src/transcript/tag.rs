@@ -98,6 +98,8 @@ tags! {
     OTX_X = "otx/X";
     /// Everything about a request of threshold ECDSA.
     REQ = "req";
+    /// What a member was told about a key that is to be imported.
+    IMPORT = "import";
     /// What a reshare is to do.
     RESHARE_REQUEST = "reshare/rq";
     /// Roster with the parameters of a key.

@@ -18,7 +18,9 @@ use super::install;
 use super::quorum::Consent;
 use crate::cluster::ClusterFile;
 use crate::document::{Document, Requirement};
-use crate::statement::{Exportation, Plan, Retirement, SignedStatement, Statement};
+use crate::statement::{
+    Common, Export, Exportation, Plan, Reshare, Retire, Retirement, SignedStatement, Statement,
+};
 use crate::time::{Period, format_utc};
 
 /// The most statements under one order.
@@ -59,6 +61,16 @@ impl Matter {
             | Statement::Freeze(_)
             | Statement::Policy(_)
             | Statement::Unfreeze(_) => None,
+        }
+    }
+
+    /// The statement with which somebody orders it.
+    #[must_use]
+    pub fn statement(self, common: Common) -> Statement {
+        match self {
+            Self::Export(matter) => Statement::Export(Export { common, matter }),
+            Self::Reshare(plan) => Statement::Reshare(Reshare { common, plan }),
+            Self::Retire(matter) => Statement::Retire(Retire { common, matter }),
         }
     }
 

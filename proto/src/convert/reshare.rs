@@ -8,13 +8,17 @@ use std::collections::BTreeSet;
 use mpc_core::{
     Misuse,
     id::{Attempt, Epoch, NodeId, PartyIndex, RequestId, SharingId},
+    identity::IdentityPublic,
     keys::PublicKeyPackage,
     reshare::{Proposal, Request},
     roster::{Member, Roster},
 };
-use policy::statement::{
-    KeyRef, Plan,
-    reshare::{ReshareKey, Seat},
+use policy::{
+    cluster::ClusterFile,
+    statement::{
+        KeyRef, Plan,
+        reshare::{ReshareKey, Seat},
+    },
 };
 use prost::bytes::Bytes;
 use thiserror::Error;
@@ -99,6 +103,27 @@ impl From<PlanError> for Failure {
         Self::new(code, error.to_string())
             .hint("have a fresh order signed for the key as it is now")
     }
+}
+
+/// Nodes of a cluster file that cannot be a roster.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("the nodes of the cluster file are refused: {0}")]
+pub struct BadRoster(String);
+
+/// The nodes of a cluster file, with their numbers as indices.
+///
+/// # Errors
+/// [`BadRoster`] with the first key that is no key.
+pub fn roster_of(cluster: &ClusterFile) -> Result<Roster, BadRoster> {
+    let refuse = |error: &dyn core::fmt::Display| BadRoster(error.to_string());
+    let members = cluster.nodes.iter().map(|node| {
+        Ok(Member {
+            index: PartyIndex::new(node.index).map_err(|error| refuse(&error))?,
+            identity: IdentityPublic::from_bytes(&node.identity).map_err(|error| refuse(&error))?,
+            exchange: node.exchange,
+        })
+    });
+    Roster::new(members.collect::<Result<Vec<_>, BadRoster>>()?).map_err(|error| refuse(&error))
 }
 
 /// The cluster's member with this number.
