@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mpc_core::id::NodeId;
 use proto::convert::array;
-use proto::v1::{Attestation, AttestQuery, CatchUp, FailureCode, NodeStatus};
+use proto::v1::{AttestQuery, Attestation, CatchUp, FailureCode, NodeStatus};
 use sha2::{Digest as _, Sha256};
 
 use super::sharings::{self, Held, Place, Record, place_of, sharing_of};
@@ -124,7 +124,9 @@ impl Statement {
             .ok_or_else(|| Refusal::malformed("an attestation by a stranger"))?;
         let digest = Self::digest(who.cluster.cluster_id.as_str(), body);
         if !peer.identity.verify(&digest, &signature) {
-            return Err(Refusal::malformed("an attestation that its node has not signed"));
+            return Err(Refusal::malformed(
+                "an attestation that its node has not signed",
+            ));
         }
         if said.about != *who.node.as_bytes() || said.challenge != *challenge {
             return Err(Refusal::new(

@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::Engine;
-use super::sharings::Place;
 use super::pools::{BOOT, RUN, decode_boot, encode_boot};
+use super::sharings::Place;
 use super::tunnels::Tunnels;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
@@ -291,7 +291,14 @@ impl Engine {
         let number = |node: &u32| u16::try_from(*node).unwrap_or(u16::MAX);
         let mut nodes: Vec<u16> = call.nodes.iter().map(number).collect();
         if nodes.is_empty() {
-            nodes = self.0.who.cluster.nodes.iter().map(|node| node.index).collect();
+            nodes = self
+                .0
+                .who
+                .cluster
+                .nodes
+                .iter()
+                .map(|node| node.index)
+                .collect();
         }
         Ok(Order {
             name: call.name.clone(),
@@ -316,8 +323,8 @@ impl Engine {
             })
         };
         let members: Option<Vec<Member>> = (1..).zip(nodes).map(member).collect();
-        let members =
-            members.ok_or_else(|| Refusal::malformed("the committee names a node that is not there"))?;
+        let members = members
+            .ok_or_else(|| Refusal::malformed("the committee names a node that is not there"))?;
         let roster = Roster::new(members).map_err(Refusal::malformed)?;
         if !nodes.is_sorted() || roster.get(&who.node).is_none() {
             return Err(Refusal::malformed(

@@ -142,7 +142,9 @@ impl Pairs {
     /// How often each peer has failed.
     pub(super) fn strikes(&self) -> BTreeMap<NodeId, u32> {
         let strikes = self.peers.iter();
-        strikes.map(|(peer, state)| (*peer, state.strikes)).collect()
+        strikes
+            .map(|(peer, state)| (*peer, state.strikes))
+            .collect()
     }
 
     /// A failure of one of these peers since its failures were counted.

@@ -225,11 +225,7 @@ impl Engine {
     }
 
     /// Says which certificates are missing where, if the request starts from another sharing than the active one.
-    fn check_active(
-        &self,
-        active: &PublicKeyPackage,
-        request: &Request,
-    ) -> Result<(), Refusal> {
+    fn check_active(&self, active: &PublicKeyPackage, request: &Request) -> Result<(), Refusal> {
         let (own, asked) = (place_of(active), place_of(request.active()));
         if asked == own {
             return Ok(());
@@ -297,10 +293,7 @@ impl Engine {
             return Ok(None);
         }
         let state = self.state();
-        let unconfirmed = state
-            .sharings
-            .get(key)
-            .is_some_and(|held| held.unconfirmed);
+        let unconfirmed = state.sharings.get(key).is_some_and(|held| held.unconfirmed);
         let share = state.keys.get(key).filter(|_| !unconfirmed);
         let share = share.ok_or_else(|| {
             Refusal::new(
@@ -370,4 +363,3 @@ fn erasures(key: [u8; 32], place: Place) -> [crate::store::Change; 2] {
         },
     ]
 }
-

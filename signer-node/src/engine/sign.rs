@@ -21,8 +21,8 @@ use tonic::codegen::Bytes;
 use super::announce;
 use super::intents::Record;
 use super::keys::Key;
-use super::sharings::require;
 use super::ledger::Entry;
+use super::sharings::require;
 use super::{Engine, State};
 use crate::clock::Now;
 use crate::failure::Refusal;
@@ -97,11 +97,7 @@ impl Engine {
     /// # Errors
     /// `Frozen`, `Denied` for a request that has expired, `Stale` if another policy is in force or another sharing is active. The debit
     /// stays.
-    pub(super) fn still_allowed(
-        &self,
-        approved: &Approved,
-        key: &Arc<Key>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn still_allowed(&self, approved: &Approved, key: &Arc<Key>) -> Result<(), Refusal> {
         let mut state = self.state();
         let now = self.now(&mut state)?;
         if state.freeze.frozen(now) {

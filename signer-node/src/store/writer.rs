@@ -96,8 +96,12 @@ impl Writer {
             .query_row(checkpoint, [], |row| row.get::<_, i64>(0));
         match busy {
             Ok(0) => self.unwiped = false,
-            Ok(_) => tracing::debug!("a reader keeps old pages of the store; they go with the next change"),
-            Err(error) => tracing::warn!(%error, "the write-ahead log of the store could not be emptied"),
+            Ok(_) => tracing::debug!(
+                "a reader keeps old pages of the store; they go with the next change"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log of the store could not be emptied")
+            }
         }
     }
 

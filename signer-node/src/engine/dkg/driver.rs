@@ -185,8 +185,8 @@ impl Engine {
             }
             WriteKind::Certificate => {
                 let roster = self.committee(&order.nodes)?;
-                let certificate = DkgCertificate::decode(&roster, write.bytes())
-                    .map_err(Refusal::internal)?;
+                let certificate =
+                    DkgCertificate::decode(&roster, write.bytes()).map_err(Refusal::internal)?;
                 let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
                 self.finish(&order.request, &parts).await.map(|_| ())
             }

@@ -121,6 +121,10 @@ fn read_order(reader: &mut Reader<'_>) -> Result<Order, Malformed> {
         attempt,
         purpose,
         threshold,
-        nodes: reader.list()?.into_iter().map(node).collect::<Result<_, Malformed>>()?,
+        nodes: reader
+            .list()?
+            .into_iter()
+            .map(node)
+            .collect::<Result<_, Malformed>>()?,
     })
 }

@@ -10,12 +10,12 @@ use proto::convert::array;
 use proto::v1::{Activate, FailureCode, ReshareProgress, node_frame};
 
 use super::erasures;
+use crate::engine::Engine;
 use crate::engine::dkg::sealed_digest;
 use crate::engine::keys::Key;
 use crate::engine::sharings::{
     self, Place, Record, place_of, prepared_label, seal_lineage, share_label,
 };
-use crate::engine::Engine;
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError};
 
@@ -143,8 +143,9 @@ impl Engine {
             share_lost,
         } = activation;
         let gained = if member && !share_lost {
-            let sealed = sealed
-                .ok_or_else(|| Refusal::internal("the prepared share of that sharing is missing"))?;
+            let sealed = sealed.ok_or_else(|| {
+                Refusal::internal("the prepared share of that sharing is missing")
+            })?;
             let prepared = self.open_prepared(key, place(&now), &sealed)?;
             let made = prepared.activate(certificate).map_err(Refusal::internal)?;
             let share = made.share.ok_or_else(|| {
@@ -164,7 +165,11 @@ impl Engine {
     }
 
     /// One write: the certificate, the new share in its place, the setups, and every share that is worthless now removed.
-    async fn activate_move(&self, key: &[u8; 32], change: Move) -> Result<ReshareProgress, Refusal> {
+    async fn activate_move(
+        &self,
+        key: &[u8; 32],
+        change: Move,
+    ) -> Result<ReshareProgress, Refusal> {
         let Move {
             lineage,
             now,
@@ -179,7 +184,9 @@ impl Engine {
         let (mut share, mut setups) = (None, Vec::new());
         if let Some((gained, pairs)) = gained {
             let label = share_label(*key, at);
-            let record = vault.seal_share(&label, &gained).map_err(StoreError::from)?;
+            let record = vault
+                .seal_share(&label, &gained)
+                .map_err(StoreError::from)?;
             sealed = sealed_digest(&record);
             changes.push(Change::Seal { label, record });
             let (rows, wanted) = self.activate_pairs(pairs)?;

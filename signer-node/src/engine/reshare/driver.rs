@@ -9,10 +9,10 @@ use proto::v1::{ReshareProgress, node_frame};
 use tokio::sync::mpsc;
 
 use super::{Approved, progress};
+use crate::engine::Engine;
 use crate::engine::dkg::{End, sealed_digest};
 use crate::engine::pairs::{self, prepared};
 use crate::engine::sharings::{self, Record, Stored, prepared_label, seal_lineage};
-use crate::engine::Engine;
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError, Table};
 
@@ -146,8 +146,7 @@ impl Engine {
             }
             WriteKind::Share => self.store_prepared(approved, write.bytes()).await,
             WriteKind::Certificate => {
-                let certificate =
-                    Certificate::decode(write.bytes()).map_err(Refusal::internal)?;
+                let certificate = Certificate::decode(write.bytes()).map_err(Refusal::internal)?;
                 self.learn(&approved.key, certificate).await.map(|_| ())
             }
             _ => Err(Refusal::internal(
@@ -164,11 +163,7 @@ impl Engine {
         let opened = Prepared::dangerous_from_bytes(bytes).map_err(Refusal::internal)?;
         let sharing = opened.sharing();
         let holds = opened.holds_share();
-        let sealed = self
-            .0
-            .vault
-            .seal(&label, bytes)
-            .map_err(StoreError::from)?;
+        let sealed = self.0.vault.seal(&label, bytes).map_err(StoreError::from)?;
         let stored = Stored {
             sharing: *sharing.id.as_bytes(),
             request: approved.digest,

@@ -46,11 +46,7 @@ fn damaged(row: u64, what: impl Into<String>) -> StoreError {
 ///
 /// # Errors
 /// [`StoreError`] naming what is missing or does not fit.
-pub(crate) fn load(
-    contents: &Contents,
-    vault: &Vault,
-) -> Result<(Sharings, Keys), StoreError> {
-
+pub(crate) fn load(contents: &Contents, vault: &Vault) -> Result<(Sharings, Keys), StoreError> {
     let mut told: BTreeMap<[u8; 32], Told> = BTreeMap::new();
     for row in contents.rows(Table::Sharings) {
         let record = Record::decode(&row.body)
@@ -148,7 +144,9 @@ fn follow(
         }
         Record::Retired { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.retired = true,
         Record::Restored { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = true,
-        Record::Confirmed { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = false,
+        Record::Confirmed { key, .. } => {
+            told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = false
+        }
     }
     Ok(())
 }

@@ -127,10 +127,7 @@ impl Record {
                 at_ms,
                 sealed,
                 lineage,
-            } => at(3, key, *place)
-                .u64(*at_ms)
-                .fixed(sealed)
-                .fixed(lineage),
+            } => at(3, key, *place).u64(*at_ms).fixed(sealed).fixed(lineage),
             Self::Retired {
                 key,
                 at_ms,
