@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::Engine;
-use super::pools::{BOOT, RUN, decode_boot, encode_boot};
+use super::pools::{BOOT, Greeting, RUN};
 use super::sharings::Place;
 use super::tunnels::Tunnels;
 use crate::codec::{Malformed, Reader, Writer};
@@ -544,7 +544,7 @@ impl Engine {
             all.collect()
         };
         let again = self.pools().said_to(&self.0.who, &node);
-        let greeting = encode_boot(&self.0.who.boot);
+        let greeting = self.greeting_for(&node).encode();
         let mut tunnels = self.tunnels();
         for message in core::iter::once(greeting).chain(messages).chain(again) {
             let frames = tunnels.send(&node, &message);
@@ -563,9 +563,8 @@ impl Engine {
         match message.first() {
             Some(&RUN) => return self.on_run_message(from, message),
             Some(&BOOT) => {
-                if let Ok(boot) = decode_boot(message) {
-                    self.pools().greet(from, boot);
-                    self.announce_pools();
+                if let Ok(greeting) = Greeting::decode(message) {
+                    self.on_greeting(from, greeting);
                 }
                 return;
             }

@@ -368,7 +368,8 @@ impl Engine {
         }
     }
 
-    /// The peer holds another setup: a new one is needed, and nobody is to blame.
+    /// The peer holds another setup: a new one is needed, and nobody is to blame. A peer that knows of this one has not lost it: one of
+    /// the two is merely behind, and a certificate will bring them together.
     pub(super) async fn need_rekey(&self, peer: NodeId) {
         let pending = {
             let state = self.state();
@@ -377,6 +378,10 @@ impl Engine {
                 return;
             };
             let generation = live.generation();
+            let theirs = self.pools().greeting(&peer).map(|theirs| theirs.last);
+            if theirs.is_some_and(|last| last >= generation) {
+                return;
+            }
             let record = Record::Rekeying { peer, generation };
             pairs.follow(&record);
             self.pools().forget_peer(&peer);

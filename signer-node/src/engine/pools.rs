@@ -7,8 +7,10 @@
 mod run;
 mod wire;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use mpc_core::ecdsa::{Opened, PoolEntry, Responded};
 use mpc_core::id::{NodeId, PairId, PartyIndex, Purpose, SessionId};
@@ -18,10 +20,11 @@ use proto::v1::{FillPool, PoolEntries, PoolState, node_frame};
 use tokio::sync::mpsc;
 
 use super::keys::Key;
+use super::pairs::Pairs;
 use super::{Engine, State, Who};
 use crate::failure::Refusal;
 
-pub(super) use wire::{BOOT, RUN, RunMessage, decode_boot, encode_boot, mask, unmask};
+pub(super) use wire::{BOOT, Greeting, RUN, RunMessage, mask, unmask};
 
 /// Runs under way at one time that this node has started.
 const OWN_RUNS: usize = 2;
@@ -45,6 +48,9 @@ const MAX_ANSWERED: usize = 1_024;
 const MAX_EXPLAINED: usize = 16;
 /// Over how long explanations are counted, in milliseconds.
 const EXPLAIN_MS: u64 = 3_600_000;
+
+/// How often a node is greeted again that another setup is in use at.
+const NUDGE: Duration = Duration::from_secs(1);
 
 /// An entry and when it was made.
 struct Kept {
@@ -97,8 +103,10 @@ pub(super) struct Pools {
     answered: BTreeMap<SessionId, Answered>,
     /// When the last explanations were given, on the boot clock.
     explained: VecDeque<u64>,
-    /// The last known start of every peer.
-    boots: BTreeMap<NodeId, [u8; 16]>,
+    /// What every peer has said of itself last.
+    greetings: BTreeMap<NodeId, Greeting>,
+    /// When this node last greeted a peer that it does not agree with.
+    nudged: BTreeMap<NodeId, Instant>,
     /// Sets whose list of entries has changed since it was last announced.
     changed: BTreeSet<BTreeSet<NodeId>>,
 }
@@ -127,14 +135,36 @@ impl Pools {
     }
 
     /// Notes which start of a peer speaks. Entries of an earlier one are dead.
-    pub(super) fn greet(&mut self, peer: NodeId, boot: [u8; 16]) {
-        if self
-            .boots
-            .insert(peer, boot)
-            .is_some_and(|before| before != boot)
-        {
+    pub(super) fn greet(&mut self, peer: NodeId, greeting: Greeting) {
+        let before = self.greetings.insert(peer, greeting);
+        if before.is_some_and(|before| before.boot != greeting.boot) {
             self.forget_peer(&peer);
         }
+    }
+
+    /// What a peer has said of itself last.
+    pub(super) fn greeting(&self, peer: &NodeId) -> Option<&Greeting> {
+        self.greetings.get(peer)
+    }
+
+    /// Whether both nodes use the same setup, as far as the other has said.
+    fn agrees(&self, pairs: &Pairs, peer: &NodeId) -> bool {
+        match (pairs.live(peer), self.greetings.get(peer)) {
+            (Some(live), Some(theirs)) => *live.name().as_bytes() == theirs.name,
+            _ => false,
+        }
+    }
+
+    /// Whether it is time to greet a peer again that this node does not agree with.
+    fn nudge(&mut self, peer: NodeId) -> bool {
+        let due = self
+            .nudged
+            .get(&peer)
+            .is_none_or(|last| last.elapsed() >= NUDGE);
+        if due {
+            self.nudged.insert(peer, Instant::now());
+        }
+        due
     }
 
     fn pool(&mut self, signers: &BTreeSet<NodeId>) -> &mut Pool {
@@ -435,8 +465,9 @@ impl Engine {
             .flat_map(|committee| sets(who, committee))
             .collect();
         self.join_early(&committees);
-        let mut due = Vec::new();
+        let (mut due, mut strangers) = (Vec::new(), BTreeSet::new());
         {
+            let pairs = self.pairs();
             let mut pools = self.pools();
             pools.age(now_ms);
             let pooled = pools.pools.keys();
@@ -450,11 +481,21 @@ impl Engine {
                 let size = pools.size(&signers);
                 let goal = self.target().max(pools.pool(&signers).wanted);
                 if size < goal && leads(who, &signers) {
-                    room = room.saturating_sub(1);
-                    due.push(signers);
+                    let apart = self.apart(&pairs, &pools, &signers);
+                    if apart.is_empty() {
+                        room = room.saturating_sub(1);
+                        due.push(signers);
+                    } else {
+                        strangers.extend(apart);
+                    }
                 } else if size >= goal {
                     pools.pool(&signers).wanted = 0;
                 }
+            }
+        }
+        for peer in strangers {
+            if self.pools().nudge(peer) {
+                self.greet(&peer);
             }
         }
         for signers in due {
@@ -462,6 +503,46 @@ impl Engine {
             if crate::seal::random(&mut pool).is_ok() {
                 self.start_run(&signers, pool, true);
             }
+        }
+        self.announce_pools();
+    }
+
+    /// The signers that have another setup with this node than it has with them, or have not said.
+    fn apart(&self, pairs: &Pairs, pools: &Pools, signers: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let peers = signers.iter().filter(|node| **node != self.0.who.node);
+        peers
+            .filter(|peer| pairs.live(peer).is_some() && !pools.agrees(pairs, peer))
+            .copied()
+            .collect()
+    }
+
+    /// Says to a peer which start of this node it is, and which setup it uses with it.
+    pub(super) fn greet(&self, peer: &NodeId) {
+        let greeting = self.greeting_for(peer).encode();
+        self.tell_node(peer, &greeting);
+    }
+
+    pub(super) fn greeting_for(&self, peer: &NodeId) -> Greeting {
+        let pairs = self.pairs();
+        Greeting {
+            boot: self.0.who.boot,
+            name: pairs
+                .live(peer)
+                .map_or([0; 32], |live| *live.name().as_bytes()),
+            last: pairs.last_generation(peer),
+        }
+    }
+
+    /// Takes a peer's greeting. One that has never heard of the setup that this node uses has lost it.
+    pub(super) fn on_greeting(&self, from: NodeId, greeting: Greeting) {
+        self.pools().greet(from, greeting);
+        let lost = self
+            .pairs()
+            .live(&from)
+            .is_some_and(|live| greeting.last < live.generation());
+        if lost {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.need_rekey(from).await });
         }
         self.announce_pools();
     }

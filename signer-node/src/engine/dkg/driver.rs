@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use mpc_core::dkg::{DkgCertificate, DkgOutput, Session as DkgSession};
 use mpc_core::lineage::Lineage;
+use mpc_core::pair::PairRecord;
 use mpc_core::session::{Effects, Inbound, Ready, Session as _, Step, Write, WriteKind};
 use mpc_core::{Error, Fault};
 use proto::v1::{DkgProgress, FailureCode, node_frame};
@@ -330,9 +331,11 @@ impl Engine {
                 state.sharings.insert(key_id, held);
                 state.ceremonies.forget(&order.request);
                 drop(state);
+                let peers: Vec<_> = pairs.iter().map(PairRecord::peer).collect();
                 let mut known = self.pairs_mut();
                 pairs.into_iter().for_each(|pair| known.install(pair));
                 drop(known);
+                peers.iter().for_each(|peer| self.greet(peer));
                 tracing::info!(key = %hex::encode(key_id), name = %order.name, "key active");
                 Ok(answer)
             }

@@ -211,7 +211,9 @@ impl Engine {
             lineage: digest,
         }));
         self.commit_now(changes).await?;
+        let peers: Vec<_> = setups.iter().map(PairRecord::peer).collect();
         let answer = self.take_over(key, lineage, (at, at_ms), share, setups);
+        peers.iter().for_each(|peer| self.greet(peer));
         for old in &erase {
             tracing::info!(key = %hex::encode(key), epoch = old.epoch.0, attempt = old.attempt.0, "old share erased");
         }
