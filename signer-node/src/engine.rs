@@ -191,7 +191,7 @@ impl Engine {
             Ok(body) => body,
             Err(refusal) => {
                 tracing::info!(call_id, code = ?refusal.code(), reason = ?refusal.to_string(), "call refused");
-                Some(node_frame::Body::Failure(refusal.0))
+                Some(node_frame::Body::Failure(refusal.into()))
             }
         };
         body.filter(|_| call_id != 0).map(|body| NodeFrame {

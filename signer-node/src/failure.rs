@@ -7,16 +7,16 @@ use crate::store::StoreError;
 
 /// A refusal of one call.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refusal(pub(crate) Failure);
+pub struct Refusal(pub(crate) Box<Failure>);
 
 impl Refusal {
     pub(crate) fn new(code: FailureCode, message: impl Into<String>, hint: &str) -> Self {
-        Self(Failure {
+        Self(Box::new(Failure {
             code: code.into(),
             message: message.into(),
             hint: hint.to_owned(),
             ..Failure::default()
-        })
+        }))
     }
 
     pub(crate) fn malformed(what: impl core::fmt::Display) -> Self {
@@ -102,9 +102,15 @@ impl core::fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self(Box::new(failure))
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        refusal.0
+        *refusal.0
     }
 }
 

@@ -70,7 +70,7 @@ impl Engine {
             return Ok(answer);
         }
         self.check_space()?;
-        let approved = self.approve(&call, request)?;
+        let approved = self.approve(&call, &request)?;
         let timeout = call
             .deadline_ms
             .min(self.0.limits.dkg_deadline_ms)
@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// Judges a request from what this node knows itself.
-    fn approve(&self, call: &StartReshare, request: Request) -> Result<Approved, Refusal> {
+    fn approve(&self, call: &StartReshare, request: &Request) -> Result<Approved, Refusal> {
         let who = &self.0.who;
         if !request.participants().contains(&who.node) {
             return Err(Refusal::malformed("this node takes no part in the reshare"));
@@ -208,8 +208,8 @@ impl Engine {
             return Err(Refusal::denied("the key is retired"));
         }
         let lineage = &held.lineage;
-        self.check_active(lineage.active(), &request)?;
-        let rebuilt = self.permit(&state, now, held, &request, &statements)?;
+        self.check_active(lineage.active(), request)?;
+        let rebuilt = self.permit(&state, now, held, request, &statements)?;
         lineage
             .admit(&rebuilt, &who.node)
             .map_err(|refusal| Refusal::denied(refusal.to_string()))?;

@@ -46,8 +46,7 @@ impl Engine {
                         Refusal::new(FailureCode::NotAuthorised, error.to_string(), hint)
                     },
                 )?;
-                check_key(&order.key, &held.name, held.lineage.active())
-                    .map_err(|error| Refusal(Failure::from(error)))?;
+                check_key(&order.key, &held.name, held.lineage.active()).map_err(Failure::from)?;
                 let record = Record::Retired {
                     key,
                     at_ms: now.wall_ms,

@@ -100,7 +100,7 @@ impl Writer {
                 "a reader keeps old pages of the store; they go with the next change"
             ),
             Err(error) => {
-                tracing::warn!(%error, "the write-ahead log of the store could not be emptied")
+                tracing::warn!(%error, "the write-ahead log of the store could not be emptied");
             }
         }
     }

@@ -369,7 +369,7 @@ impl Engine {
         tracing::error!(request = %hex::encode(order.request), reason = %failure, "key generation aborted");
         let mut update = progress(order, "aborted");
         update.evidence = evidence.into();
-        update.failure = Some(failure.0);
+        update.failure = Some(failure.into());
         self.send(node_frame::Body::DkgProgress(update));
     }
 

@@ -273,7 +273,7 @@ impl Engine {
         );
         let update = ReshareProgress {
             evidence: evidence.into(),
-            failure: Some(failure.0),
+            failure: Some(failure.into()),
             ..progress(approved, "aborted")
         };
         self.send(node_frame::Body::ReshareProgress(update));

@@ -54,7 +54,7 @@ impl Engine {
             };
             ordered(&plan, &held.name, active, sent.attempt().0, &who.roster)
         };
-        let rebuilt = rebuilt.map_err(|error| Refusal(Failure::from(error)))?;
+        let rebuilt = rebuilt.map_err(Failure::from)?;
         if rebuilt.digest() != sent.digest() {
             return Err(Refusal::denied(
                 "this node's own record of the key and its own cluster file make another request",

@@ -145,7 +145,7 @@ fn follow(
         Record::Retired { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.retired = true,
         Record::Restored { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = true,
         Record::Confirmed { key, .. } => {
-            told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = false
+            told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = false;
         }
     }
     Ok(())
