@@ -77,9 +77,10 @@ impl Engine {
         }
     }
 
-    /// Takes up a key that the store does not know but enough nodes have: the store was lost or is an older copy.
+    /// Takes up a generation that the store does not know but all nodes do: the store was lost or is an older copy.
     ///
-    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes.
+    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes. Keys whose
+    /// shares have been replaced since are taken up with their history.
     async fn adopt(self: &Arc<Self>, state: &v1::KeyState) {
         let same = |other: &v1::KeyState| {
             (
@@ -100,8 +101,7 @@ impl Engine {
             .into_iter()
             .filter_map(|link| link.status());
         let claims = claims.filter(|status| status.keys.iter().any(same)).count();
-        let threshold = usize::try_from(state.threshold).unwrap_or(usize::MAX);
-        if claims < threshold.max(usize::from(self.cluster.threshold)) {
+        if claims < self.links.roster().len() {
             return;
         }
         let request = v1::CreateKeyRequest {
@@ -154,7 +154,7 @@ impl Engine {
             match row.stage {
                 KeyStage::Running => self.ceremonies.hear(link.index(), part_of(&state)),
                 KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
-                KeyStage::Active if state.state != "active" => {
+                KeyStage::Active if state.state == "pending" => {
                     self.hand_certificate(Arc::clone(link), &row);
                 }
                 KeyStage::Active | KeyStage::Aborted => {}
