@@ -12,6 +12,8 @@
 mod admission;
 #[path = "end_to_end/backup.rs"]
 mod backup;
+#[path = "end_to_end/certificates.rs"]
+mod certificates;
 #[path = "end_to_end/chains.rs"]
 mod chains;
 #[path = "end_to_end/crashes.rs"]

@@ -14,9 +14,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Decided, EventRow, EvidenceRow, Filter, Judge, Judgement, KeyOrderRow, KeyRow, KeyStep,
-    Move, NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Record, RequestId, SharingRow,
-    Store, StoreError,
+    Answer, Decided, EventRow, EvidenceRow, FailedSet, Filter, Judge, Judgement, KeyOrderRow,
+    KeyRow, KeyStep, Move, NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Record, RequestId,
+    SharingRow, Store, StoreError,
 };
 
 mod ledger;
@@ -29,6 +29,8 @@ mod writer;
 /// Applied in order, once each; `user_version` counts those that are in.
 const MIGRATIONS: &[&str] = &[
     include_str!("sqlite/schema.sql"),
+    include_str!("sqlite/held.sql"),
+    include_str!("sqlite/failed_set.sql"),
     include_str!("sqlite/lifecycle.sql"),
 ];
 
@@ -346,6 +348,20 @@ impl Store for Sqlite {
 
     fn drained(&self) -> Answer<'_, Vec<u16>> {
         self.read(lifecycle::drained).boxed()
+    }
+
+    fn count_failure(
+        &self,
+        signers: Vec<u16>,
+        request: Option<RequestId>,
+        now_ms: u64,
+    ) -> Answer<'_, u32> {
+        self.write(move |db| rows::count_failure(db, &signers, request, now_ms))
+            .boxed()
+    }
+
+    fn failed_sets(&self) -> Answer<'_, Vec<FailedSet>> {
+        self.read(rows::failed_sets).boxed()
     }
 
     fn note(

@@ -106,6 +106,8 @@ tags! {
     ROSTER = "roster";
     /// Commitment to a share of the nonce.
     SIG_COM = "sig/com";
+    /// Weights that one signer checks the products of all others with. Never sent.
+    SIG_WEIGHT = "sig/weight";
     /// Commitment to the point of a zero share.
     SIG_Z = "sig/z";
     /// Name of a session.

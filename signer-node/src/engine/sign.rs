@@ -8,6 +8,7 @@ use mpc_core::hd::DerivationPath;
 use mpc_core::id::{Attempt, NodeId, Purpose};
 use mpc_core::{Error, Rejection};
 use policy::chain::{Chain, Family};
+use policy::conflict::ConflictKey;
 use policy::evaluate::{Approved, Code, Facts, Fraction, Reason, Verdict, evaluate};
 use policy::intent::SignedIntent;
 use policy::statement::SignedStatement;
@@ -200,6 +201,11 @@ impl Engine {
             at_ms: judged.now.witnessed_ms,
             expires_ms: approved.intent().expires_ms,
             raw: *approved.raw_digest(),
+            conflicts: approved
+                .conflicts()
+                .iter()
+                .map(ConflictKey::digest)
+                .collect(),
             debits: approved.debits().to_vec(),
         };
         let mut rows = also;
@@ -406,6 +412,11 @@ fn refusal_code(reasons: &[Reason]) -> (FailureCode, &'static str) {
         (
             FailureCode::Frozen,
             "signing is stopped; it takes a signed unfreeze",
+        )
+    } else if reasons.iter().any(|reason| reason.code == Code::Conflict) {
+        (
+            FailureCode::Conflict,
+            "another request uses the same; follow that one",
         )
     } else if reasons.iter().all(|reason| reason.code == Code::Limit) {
         (

@@ -447,7 +447,7 @@ async fn a91_an_approval_is_for_exactly_one_thing() {
     let own = cluster.approve(&again, &policy, "alice");
     assert_eq!(
         code(cluster.sign(&[0, 1], &again, &[own]).await),
-        FailureCode::Denied
+        FailureCode::Conflict
     );
 }
 

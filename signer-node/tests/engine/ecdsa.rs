@@ -288,3 +288,37 @@ async fn every_quorum_signs_from_its_pool_and_a_second_key_goes_on_with_the_pair
     cluster.pools.lock().unwrap().clear();
     cluster.filled(&[0, 1], 1).await;
 }
+
+#[tokio::test]
+async fn a96_a_nonce_that_one_request_uses_is_refused_to_another_after_a_restart_as_well() {
+    let (mut cluster, policy) = ready().await;
+    let quorum = [0, 1];
+    let entries = cluster.filled(&quorum, 2).await;
+    let elsewhere = cluster.filled(&[1, 2], 1).await.remove(0);
+    let first = cluster.withdrawal(4, FINNEY);
+    let approval = cluster.approve_ecdsa(&first, &policy);
+    let call = cluster.open_call(&quorum, &first, &approval, &entries[0]);
+    cluster.open_entry(0, &call).await.unwrap();
+    let other = {
+        let mut intent = first.intent().clone();
+        intent.raw_tx = transfer(4, 2 * FINNEY);
+        intent.idempotency_key = "another".to_owned();
+        SignedIntent::sign(intent, &key("svc:payout")).unwrap()
+    };
+    let approval = cluster.approve_ecdsa(&other, &policy);
+    for _ in 0..2 {
+        let entry = cluster.filled(&quorum, 1).await.remove(0);
+        let call = cluster.open_call(&quorum, &other, &approval, &entry);
+        let refusal = cluster.open_entry(0, &call).await;
+        let failure = refusal.expect_err("the nonce is taken");
+        assert_eq!(failure.code(), v1::FailureCode::Conflict);
+        let reason = failure.reasons.join("\n");
+        assert!(reason.contains(&hex::encode(first.digest())), "{reason}");
+        assert!(reason.contains("nonce 4"), "{reason}");
+        cluster.pools.lock().unwrap().clear();
+        cluster.restart(0).await;
+    }
+    // The node that has not seen the first decides for itself: only one of the two can have a quorum.
+    let call = cluster.open_call(&[1, 2], &other, &approval, &elsewhere);
+    cluster.open_entry(2, &call).await.unwrap();
+}
