@@ -208,8 +208,8 @@ impl Engine {
         self.send_policies(&link).await;
         self.send_orders(&link).await;
         self.end_lost_sessions(link.index());
-        self.send_certificates(&link).await;
         self.adopt_keys().await;
+        self.send_certificates(&link).await;
         self.tend_node(&link).await;
         self.send_evidence(&link).await;
         for key in self.keys.all() {

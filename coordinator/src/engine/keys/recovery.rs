@@ -77,10 +77,10 @@ impl Engine {
         }
     }
 
-    /// Takes up a generation that the store does not know but all nodes do: the store was lost or is an older copy.
+    /// Takes up a generation that the store does not know but enough nodes do: the store was lost or is an older copy.
     ///
-    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes. Keys whose
-    /// shares have been replaced since are taken up with their history.
+    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes. Keys that
+    /// nodes can show the history of are taken up with that.
     async fn adopt(self: &Arc<Self>, state: &v1::KeyState) {
         let same = |other: &v1::KeyState| {
             (
@@ -101,7 +101,8 @@ impl Engine {
             .into_iter()
             .filter_map(|link| link.status());
         let claims = claims.filter(|status| status.keys.iter().any(same)).count();
-        if claims < self.links.roster().len() {
+        let threshold = usize::try_from(state.threshold).unwrap_or(usize::MAX);
+        if claims < threshold.max(usize::from(self.cluster.threshold)) {
             return;
         }
         let request = v1::CreateKeyRequest {

@@ -55,9 +55,9 @@ impl Engine {
                 ));
             }
         };
-        let Learned::Activated(_) = learned else {
+        if matches!(learned, Learned::Known | Learned::Behind) {
             return Ok(());
-        };
+        }
         let row = SharingRow {
             key_id: name,
             epoch: sharing.epoch.0,
@@ -66,8 +66,13 @@ impl Engine {
             at_ms: now_ms,
         };
         self.store.add_sharing(row).await.map_err(from_store)?;
-        tracing::warn!(key = %key.row.name, sharing = %sharing, "the shares of a key have been replaced");
-        self.take_into_use(key);
+        if matches!(learned, Learned::Activated(_)) {
+            tracing::warn!(key = %key.row.name, sharing = %sharing, "the shares of a key have been replaced");
+            self.take_into_use(key);
+        } else {
+            // Certified beside the chain; what comes later may continue it.
+            self.keys.insert(Arc::new(key));
+        }
         Ok(())
     }
 
