@@ -205,6 +205,8 @@ pub(crate) struct Ledger {
     by_expiry: BTreeSet<(u64, [u8; 32])>,
     scopes: BTreeMap<ScopeKey, Series>,
     rows: u64,
+    /// What was spent before this moment is not known here, because it was lost with the store.
+    blind_ms: u64,
 }
 
 impl Ledger {
@@ -238,6 +240,11 @@ impl Ledger {
             packages: BTreeSet::from([entry.package]),
         };
         self.own.insert(entry.intent, own);
+    }
+
+    /// From now on, windows that reach back before this moment count as used up.
+    pub(crate) fn blind_before(&mut self, witnessed_ms: u64) {
+        self.blind_ms = self.blind_ms.max(witnessed_ms);
     }
 
     /// When the intent was first debited, witnessed milliseconds.
@@ -299,6 +306,9 @@ pub(crate) struct View<'a> {
 impl View<'_> {
     fn totals(&self, scope: &ScopeKey, since_ms: u64) -> (Amount, u64) {
         let since = self.now.witnessed(since_ms);
+        if since < self.ledger.blind_ms {
+            return (Amount::from_be_bytes([0xff; 32]), u64::MAX);
+        }
         let Some(series) = self.ledger.scopes.get(scope) else {
             return (Amount::ZERO, 0);
         };

@@ -14,6 +14,7 @@ use policy::document::PolicyHash;
 use policy::intent::{Intent, SignedIntent};
 use policy::statement::{SignedStatement, Statement};
 use policy::transaction;
+use proto::convert::reshare::{sharing_of, sharing_to_wire};
 use proto::convert::wallet_keys::PackageKeys;
 use proto::v1::{self, Failure, coordinator_frame::Body as Call, node_frame::Body as Answer};
 
@@ -23,7 +24,7 @@ mod hostile;
 use crate::cluster::*;
 
 /// Up to 20 finney with one approval.
-const RULES: &str = r#"[[address]]
+pub(crate) const RULES: &str = r#"[[address]]
 label = "shop"
 chain = "ethereum:1"
 to = "0x2222222222222222222222222222222222222222"
@@ -156,6 +157,25 @@ impl Cluster {
         panic!("it did not come to that")
     }
 
+    /// Spends an entry of every quorum of some nodes.
+    pub(crate) async fn every_ecdsa_quorum_signs(
+        &self,
+        policy: &str,
+        nodes: &[usize],
+        size: usize,
+    ) {
+        static NONCE: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(100);
+        for quorum in crate::reshare::quorums(nodes, size) {
+            let entry = self.filled(&quorum, 1).await.remove(0);
+            let nonce = NONCE.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let signed = self.withdrawal(nonce, FINNEY);
+            let approval = self.approve_ecdsa(&signed, policy);
+            self.withdraw_with(&quorum, &signed, &approval, &entry)
+                .await
+                .unwrap();
+        }
+    }
+
     fn open_call(
         &self,
         quorum: &[usize],
@@ -167,7 +187,7 @@ impl Cluster {
             signed_intent: signed.encode().into(),
             approvals: vec![approval.encode().into()],
             receipts: Vec::new(),
-            epoch: 0,
+            epoch: self.keys["eth"].epoch().0,
             attempt: 0,
             task: 0,
             entry: entry.to_vec().into(),
@@ -175,7 +195,7 @@ impl Cluster {
                 .iter()
                 .map(|at| u32::try_from(at + 1).unwrap())
                 .collect(),
-            sharing: None,
+            sharing: Some(sharing_to_wire(sharing_of(&self.keys["eth"]))),
         }
     }
 
