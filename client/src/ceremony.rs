@@ -169,6 +169,7 @@ impl Client {
             scheme: scheme.to_owned(),
             threshold,
             nodes: nodes.to_vec(),
+            import: None,
         };
         let mut stream = self
             .operator()

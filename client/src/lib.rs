@@ -44,6 +44,7 @@ pub mod admin;
 pub mod ceremony;
 pub mod connect;
 pub mod error;
+pub mod import;
 pub mod keys;
 pub mod order;
 pub mod requests;

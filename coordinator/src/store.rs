@@ -309,6 +309,8 @@ pub struct KeyRow {
     pub parts: BTreeMap<u16, Bytes>,
     /// The nodes it is generated on, by number, ascending; empty for all nodes of the cluster.
     pub nodes: Vec<u16>,
+    /// Whether a dealer brings it: whoever kept a copy can sign alone.
+    pub imported: bool,
 }
 
 /// A certified sharing of a key after its first one.

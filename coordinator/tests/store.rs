@@ -627,6 +627,7 @@ async fn everything_is_there_after_reopening(place: &impl Place) {
         package: Vec::new().into(),
         parts: BTreeMap::new(),
         nodes: Vec::new(),
+        imported: true,
     };
     let evidence = EvidenceRow {
         node: 3,

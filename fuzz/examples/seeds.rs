@@ -715,6 +715,8 @@ fn wire_messages() -> Seeds {
                 request_id: id(1),
                 attempt: 0,
                 deadline_ms: 9,
+                nodes: vec![1, 2],
+                import: None,
             })),
         ),
         (

@@ -7,7 +7,7 @@
 //! u8 version = 1 | u8 claim | u32be length | context | u16be count | for each message: u32be length | envelope
 //! ```
 //! Each [`Claim`] defines its context and its messages; the protocol that the claim belongs to judges them. The context of
-//! a key generation names purpose, threshold, attempt and request, from which a judge derives the session.
+//! a key generation names purpose, threshold, attempt, request and committee, from which a judge derives the session.
 
 pub(crate) mod ecdsa;
 
@@ -21,7 +21,8 @@ use crate::{Fault, Rejection, dkg};
 
 const VERSION: u8 = 1;
 const MAX_CONTEXT: usize = 1 << 16;
-const MAX_MESSAGES: u16 = 128;
+/// All of rounds 1 and 2 of a reshare from 32 nodes to 32 others, and the accused message.
+const MAX_MESSAGES: u16 = 2 * 64 + 1;
 
 /// Longest encoded evidence in bytes.
 pub const MAX_EVIDENCE: usize = 8 << 20;

@@ -32,26 +32,54 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// The recipient's key, or what a holder gave, does not decode.
-    #[error("does not decode: {0}")]
+    /// The recipient's key is no ristretto255 point, or the share is not of the curve of its record.
+    #[error("the recipient or the share does not decode: {0}")]
     Malformed(#[from] DecodeError),
-    /// Something is about another key or sharing than the record.
-    #[error("it is about another key or sharing")]
-    OtherSharing,
-    /// Fewer different holders than the threshold.
-    #[error("{got} holders, {needed} are needed")]
+    /// Fewer different holders than the threshold have given their share.
+    #[error("{got} shares, {needed} are needed; {} gifts were refused", refused.len())]
     TooFew {
-        /// How many have given something.
+        /// How many shares there are.
         got: usize,
         /// The threshold.
         needed: u16,
+        /// What was refused.
+        refused: Vec<RefusedGift>,
     },
-    /// What these holders gave is not their share, or was made for another recipient or reason. Ask others.
-    #[error("{} holders gave something that is not their share", nodes.len())]
-    WrongShares {
-        /// The holders.
-        nodes: BTreeSet<NodeId>,
-    },
+}
+
+/// Something that a holder gave and that is not its share. The others count without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedGift {
+    /// Its position among the gifts, from 0.
+    pub position: usize,
+    /// Whose share it claims to be, as far as that can be read.
+    pub node: Option<NodeId>,
+    /// What is wrong with it.
+    pub why: GiftFault,
+}
+
+/// What is wrong with a gift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GiftFault {
+    /// It does not decode.
+    #[error("does not decode: {0}")]
+    Malformed(#[from] DecodeError),
+    /// It is about another key or sharing, or about an index that is not a member's.
+    #[error("is about another key or sharing")]
+    OtherSharing,
+    /// It is not the share, or was made for another recipient or reason.
+    #[error("is not the share, or was given for another recipient or reason")]
+    WrongShare,
+}
+
+/// A key that was put together.
+#[derive(Debug)]
+pub struct Opened {
+    /// The canonical encoding of its scalar (secp256k1 big-endian, Ed25519 little-endian).
+    pub secret: SecretBytes<32>,
+    /// What was refused on the way.
+    pub refused: Vec<RefusedGift>,
 }
 
 /// Encrypts this node's share for the recipient. `reason` is 32 bytes that say what was approved, the digest of the order.
@@ -79,7 +107,8 @@ fn seal_on<G: KeyGroup>(
     reason: &[u8; 32],
     sending: &SecretScalar<Ristretto255>,
 ) -> Result<Vec<u8>, ExportError> {
-    let (_, secret) = share.view::<G>().ok_or(ExportError::OtherSharing)?;
+    let other = DecodeError::new("share", Problem::Unknown);
+    let (_, secret) = share.view::<G>().ok_or(other)?;
     let lane = Lane {
         key: share.public().key_id(),
         sharing: share.public().sharing(),
@@ -100,17 +129,16 @@ fn seal_on<G: KeyGroup>(
     Ok(out.finish())
 }
 
-/// Opens what holders gave and puts the key together: the canonical encoding of its scalar (secp256k1 big-endian, Ed25519
-/// little-endian), which is checked against the public key.
+/// Opens what holders gave and puts the key together, which is checked against the public key. One bad gift does not spoil the others.
 ///
 /// # Errors
-/// [`ExportError`]; holders whose gift is not their share are named, all at once.
+/// [`ExportError::TooFew`] with what was refused.
 pub fn open<T: AsRef<[u8]>>(
     gifts: impl IntoIterator<Item = T>,
     recipient: &ExchangeKey,
     reason: &[u8; 32],
     package: &PublicKeyPackage,
-) -> Result<SecretBytes<32>, ExportError> {
+) -> Result<Opened, ExportError> {
     let gifts: Vec<T> = gifts.into_iter().collect();
     match package.purpose().suite() {
         Suite::Ed25519 => open_on::<Ed25519, T>(&gifts, recipient, reason, package),
@@ -123,48 +151,69 @@ fn open_on<G: KeyGroup, T: AsRef<[u8]>>(
     recipient: &ExchangeKey,
     reason: &[u8; 32],
     package: &PublicKeyPackage,
-) -> Result<SecretBytes<32>, ExportError> {
-    let points = package.view::<G>().ok_or(ExportError::OtherSharing)?;
-    let public = recipient.public();
-    let (mut shares, mut wrong) = (BTreeMap::new(), BTreeSet::new());
-    for gift in gifts {
-        let (lane, padded) = read::<G>(gift.as_ref(), &public, reason)?;
-        if lane.key != package.key_id() || lane.sharing != package.sharing() {
-            return Err(ExportError::OtherSharing);
+) -> Result<Opened, ExportError> {
+    let (mut shares, mut refused) = (BTreeMap::new(), Vec::new());
+    for (position, gift) in gifts.iter().enumerate() {
+        match open_one::<G>(gift.as_ref(), recipient, reason, package) {
+            Ok((index, share)) => {
+                shares.insert(index, share);
+            }
+            Err((node, why)) => refused.push(RefusedGift {
+                position,
+                node,
+                why,
+            }),
         }
-        let node = package.node(lane.index);
-        let (Some(node), Some(expected)) = (node, points.verifying_shares.get(&lane.index)) else {
-            return Err(ExportError::OtherSharing);
-        };
-        let agreed = lane.sent.decode("sent")? * recipient.secret().expose_secret();
-        let share = SecretScalar::<G>::new(padded - lane.pad::<G>(&agreed));
-        if share.mul_base() == *expected {
-            shares.insert(lane.index, share);
-        } else {
-            wrong.insert(node);
-        }
-    }
-    if !wrong.is_empty() {
-        return Err(ExportError::WrongShares { nodes: wrong });
     }
     let needed = package.params().threshold();
     let indices: BTreeSet<PartyIndex> = shares.keys().copied().collect();
-    if indices.len() < usize::from(needed) {
-        let got = indices.len();
-        return Err(ExportError::TooFew { got, needed });
-    }
-    let weights = polynomial::lagrange_at_zero::<G>(&indices);
-    let weights = weights.map_err(|_| ExportError::OtherSharing)?;
+    let weights = polynomial::lagrange_at_zero::<G>(&indices).unwrap_or_default();
     let mut key = SecretScalar::<G>::new(Scalar::zero());
     for (index, share) in &shares {
-        let weight = weights.get(index).ok_or(ExportError::OtherSharing)?;
-        key = SecretScalar::new(*key.expose_secret() + *weight * *share.expose_secret());
+        let weight = weights.get(index).copied().unwrap_or_else(Scalar::zero);
+        key = SecretScalar::new(*key.expose_secret() + weight * *share.expose_secret());
     }
-    if key.mul_base() != points.group_key {
-        return Err(ExportError::OtherSharing);
+    let enough = indices.len() >= usize::from(needed);
+    let whole = package.view::<G>().map(|points| points.group_key) == Some(key.mul_base());
+    if !(enough && whole) {
+        return Err(ExportError::TooFew {
+            got: indices.len(),
+            needed,
+            refused,
+        });
     }
     let mut bytes = key.dangerous_to_bytes();
-    Ok(SecretBytes::take(&mut bytes))
+    let secret = SecretBytes::take(&mut bytes);
+    Ok(Opened { secret, refused })
+}
+
+type Refused = (Option<NodeId>, GiftFault);
+
+fn open_one<G: KeyGroup>(
+    gift: &[u8],
+    recipient: &ExchangeKey,
+    reason: &[u8; 32],
+    package: &PublicKeyPackage,
+) -> Result<(PartyIndex, SecretScalar<G>), Refused> {
+    let nobody = |error: DecodeError| (None, GiftFault::Malformed(error));
+    let public = recipient.public();
+    let (lane, padded) = read::<G>(gift, &public, reason).map_err(nobody)?;
+    let node = package.node(lane.index);
+    let points = package.view::<G>();
+    let expected = points.and_then(|points| points.verifying_shares.get(&lane.index));
+    let here = lane.key == package.key_id() && lane.sharing == package.sharing();
+    let Some(expected) = expected.filter(|_| here) else {
+        return Err((node, GiftFault::OtherSharing));
+    };
+    let sent = lane.sent.decode("sent");
+    let sent = sent.map_err(|error| (node, GiftFault::Malformed(error)))?;
+    let agreed = sent * recipient.secret().expose_secret();
+    let share = SecretScalar::<G>::new(padded - lane.pad::<G>(&agreed));
+    if share.mul_base() == *expected {
+        Ok((lane.index, share))
+    } else {
+        Err((node, GiftFault::WrongShare))
+    }
 }
 
 /// What one gift is about: everything that its pad is bound to.

@@ -29,6 +29,10 @@ use crate::reshare::{Certificate, MAX_CERTIFICATE, Request};
 const VERSION: u8 = 1;
 const MAX_PACKAGE: usize = 1 << 16;
 
+/// By how much a request may pass the highest attempt that this node has signed for an epoch. Without a bound, whoever gets one attempt
+/// with the highest number there is signed ends all reshares of the key.
+pub const MAX_JUMP: u32 = 1024;
+
 /// How many certificates beside the chain are kept. Each is of another attempt that all its members and dealers have signed.
 const MAX_BESIDE: usize = 32;
 
@@ -87,6 +91,14 @@ pub enum Refusal {
         epoch: Epoch,
         /// The highest attempt that this node has signed.
         attempt: Attempt,
+    },
+    /// The attempt is too far above what this node has signed.
+    #[error("attempt {} is too high, at most {} is taken", attempt.0, most.0)]
+    AttemptTooHigh {
+        /// What was asked for.
+        attempt: Attempt,
+        /// The highest attempt that is taken.
+        most: Attempt,
     },
     /// It continues a sharing that this node does not know. Show it the certificates in between, lowest first.
     #[error(
@@ -265,17 +277,18 @@ impl Lineage {
                 Refusal::Gap { active }
             });
         }
-        let highest = self
-            .signed
-            .keys()
-            .filter(|(epoch, _)| *epoch == request.epoch());
-        if let Some((epoch, attempt)) = highest.max()
-            && *attempt >= request.attempt()
+        let mine = |(epoch, _): &&(Epoch, Attempt)| *epoch == request.epoch();
+        let highest = self.signed.keys().filter(mine).max().copied();
+        if let Some((epoch, attempt)) = highest
+            && attempt >= request.attempt()
         {
-            return Err(Refusal::AttemptUsed {
-                epoch: *epoch,
-                attempt: *attempt,
-            });
+            return Err(Refusal::AttemptUsed { epoch, attempt });
+        }
+        let signed = highest.map_or(0, |(_, attempt)| attempt.0);
+        let most = Attempt(signed.saturating_add(MAX_JUMP));
+        if request.attempt() > most {
+            let attempt = request.attempt();
+            return Err(Refusal::AttemptTooHigh { attempt, most });
         }
         if request.is_dealer(me) && !self.holds_active() {
             return Err(Refusal::ShareLost { active });
@@ -318,23 +331,24 @@ impl Lineage {
         if self.history.contains(&now) || self.beside.contains_key(&now) {
             return Ok(Learned::Known);
         }
+        if now.epoch < active.epoch {
+            return Ok(Learned::Behind);
+        }
+        // Nothing is said of a certificate that does not continue a record known here: anybody can make one.
+        let Some(way) = self.way_to(&certificate) else {
+            let parent = certificate.request().active();
+            return match self.knows(parent) {
+                true => Err(Refusal::Fork { active }),
+                false if now.place() < active.place() => Ok(Learned::Behind),
+                false => Err(Refusal::Gap { active }),
+            };
+        };
         let mut known = self.history.iter().chain(self.beside.keys());
         if let Some(one) = known.find(|one| one.place() == now.place()) {
             let (one, other) = (*one, now);
             return Err(Refusal::Conflict { one, other });
         }
-        if now.epoch < active.epoch {
-            return Ok(Learned::Behind);
-        }
-        let lower = now.place() < active.place();
-        let Some(way) = self.way_to(&certificate) else {
-            return match (lower, now.epoch == active.epoch) {
-                (true, _) => Ok(Learned::Behind),
-                (false, true) => Err(Refusal::Fork { active }),
-                (false, false) => Err(Refusal::Gap { active }),
-            };
-        };
-        if lower {
+        if now.place() < active.place() {
             self.note(certificate);
             return Ok(Learned::Noted);
         }
@@ -354,20 +368,26 @@ impl Lineage {
         }))
     }
 
+    /// Whether this is the record of a sharing of the history, or of one beside it.
+    fn knows(&self, package: &PublicKeyPackage) -> bool {
+        let beside = self.beside.get(&Sharing::of(package));
+        beside.is_some_and(|certificate| certificate.verify_new(package))
+            || self.place_on_chain(package).is_some_and(|(_, same)| same)
+    }
+
     /// How to get to the sharing that a certificate continues: how much of the chain, and the certificate beside it that follows, if any.
-    /// `None` if that sharing is not known, or more than one epoch below the active one.
+    /// `None` if that sharing is not known, or the way leaves the chain more than one epoch below the active sharing.
     fn way_to(&self, certificate: &Certificate) -> Option<(usize, Option<Sharing>)> {
         let parent = certificate.request().active();
-        let name = Sharing::of(parent);
-        if name.epoch.0.saturating_add(1) < self.active.epoch().0 {
-            return None;
-        }
+        let (name, active) = (Sharing::of(parent), self.active.epoch());
         if let Some(beside) = self.beside.get(&name) {
-            let (length, deeper) = self.place_on_chain(beside.request().active())?;
-            return (deeper && beside.verify_new(parent)).then_some((length, Some(name)));
+            let (length, same) = self.place_on_chain(beside.request().active())?;
+            let whole = same && name.epoch == active && beside.verify_new(parent);
+            return whole.then_some((length, Some(name)));
         }
         let (length, same) = self.place_on_chain(parent)?;
-        same.then_some((length, None))
+        let near = name.epoch.0.saturating_add(1) >= active.0;
+        (same && near).then_some((length, None))
     }
 
     /// How many certificates of the chain lead to this sharing, and whether the record is the one known here.
@@ -395,13 +415,9 @@ impl Lineage {
         self.chain.push(certificate);
         self.history = self.chain.iter().map(Certificate::sharing).collect();
         self.history.insert(Sharing::of(&self.base));
-        // Only what starts on the chain can lead anywhere, and only within the two last epochs.
+        // Only attempts of the active epoch can still lead anywhere; those of the one before tell a fork from a gap.
         let least = self.active.epoch().0.saturating_sub(1);
-        let history = &self.history;
-        self.beside.retain(|sharing, certificate| {
-            let parent = Sharing::of(certificate.request().active());
-            sharing.epoch.0 >= least && history.contains(&parent)
-        });
+        self.beside.retain(|sharing, _| sharing.epoch.0 >= least);
     }
 
     /// Keeps a certificate beside the chain.

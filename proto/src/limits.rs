@@ -130,6 +130,7 @@ pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError>
         Body::EcdsaOpen(body) => check("ecdsa open", body.encoded_len(), SIGN),
         Body::EcdsaFinish(body) => check("ecdsa finish", body.encoded_len(), ROUND),
         Body::FillPool(body) => check("fill pool", body.encoded_len(), SMALL),
+        Body::ImportMessage(body) => check("import message", body.encoded_len(), ROUND),
         Body::StartReshare(body) => check("start reshare", body.encoded_len(), RESHARE),
         Body::Activate(body) => check("activate", body.encoded_len(), RESHARE),
         Body::StopReshare(body) => check("stop reshare", body.encoded_len(), SMALL),

@@ -214,6 +214,10 @@ impl Engine {
             Call::StartDkg(call) => Answer::DkgProgress(self.start_dkg(call).await?),
             Call::DkgCertificate(call) => Answer::DkgProgress(self.certify(call).await?),
             Call::StartReshare(call) => Answer::ReshareProgress(self.start_reshare(call).await?),
+            Call::ImportMessage(call) => {
+                self.on_import(&call)?;
+                return Ok(None);
+            }
             Call::StopReshare(call) => Answer::ReshareProgress(self.stop_reshare(&call)?),
             Call::Activate(call) => Answer::ReshareProgress(self.activate_sharing(call).await?),
             Call::ChainQuery(call) => Answer::Chain(self.chain_of(&call)?),

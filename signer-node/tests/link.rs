@@ -413,6 +413,7 @@ async fn a_call_that_outlives_its_deadline_is_carried_to_its_end() {
             attempt: 0,
             deadline_ms: 1_000,
             nodes: Vec::new(),
+            import: None,
         })
     };
     let store = rusqlite::Connection::open(setting.dir.path().join("node-1.db")).unwrap();

@@ -94,6 +94,11 @@ pub enum KeyCommand {
         after_help = "Examples:\n  quorate key create sol-hot --scheme ed25519\n  quorate key create eth-hot --scheme ecdsa\n  quorate key create taproot-hot --scheme bip340"
     )]
     Create(KeyCreateArgs),
+    /// Deal a key that somebody knows already. Whoever kept a copy of it can go on signing alone
+    #[command(
+        after_help = "Examples:\n  quorate key import eth-old --scheme ecdsa --mnemonic-file words.txt --path \"m/44'/60'/0'/0/0\"\n  quorate key import sol-old --scheme ed25519 --secret-file scalar.hex\nThe file may be - for standard input."
+    )]
+    Import(KeyImportArgs),
     /// List the keys that the nodes report
     #[command(after_help = "Examples:\n  quorate key list --json")]
     List,
@@ -143,6 +148,31 @@ pub struct KeyCreateArgs {
     /// The nodes that hold it, such as 1,2,3 [default: all of the cluster file]
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     pub nodes: Vec<u32>,
+}
+
+/// `quorate key import`.
+#[derive(Debug, Args)]
+pub struct KeyImportArgs {
+    /// The key as it will be held
+    #[command(flatten)]
+    pub key: KeyCreateArgs,
+    /// A file with the secret scalar in hexadecimal, 64 digits (secp256k1 big-endian, Ed25519 little-endian); - for standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "mnemonic_file",
+        required_unless_present = "mnemonic_file"
+    )]
+    pub secret_file: Option<PathBuf>,
+    /// A file with a BIP 39 mnemonic, 12 to 24 English words; - for standard input
+    #[arg(long, value_name = "FILE", requires = "path")]
+    pub mnemonic_file: Option<PathBuf>,
+    /// The BIP 32 path of the key below the mnemonic, such as m/44'/60'/0'/0/0
+    #[arg(long, value_name = "PATH", requires = "mnemonic_file")]
+    pub path: Option<String>,
+    /// A file with the BIP 39 passphrase of the mnemonic, if it has one
+    #[arg(long, value_name = "FILE", requires = "mnemonic_file")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// `quorate key show`.

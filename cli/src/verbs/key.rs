@@ -1,5 +1,7 @@
 //! `quorate key`.
 
+mod import;
+
 use client::{
     PublicKey,
     ceremony::{self, Change},
@@ -23,6 +25,7 @@ use crate::{
 pub async fn run(context: &Context, command: KeyCommand) -> Result<Reply, Fail> {
     match command {
         KeyCommand::Create(args) => create(context, &args).await,
+        KeyCommand::Import(args) => import::run(context, &args).await,
         KeyCommand::List => list(context).await,
         KeyCommand::Show(args) => show(context, &args).await,
         KeyCommand::Address(args) => address(context, &args).await,

@@ -146,6 +146,15 @@ impl Operator for Api {
         Ok(Response::new(Box::pin(stream)))
     }
 
+    async fn import_message(
+        &self,
+        request: Request<v1::ImportMessage>,
+    ) -> Result<Response<v1::ImportPassed>, Status> {
+        self.admit_operator(request.extensions())?;
+        self.engine.pass_import(request.into_inner())?;
+        Ok(Response::new(v1::ImportPassed {}))
+    }
+
     async fn list_keys(
         &self,
         request: Request<v1::ListKeysQuery>,

@@ -59,6 +59,28 @@ fn stage(name: &str) -> v1::DkgProgress {
 }
 
 impl Engine {
+    /// Passes a broadcast of an import's dealer on to the members that are connected. They authenticate it.
+    ///
+    /// # Errors
+    /// `UNKNOWN` if there is no such import under way.
+    pub(crate) fn pass_import(&self, message: v1::ImportMessage) -> Result<(), Failure> {
+        let request_id = <[u8; 32]>::try_from(message.request_id.as_ref()).unwrap_or_default();
+        let row = self.ceremonies.rows().get(&request_id).cloned();
+        let row = row.filter(|row| row.imported && row.stage == KeyStage::Running);
+        let row = row.ok_or_else(|| {
+            let what = "there is no such import under way";
+            refuse(FailureCode::Unknown, what, "start another one")
+        })?;
+        for index in self.committee(&row) {
+            let body = coordinator_frame::Body::ImportMessage(message.clone());
+            let told = self.links.get(index).map(|link| link.tell(body));
+            if !matches!(told, Some(Ok(()))) {
+                tracing::warn!(node = index, "a message of an import was not passed on");
+            }
+        }
+        Ok(())
+    }
+
     /// Begins a key generation on all nodes.
     ///
     /// # Errors
@@ -117,7 +139,7 @@ impl Engine {
         let (out, progress) = mpsc::channel(PROGRESS);
         let deadline = self.config.links.dkg_timeout;
         for link in members {
-            self.start_on(link, &row);
+            self.start_on(link, &row, request.import.clone());
         }
         self.tasks.spawn(Arc::clone(self).run_ceremony(
             Ceremony::new(row, out),
@@ -175,6 +197,7 @@ impl Engine {
             package: Bytes::new(),
             parts: BTreeMap::new(),
             nodes,
+            imported: request.import.is_some(),
         })
     }
 
@@ -235,7 +258,7 @@ impl Engine {
             })
     }
 
-    fn start_on(self: &Arc<Self>, link: Arc<Link>, row: &KeyRow) {
+    fn start_on(self: &Arc<Self>, link: Arc<Link>, row: &KeyRow, import: Option<v1::Import>) {
         let deadline_ms =
             u64::try_from(self.config.links.dkg_timeout.as_millis()).unwrap_or(u64::MAX);
         let start = v1::StartDkg {
@@ -246,6 +269,7 @@ impl Engine {
             attempt: 0,
             deadline_ms,
             nodes: row.nodes.iter().copied().map(u32::from).collect(),
+            import,
         };
         let (engine, request_id) = (Arc::clone(self), start.request_id.clone());
         self.tasks.spawn(async move {
@@ -337,6 +361,10 @@ impl Engine {
             ceremony
                 .packages
                 .insert(index, progress.public_package.clone());
+        }
+        if !progress.said.is_empty() {
+            ceremony.tell(progress);
+            return Ok(());
         }
         if progress.stage != "aborted" {
             // How it ends is said once, at the end, for all nodes together.

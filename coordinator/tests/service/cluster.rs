@@ -244,6 +244,7 @@ impl Cluster {
             package: Vec::new().into(),
             parts: BTreeMap::new(),
             nodes: Vec::new(),
+            imported: false,
         };
         let package = self.shares[0].public().encode();
         Runtime::new().expect("runtime").block_on(async {

@@ -67,6 +67,7 @@ async fn create(cluster: &Cluster, running: &Running) -> Streaming<DkgProgress> 
         scheme: "ed25519".into(),
         threshold: 2,
         nodes: Vec::new(),
+        import: None,
     };
     operator
         .create_key(request)

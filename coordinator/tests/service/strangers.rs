@@ -275,6 +275,7 @@ async fn a_key_is_only_begun_when_every_node_is_there() {
         scheme: scheme.into(),
         threshold,
         nodes: Vec::new(),
+        import: None,
     };
     let refused = |status: Status| code(&status);
     let missing = operator

@@ -322,8 +322,8 @@ impl Plan {
         matches!(self.task, Task::Generate)
     }
 
-    /// What evidence says about the session: for a key generation `purpose | u16 t | u32 attempt | request id`; otherwise the name of
-    /// the task comes first.
+    /// What evidence says about the session: for a key generation `purpose | u16 t | u32 attempt | request id | committee`; otherwise the
+    /// name of the task comes first.
     pub(super) fn context(&self) -> Vec<u8> {
         let mut out = Writer::default();
         if let Task::Reshare(request) = &self.task {
@@ -336,13 +336,14 @@ impl Plan {
         }
         out.var(self.purpose.as_str().as_bytes())
             .u16(self.params.threshold())
-            .u32(self.attempt.0);
-        out.bytes(self.request_id.as_bytes());
+            .u32(self.attempt.0)
+            .bytes(self.request_id.as_bytes());
+        self.roster.write(&mut out);
         out.finish()
     }
 
-    /// The plan that evidence names. A key generation needs the verifier's own roster; a reshare names its participants itself, and its
-    /// messages are signed under a session that covers them.
+    /// The plan that evidence names. It names its participants itself: the messages are signed under a session that covers them, so
+    /// another committee would prove nothing. Members of a new key have to be in the verifier's roster, which may have more nodes.
     pub(super) fn from_context(roster: &Roster, bytes: &[u8]) -> Result<Self, DecodeError> {
         let refuse = |field| DecodeError::new(field, Problem::Unknown);
         let mut reader = Reader::new(bytes);
@@ -365,8 +366,12 @@ impl Plan {
         let threshold = reader.u16("threshold")?;
         let attempt = Attempt(reader.u32("attempt")?);
         let request_id = RequestId::from_bytes(reader.array("request_id")?);
+        let committee = Roster::read(&mut reader)?;
         reader.finish("context")?;
-        let roster = roster.clone();
+        if committee.nodes().any(|node| roster.get(&node).is_none()) {
+            return Err(refuse("members"));
+        }
+        let roster = committee;
         match import {
             None => Self::generate(roster, purpose, threshold, request_id, attempt),
             Some(announcement) => Self::import(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mpc_core::dkg::{self, DkgOutput, Setup};
 use mpc_core::envelope::Envelope;
-use mpc_core::export::{self, ExportError};
+use mpc_core::export::{self, ExportError, GiftFault, RefusedGift};
 use mpc_core::group::{Ed25519, Point, Scalar, Secp256k1};
 use mpc_core::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId};
 use mpc_core::identity::{ExchangeKey, IdentityKey};
@@ -212,42 +212,46 @@ fn leaves_again(outputs: &[DkgOutput], public: &PublicKeyPackage, secret: &[u8; 
         export::seal(share, &to.public(), reason, &mut rng(number as u64)).unwrap()
     };
     let gifts = [gift(0, &recipient, &reason), gift(2, &recipient, &reason)];
-    let key = export::open(&gifts, &recipient, &reason, public).unwrap();
+    let opened = export::open(&gifts, &recipient, &reason, public).unwrap();
+    assert!(opened.refused.is_empty());
     if public.purpose() != Purpose::Bip340 {
-        assert_eq!(key.expose_secret(), secret);
+        assert_eq!(opened.secret.expose_secret(), secret);
     }
-    let node = |number: usize| public.node(outputs[number].share.index()).unwrap();
-    let wrong = |numbers: &[usize]| {
-        let nodes = numbers.iter().map(|number| node(*number)).collect();
-        Err(ExportError::WrongShares { nodes })
+    let refused = |gifts: &[Vec<u8>], key: &ExchangeKey, reason: &[u8; 32]| match export::open(
+        gifts, key, reason, public,
+    ) {
+        Err(ExportError::TooFew { got, refused, .. }) => {
+            let named = |gift: &RefusedGift| (gift.position, gift.node, gift.why);
+            (got, refused.iter().map(named).collect::<Vec<_>>())
+        }
+        other => panic!("{other:?}"),
     };
-    let open = |gifts: &[Vec<u8>], key: &ExchangeKey, reason: &[u8; 32]| {
-        export::open(gifts, key, reason, public).map(|_| ())
-    };
-    assert_eq!(open(&gifts, &other, &reason), wrong(&[0, 2]));
-    assert_eq!(open(&gifts, &recipient, &[5; 32]), wrong(&[0, 2]));
+    let node = |number: usize| public.node(outputs[number].share.index());
+    let wrong = GiftFault::WrongShare;
+    let both = vec![(0, node(0), wrong), (1, node(2), wrong)];
+    assert_eq!(refused(&gifts, &other, &reason), (0, both.clone()));
+    assert_eq!(refused(&gifts, &recipient, &[5; 32]), (0, both));
     let mut spoilt = gifts.to_vec();
     spoilt[1][120] ^= 1;
-    assert_eq!(open(&spoilt, &recipient, &reason), wrong(&[2]));
-    let few = Err(ExportError::TooFew { got: 1, needed: 2 });
-    assert_eq!(open(&gifts[..1], &recipient, &reason), few);
     assert_eq!(
-        open(&[gifts[0].clone(), gifts[0].clone()], &recipient, &reason),
-        few
+        refused(&spoilt, &recipient, &reason),
+        (1, vec![(1, node(2), wrong)])
     );
+    // A bad gift does not spoil the others.
+    spoilt.push(gift(1, &recipient, &reason));
+    let opened = export::open(&spoilt, &recipient, &reason, public).unwrap();
+    assert_eq!(opened.refused.len(), 1);
+    assert_eq!(refused(&gifts[..1], &recipient, &reason), (1, vec![]));
+    let twice = [gifts[0].clone(), gifts[0].clone()];
+    assert_eq!(refused(&twice, &recipient, &reason), (1, vec![]));
     for len in 0..gifts[0].len() {
-        let cut = vec![gifts[0][..len].to_vec()];
-        assert!(matches!(
-            open(&cut, &recipient, &reason),
-            Err(ExportError::Malformed(_))
-        ));
+        let (_, refused) = refused(&[gifts[0][..len].to_vec()], &recipient, &reason);
+        assert!(matches!(refused[..], [(0, None, GiftFault::Malformed(_))]));
     }
-    let mut elsewhere = gifts.to_vec();
-    elsewhere[0][40] ^= 1;
-    assert_eq!(
-        open(&elsewhere, &recipient, &reason),
-        Err(ExportError::OtherSharing)
-    );
+    let mut elsewhere = gifts[0].clone();
+    elsewhere[40] ^= 1;
+    let fault = (0, vec![(0, node(0), GiftFault::OtherSharing)]);
+    assert_eq!(refused(&[elsewhere], &recipient, &reason), fault);
 }
 
 #[test]

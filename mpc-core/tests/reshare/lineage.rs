@@ -156,7 +156,7 @@ fn a63_a_certificate_that_forks_off_below_is_refused() {
     assert_eq!(one.sharing().epoch.0, 2);
     // Two epochs back, and lower: it does not matter any more.
     assert_eq!(one.learn(forked.clone(), &me), Ok(Learned::Behind));
-    // What continues it is a fork.
+    // What continues it continues nothing that is known here.
     let mut other = World::new(Purpose::Ed25519, 2, 3, 5);
     let (mut two, two_id) = (lineage(&other, 2), other.id(2));
     two.prepare(forked.sharing(), &fork, &two_id, true).unwrap();
@@ -168,7 +168,7 @@ fn a63_a_certificate_that_forks_off_below_is_refused() {
     let above = certify(&mut other, &next);
     let active = one.sharing();
     assert!(above.sharing() > active);
-    assert_eq!(one.learn(above, &me), Err(Refusal::Fork { active }));
+    assert_eq!(one.learn(above, &me), Err(Refusal::Gap { active }));
     assert_eq!(one.sharing(), active, "a refusal changes nothing");
 }
 

@@ -5,6 +5,7 @@
 //! until the certificate is there, however late.
 
 mod driver;
+mod import;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,6 +49,8 @@ pub(super) struct Order {
     pub(super) threshold: u16,
     /// The committee by node numbers; the first has index 1 in the key.
     pub(super) nodes: Vec<u16>,
+    /// Whether a dealer brings the key: whoever kept a copy can sign alone.
+    pub(super) imported: bool,
 }
 
 impl Order {
@@ -68,6 +71,8 @@ pub(super) struct Slot {
     pub(super) pairs: bool,
     /// Who takes part, this node or not.
     pub(super) peers: BTreeSet<NodeId>,
+    /// The dealer of an import. It is no node: its messages come and go through the coordinator.
+    pub(super) dealer: Option<NodeId>,
 }
 
 /// A session under way.
@@ -234,6 +239,9 @@ impl Engine {
         };
         let params = Params::new(order.threshold, parties).map_err(Refusal::malformed)?;
         let peers = roster.nodes().collect();
+        let import = call.import.as_ref().map(import::announcement);
+        let import = import.transpose()?;
+        let dealer = import.as_ref().map(|import| import.dealer.node_id());
         let setup = Setup {
             roster,
             me: who.node,
@@ -245,7 +253,11 @@ impl Engine {
         };
         let now_ms = self.boot_ms()?;
         let rng = &mut UnwrapErr(getrandom::SysRng);
-        let started = Session::start(setup, Arc::clone(&who.identity), rng, now_ms, timeout);
+        let identity = Arc::clone(&who.identity);
+        let started = match import {
+            None => Session::start(setup, identity, rng, now_ms, timeout),
+            Some(import) => Session::import(setup, import, identity, rng, now_ms, timeout),
+        };
         let (session, step) = started.map_err(Refusal::malformed)?;
         self.check_new_key(&order)?;
         let inbox = self.open_slot(Slot {
@@ -254,6 +266,7 @@ impl Engine {
             reshare: None,
             pairs: order.purpose.needs_pairs(),
             peers,
+            dealer,
         })?;
         let effects = match self.write_first(&order, step).await {
             Ok(effects) => effects,
@@ -307,6 +320,7 @@ impl Engine {
             purpose,
             threshold,
             nodes,
+            imported: call.import.is_some(),
         })
     }
 
@@ -405,8 +419,9 @@ impl Engine {
         }
         let (inbox, receiver) = mpsc::channel(INBOX);
         for early in state.ceremonies.take_early(&slot.request, slot.attempt) {
+            let dealer = slot.dealer.filter(|_| early.from == import::DEALER);
             let _ = inbox.try_send(Inbound {
-                from: early.from,
+                from: dealer.unwrap_or(early.from),
                 bytes: early.envelope,
             });
         }
@@ -458,6 +473,15 @@ impl Engine {
                 return;
             };
             let to = outbound.to;
+            if to == Recipient::Everyone && running.slot.dealer.is_some() {
+                let said = DkgProgress {
+                    request_id: request.to_vec().into(),
+                    stage: "import".to_owned(),
+                    said: outbound.bytes.clone().into(),
+                    ..DkgProgress::default()
+                };
+                self.send(node_frame::Body::DkgProgress(said));
+            }
             running.said.push(outbound);
             let peers = running.slot.peers.iter().copied();
             match to {

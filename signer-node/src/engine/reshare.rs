@@ -100,6 +100,7 @@ impl Engine {
             reshare: Some((key, approved.place)),
             pairs: makes_pairs,
             peers: approved.request.participants(),
+            dealer: None,
         };
         let inbox = self.open_slot(slot)?;
         let answer = progress(&approved, "round1");

@@ -414,6 +414,7 @@ impl Cluster {
             attempt: 0,
             deadline_ms: 60_000,
             nodes: Vec::new(),
+            import: None,
         }
     }
 

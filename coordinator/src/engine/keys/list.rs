@@ -35,6 +35,7 @@ impl Engine {
             scheme: row.scheme.clone(),
             threshold: u32::from(row.threshold),
             created_ms: row.created_ms,
+            imported: row.imported,
             ..Default::default()
         };
         let state = match row.stage {

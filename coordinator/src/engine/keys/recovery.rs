@@ -110,6 +110,7 @@ impl Engine {
             scheme: state.scheme.clone(),
             threshold: state.threshold,
             nodes: Vec::new(),
+            import: None,
         };
         let Ok(mut row) = self.read_key_request(&request) else {
             return;

@@ -335,6 +335,7 @@ impl Engine {
             package: Bytes::new(),
             parts: std::collections::BTreeMap::new(),
             nodes: numbers,
+            imported: false,
         };
         let _one_at_a_time = self.admin.lock().await;
         if self.keys.get(name).is_some() || self.ceremonies.has(&request_id) {

@@ -1,6 +1,9 @@
 -- The nodes that a key is generated on, as a JSON list of numbers; empty for all nodes of the cluster.
 ALTER TABLE generation ADD COLUMN nodes TEXT NOT NULL DEFAULT '[]';
 
+-- 1 for a key that a dealer brings.
+ALTER TABLE generation ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
+
 -- Certified sharings after the first one of a key.
 CREATE TABLE sharing (
     key_id BLOB NOT NULL,

@@ -121,7 +121,7 @@ fn stage_of(word: &str) -> Result<KeyStage, StoreError> {
 
 pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO generation (request_id, name, scheme, threshold, stage, created_ms, package, nodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO generation (request_id, name, scheme, threshold, stage, created_ms, package, nodes, imported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             row.request_id,
             row.name,
@@ -131,9 +131,10 @@ pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
             to_sql(row.created_ms)?,
             row.package.as_ref(),
             json!(row.nodes).to_string(),
+            row.imported,
         ],
     )?;
-    let detail = json!({ "generation": hex::encode(row.request_id), "name": row.name, "scheme": row.scheme, "nodes": row.nodes });
+    let detail = json!({ "generation": hex::encode(row.request_id), "name": row.name, "scheme": row.scheme, "nodes": row.nodes, "imported": row.imported });
     trail::append(db, "key-start", None, &detail, row.created_ms)
 }
 
@@ -187,7 +188,7 @@ pub(super) fn step_key(
 
 pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT request_id, name, scheme, threshold, stage, created_ms, package, nodes FROM generation ORDER BY created_ms, rowid",
+        "SELECT request_id, name, scheme, threshold, stage, created_ms, package, nodes, imported FROM generation ORDER BY created_ms, rowid",
     )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
@@ -205,6 +206,7 @@ pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
             parts: parts(db, &request_id)?,
             nodes: serde_json::from_str(&row.get::<_, String>(7)?)
                 .map_err(|_| StoreError::Damaged("a list of nodes does not decode"))?,
+            imported: row.get(8)?,
         });
     }
     Ok(found)

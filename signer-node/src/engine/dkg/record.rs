@@ -105,6 +105,7 @@ fn write_order(writer: Writer, order: &Order) -> Writer {
                 .map(|node| node.to_be_bytes())
                 .collect::<Vec<_>>(),
         )
+        .u8(u8::from(order.imported))
 }
 
 fn read_order(reader: &mut Reader<'_>) -> Result<Order, Malformed> {
@@ -126,5 +127,10 @@ fn read_order(reader: &mut Reader<'_>) -> Result<Order, Malformed> {
             .into_iter()
             .map(node)
             .collect::<Result<_, Malformed>>()?,
+        imported: match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed("ceremony")),
+        },
     })
 }
