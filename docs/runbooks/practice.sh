@@ -75,7 +75,7 @@ usable_after = "2026-01-01T00:00:00Z"
 id = "payouts"
 effect = "allow"
 match = { wallet = "hot", kind = ["transfer"], to = "allowlist", initiator = ["backend"] }
-limits = [{ scope = "wallet", window = "24h", asset = "native", max = "1000000000" }]
+limits = [{ scope = "wallet", window = "20s", asset = "native", max = "1000000000" }]
 END
   local person
   for person in alice bob; do
