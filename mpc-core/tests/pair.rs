@@ -457,12 +457,19 @@ fn residues_at_the_edges_compute_like_scalars() {
 #[test]
 fn long_sums_do_not_overflow() {
     let largest = Residue::from_be_bytes(&[0xFF; 32]);
+    let scalar = largest.scalar();
+    let mut sum = LazySum::new();
+    for count in 1..=4 {
+        sum.add_product(&largest, &largest);
+        sum.add(&largest);
+        let expected = (scalar * scalar + scalar) * Scalar::from_u64(count);
+        assert_eq!(sum.reduce_few().encode(), expected.encode());
+    }
     let mut sum = LazySum::new();
     for _ in 0..10_000 {
         sum.add_product(&largest, &largest);
         sum.add(&largest);
     }
-    let scalar = largest.scalar();
     let expected = (scalar * scalar + scalar) * Scalar::from_u64(10_000);
     assert_eq!(sum.reduce().encode(), expected.encode());
 }
@@ -518,6 +525,9 @@ proptest! {
             );
         }
         prop_assert_eq!(lazy.reduce().encode(), plain.encode());
+        if count <= 4 {
+            prop_assert_eq!(lazy.reduce_few().encode(), plain.encode());
+        }
     }
 
     #[test]
