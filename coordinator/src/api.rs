@@ -264,6 +264,8 @@ impl Quorate for Api {
             freeze: Some(self.engine.freeze_state()),
             policy: Some(self.engine.policy_state()),
             software: concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            stopped: self.engine.stopped_sets(),
+            convicted: self.engine.convicts(),
         }))
     }
 

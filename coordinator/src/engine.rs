@@ -111,6 +111,12 @@ impl Engine {
         for row in &convictions {
             signing.convict(row.node);
         }
+        for set in store.failed_sets().await? {
+            // What an operator has looked into does not count any more.
+            if set.at_ms >= config.signing.forgive_failures_before_ms {
+                signing.remember_failures(set);
+            }
+        }
         let files = EvidenceFiles::beside(&config.store);
         let evidence = evidence::Archive::load(&convictions, files);
         let keys = Keys::default();

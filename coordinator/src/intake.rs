@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use policy::{
     approval::summary_lines,
+    conflict::ConflictKey,
     evaluate::{Facts, Fraction, Verdict, evaluate},
     governance::Installed,
     intent::{MAX_SIGNED, SignedIntent},
@@ -146,7 +147,12 @@ pub(crate) fn judge(policy: Arc<Installed>, frozen: bool, intake: &Intake, stage
             &facts,
         ) {
             Verdict::Approved(approved) => {
-                let decision = Decision::Approve(approved.debits().to_vec());
+                let conflicts = approved
+                    .conflicts()
+                    .iter()
+                    .map(ConflictKey::digest)
+                    .collect();
+                let decision = Decision::Approve(approved.debits().to_vec(), conflicts);
                 Judgement {
                     decision,
                     token: Some(approved),

@@ -31,7 +31,7 @@ use crate::{
     clock, config,
     keys::Key,
     links::{CallError, Link, Links},
-    store::RequestId,
+    store::{FailedSet, RequestId},
 };
 
 mod disputes;
@@ -191,6 +191,23 @@ impl Signing {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(index);
+    }
+
+    /// Takes in how often signatures of a set did not verify before a restart.
+    pub(crate) fn remember_failures(&self, set: FailedSet) {
+        self.disputes.remember(set);
+    }
+
+    /// Sets of signers that are not asked any more, because their signatures did not verify.
+    pub(crate) fn stopped_sets(&self) -> Vec<FailedSet> {
+        self.disputes.stopped()
+    }
+
+    /// Nodes that were caught.
+    pub(crate) fn convicts(&self) -> Vec<u16> {
+        let convicted = self.convicted.lock();
+        let convicted = convicted.unwrap_or_else(PoisonError::into_inner);
+        convicted.iter().copied().collect()
     }
 
     /// Whether enough members of a key are connected.

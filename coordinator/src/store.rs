@@ -141,8 +141,8 @@ pub enum Decision {
     Deny(Vec<v1::Reason>),
     /// People or time are missing.
     Wait(Vec<v1::Reason>, v1::Needs),
-    /// It may be signed once these amounts are debited.
-    Approve(Vec<Debit>),
+    /// It may be signed once these amounts are debited, and what it uses up on its chain is held, by name.
+    Approve(Vec<Debit>, Vec<[u8; 32]>),
 }
 
 /// A decision, with the token that a signature needs if it is positive.
@@ -341,6 +341,17 @@ pub struct EvidenceRow {
     pub fault: String,
 }
 
+/// A set of signers that has made signatures that do not verify, and nobody can say through whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedSet {
+    /// Party indices, ascending.
+    pub signers: Vec<u16>,
+    /// How often.
+    pub failures: u32,
+    /// When last, Unix milliseconds.
+    pub at_ms: u64,
+}
+
 /// A step's answer.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -416,6 +427,17 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// All evidence, oldest first.
     fn evidence(&self) -> Answer<'_, Vec<EvidenceRow>>;
+
+    /// Counts a signature of these signers that does not verify; how often that has happened.
+    fn count_failure(
+        &self,
+        signers: Vec<u16>,
+        request: Option<RequestId>,
+        now_ms: u64,
+    ) -> Answer<'_, u32>;
+
+    /// Every set with such signatures.
+    fn failed_sets(&self) -> Answer<'_, Vec<FailedSet>>;
 
     /// Appends to the audit trail.
     fn note(

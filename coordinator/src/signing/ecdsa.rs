@@ -411,7 +411,7 @@ impl<'a> Run<'a> {
             return;
         };
         if abort.culprits.is_empty() {
-            if self.signing.disputes.failed(set) {
+            if self.signing.disputes.failed(set, clock::now_ms()) {
                 tracing::error!(signers = ?set, "alert: signatures of these signers do not verify; they are not asked together again");
             }
             self.barred.insert(set.clone());

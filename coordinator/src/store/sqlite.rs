@@ -14,8 +14,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Decided, EventRow, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStep, Move,
-    NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Record, RequestId, Store, StoreError,
+    Answer, Decided, EventRow, EvidenceRow, FailedSet, Filter, Judge, Judgement, KeyRow, KeyStep,
+    Move, NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Record, RequestId, Store,
+    StoreError,
 };
 
 mod ledger;
@@ -25,7 +26,11 @@ mod trail;
 mod writer;
 
 /// Applied in order, once each; `user_version` counts those that are in.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/schema.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("sqlite/schema.sql"),
+    include_str!("sqlite/held.sql"),
+    include_str!("sqlite/failed_set.sql"),
+];
 
 /// Steps that wait for the writer; further callers wait for room.
 const QUEUE: usize = 4_096;
@@ -315,6 +320,20 @@ impl Store for Sqlite {
 
     fn evidence(&self) -> Answer<'_, Vec<EvidenceRow>> {
         self.read(rows::evidence).boxed()
+    }
+
+    fn count_failure(
+        &self,
+        signers: Vec<u16>,
+        request: Option<RequestId>,
+        now_ms: u64,
+    ) -> Answer<'_, u32> {
+        self.write(move |db| rows::count_failure(db, &signers, request, now_ms))
+            .boxed()
+    }
+
+    fn failed_sets(&self) -> Answer<'_, Vec<FailedSet>> {
+        self.read(rows::failed_sets).boxed()
     }
 
     fn note(
