@@ -249,7 +249,8 @@ fn short_messages_are_refused_by_field() {
         );
     }
     for (len, field) in [(0, "Q"), (73_727, "Q"), (73_759, "hu"), (73_791, "v")] {
-        let error = vole::Message::read(&mut Reader::new(&vec![0; len]));
+        let short = vec![0; len];
+        let error = vole::Message::read(&mut Reader::new(&short));
         assert_eq!(
             error,
             Err(DecodeError::new(field, Problem::Length)),
