@@ -20,15 +20,15 @@ start() {
 stop() {
   local at pid
   at=$(_service "$1") pid=$(cat "custody/$(_service "$1")/pid")
-  kill -9 "$pid" 2>/dev/null
-  wait "$pid" 2>/dev/null
+  kill -9 "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
   rm -f "custody/$at/pid"
 }
 
 finish() {
   local file
   for file in custody/*/pid; do
-    if [ -e "$file" ]; then kill "$(cat "$file")" 2>/dev/null; rm -f "$file"; fi
+    if [ -e "$file" ]; then kill "$(cat "$file")" 2>/dev/null || true; rm -f "$file"; fi
   done
 }
 
