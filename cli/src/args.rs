@@ -21,8 +21,8 @@ pub use cert::{
 pub use drill::{DrillCommand, DrillRunArgs, Loss};
 pub use operator::{
     BenchArgs, CheckConfigArgs, ClusterCommand, ClusterInitArgs, CompletionArgs, DemoArgs,
-    EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs,
-    PolicyCommand, PolicyEvalArgs, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs,
+    EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyImportArgs,
+    KeyShowArgs, PolicyCommand, PolicyEvalArgs, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs,
     ServiceCommand, ServiceRunArgs,
 };
 pub use order::{

@@ -24,6 +24,8 @@ mod demo;
 mod durable;
 #[path = "end_to_end/hostile.rs"]
 mod hostile;
+#[path = "end_to_end/import.rs"]
+mod import;
 #[path = "end_to_end/requests.rs"]
 mod requests;
 #[path = "end_to_end/runbooks.rs"]

@@ -29,10 +29,6 @@ use crate::reshare::{Certificate, MAX_CERTIFICATE, Request};
 const VERSION: u8 = 1;
 const MAX_PACKAGE: usize = 1 << 16;
 
-/// By how much a request may pass the highest attempt that this node has signed for an epoch. Without a bound, whoever gets one attempt
-/// with the highest number there is signed ends all reshares of the key.
-pub const MAX_JUMP: u32 = 1024;
-
 /// How many certificates beside the chain are kept. Each is of another attempt that all its members and dealers have signed.
 const MAX_BESIDE: usize = 32;
 
@@ -91,14 +87,6 @@ pub enum Refusal {
         epoch: Epoch,
         /// The highest attempt that this node has signed.
         attempt: Attempt,
-    },
-    /// The attempt is too far above what this node has signed.
-    #[error("attempt {} is too high, at most {} is taken", attempt.0, most.0)]
-    AttemptTooHigh {
-        /// What was asked for.
-        attempt: Attempt,
-        /// The highest attempt that is taken.
-        most: Attempt,
     },
     /// It continues a sharing that this node does not know. Show it the certificates in between, lowest first.
     #[error(
@@ -283,12 +271,6 @@ impl Lineage {
             && attempt >= request.attempt()
         {
             return Err(Refusal::AttemptUsed { epoch, attempt });
-        }
-        let signed = highest.map_or(0, |(_, attempt)| attempt.0);
-        let most = Attempt(signed.saturating_add(MAX_JUMP));
-        if request.attempt() > most {
-            let attempt = request.attempt();
-            return Err(Refusal::AttemptTooHigh { attempt, most });
         }
         if request.is_dealer(me) && !self.holds_active() {
             return Err(Refusal::ShareLost { active });

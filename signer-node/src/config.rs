@@ -106,6 +106,9 @@ pub struct Config {
     pub store: PathBuf,
     /// Filter for the log, `info` by default.
     pub log: String,
+    /// The public key of the one key whose import this node takes part in, in hexadecimal; empty for none. Nobody but this node's
+    /// operator can say so: otherwise whoever has the coordinator could pass a key of his own off as a new one.
+    pub import: String,
     /// How the store is unlocked.
     pub unlock: Unlock,
     /// Certificates of the outer channel.
@@ -190,6 +193,7 @@ impl Config {
         let cluster = reader.text("", "cluster", None).map(path);
         let store = reader.text("", "store", Some("node.db")).map(path);
         let log = reader.text("", "log", Some("info"));
+        let import = reader.text("", "import", Some(""));
         let kind = reader.choice("unlock", "kind", &["key-file", "passphrase"]);
         let secret = reader.text("unlock", "path", None).map(path);
         let ca = reader.text("tls", "ca", None).map(path);
@@ -206,6 +210,7 @@ impl Config {
             cluster: cluster?,
             store: store?,
             log: log?,
+            import: import?,
             unlock: match kind?.as_str() {
                 "key-file" => Unlock::KeyFile(secret),
                 _ => Unlock::Passphrase(secret),

@@ -100,6 +100,8 @@ struct Inner {
     /// The certificate of the outer channel, to say when it ends.
     certificate: std::path::PathBuf,
     limits: Limits,
+    /// The public key whose import this node's operator has allowed, in hexadecimal; empty for none.
+    import: String,
     store: Store,
     /// What convicts other nodes.
     evidence: EvidenceFiles,

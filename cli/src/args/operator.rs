@@ -173,6 +173,9 @@ pub struct KeyImportArgs {
     /// A file with the BIP 39 passphrase of the mnemonic, if it has one
     #[arg(long, value_name = "FILE", requires = "mnemonic_file")]
     pub passphrase_file: Option<PathBuf>,
+    /// Show the public key, which every node's operator has to allow first, and deal nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `quorate key show`.

@@ -239,7 +239,10 @@ impl Engine {
         };
         let params = Params::new(order.threshold, parties).map_err(Refusal::malformed)?;
         let peers = roster.nodes().collect();
-        let import = call.import.as_ref().map(import::announcement);
+        let import = call
+            .import
+            .as_ref()
+            .map(|import| self.allowed_import(import));
         let import = import.transpose()?;
         let dealer = import.as_ref().map(|import| import.dealer.node_id());
         let setup = Setup {

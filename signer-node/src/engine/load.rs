@@ -115,6 +115,7 @@ impl Engine {
             who,
             certificate: config.tls.cert.clone(),
             limits: config.limits.clone(),
+            import: config.import.to_ascii_lowercase(),
             store,
             evidence: EvidenceFiles::beside(&config.store),
             vault,

@@ -58,6 +58,15 @@ pub(super) async fn run(context: &Context, args: &KeyImportArgs) -> Result<Reply
         Suite::Ed25519 => public_key::<Ed25519>(&brought.secret)?,
         Suite::Secp256k1 => public_key::<Secp256k1>(&brought.secret)?,
     };
+    if args.dry_run {
+        let public_key = hex::encode(&public_key);
+        let human = format!(
+            "public key  {public_key}\n\nTo allow it, write\n  import = \"{public_key}\"\ninto node.toml of every node that is to hold it, \
+             above the first [section], and restart these nodes."
+        );
+        let json = json!({ "public_key": public_key, "dry_run": true });
+        return Ok(Reply::new(human, json));
+    }
     let cluster = ClusterFile::parse(&read(&context.common.cluster)?).map_err(Fail::invalid)?;
     let roster = committee(&cluster, &args.key.nodes)?;
     let threshold = args.key.threshold.map_or(cluster.threshold, |threshold| {

@@ -8,7 +8,7 @@ use mpc_core::identity::IdentityPublic;
 use mpc_core::import::Announcement;
 use mpc_core::session::Inbound;
 use proto::convert::array;
-use proto::v1::{Import, ImportMessage};
+use proto::v1::{FailureCode, Import, ImportMessage};
 
 use super::Early;
 use crate::engine::Engine;
@@ -17,16 +17,26 @@ use crate::failure::Refusal;
 /// Stands for the dealer while its name is not known yet. No node has it: a name is a hash.
 pub(super) const DEALER: NodeId = NodeId::from_bytes([0; 32]);
 
-pub(super) fn announcement(import: &Import) -> Result<Announcement, Refusal> {
-    let dealer = array("dealer", &import.dealer).map_err(Refusal::malformed)?;
-    Ok(Announcement {
-        dealer: IdentityPublic::from_bytes(&dealer).map_err(Refusal::malformed)?,
-        public_key: import.public_key.to_vec(),
-        chain_code: array("chain code", &import.chain_code).map_err(Refusal::malformed)?,
-    })
-}
-
 impl Engine {
+    /// What the coordinator says is to be imported, if this node's own operator has said the same. Without that, a coordinator could pass
+    /// a key that it knows off as a new one.
+    pub(super) fn allowed_import(&self, import: &Import) -> Result<Announcement, Refusal> {
+        let public_key = hex::encode(&import.public_key);
+        if public_key != self.0.import {
+            return Err(Refusal::new(
+                FailureCode::NotAuthorised,
+                format!("this node's operator has not allowed the import of the key {public_key}"),
+                "compare the public key with its owner, write `import = \"<public key>\"` into node.toml of every node and restart them",
+            ));
+        }
+        let dealer = array("dealer", &import.dealer).map_err(Refusal::malformed)?;
+        Ok(Announcement {
+            dealer: IdentityPublic::from_bytes(&dealer).map_err(Refusal::malformed)?,
+            public_key: import.public_key.to_vec(),
+            chain_code: array("chain code", &import.chain_code).map_err(Refusal::malformed)?,
+        })
+    }
+
     /// Hands a dealer's message to the session it is for, or keeps it until that starts.
     pub(in crate::engine) fn on_import(&self, call: &ImportMessage) -> Result<(), Refusal> {
         let request = array("request id", &call.request_id).map_err(Refusal::malformed)?;
