@@ -150,3 +150,20 @@ fn one_signed_attempt_does_not_use_up_all_that_there_are() {
     let next = world.request(&[1, 2], &[1, 2, 3], 2, 1);
     assert_eq!(lineage.admit(&next, &me), Ok(()));
 }
+
+#[test]
+fn a_newcomer_can_join_whatever_attempts_others_have_signed() {
+    let mut world = world();
+    let (mut holder, me) = (world.node(1).lineage.clone().unwrap(), world.id(1));
+    // Two stuck attempts, each within what a bound on jumps would allow.
+    for attempt in [1_000, 2_000] {
+        let stuck = world.request(&[1, 2], &[1, 2, 3], 2, attempt);
+        let sharing = certify(&mut world, &stuck).sharing();
+        holder.prepare(sharing, &stuck, &me, true).unwrap();
+    }
+    // The holder takes nothing below this one, so the newcomer must take it.
+    let next = world.request(&[1, 2], &[1, 2, 4], 2, 2_001);
+    assert_eq!(holder.admit(&next, &me), Ok(()));
+    let newcomer = Lineage::adopt(world.base.clone(), [], &world.id(4)).unwrap();
+    assert_eq!(newcomer.admit(&next, &world.id(4)), Ok(()));
+}
