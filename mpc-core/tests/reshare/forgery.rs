@@ -141,12 +141,18 @@ fn a_chain_that_leaves_the_history_two_epochs_below_is_refused_also_over_an_atte
 }
 
 #[test]
-fn one_signed_attempt_does_not_use_up_all_that_there_are() {
+fn a_newcomer_can_join_whatever_attempts_others_have_signed() {
     let mut world = world();
-    let last = world.request(&[1, 2], &[1, 2, 3], 2, u32::MAX);
-    let (lineage, me) = (world.node(1).lineage.clone().unwrap(), world.id(1));
-    // With it signed and stuck, no attempt of this epoch would ever be left.
-    assert!(lineage.admit(&last, &me).is_err());
-    let next = world.request(&[1, 2], &[1, 2, 3], 2, 1);
-    assert_eq!(lineage.admit(&next, &me), Ok(()));
+    let (mut holder, me) = (world.node(1).lineage.clone().unwrap(), world.id(1));
+    // Two stuck attempts, each within what a bound on jumps would allow.
+    for attempt in [1_000, 2_000] {
+        let stuck = world.request(&[1, 2], &[1, 2, 3], 2, attempt);
+        let sharing = certify(&mut world, &stuck).sharing();
+        holder.prepare(sharing, &stuck, &me, true).unwrap();
+    }
+    // The holder takes nothing below this one, so the newcomer must take it.
+    let next = world.request(&[1, 2], &[1, 2, 4], 2, 2_001);
+    assert_eq!(holder.admit(&next, &me), Ok(()));
+    let newcomer = Lineage::adopt(world.base.clone(), [], &world.id(4)).unwrap();
+    assert_eq!(newcomer.admit(&next, &world.id(4)), Ok(()));
 }
