@@ -38,7 +38,7 @@ impl Cluster {
         *self.nodes_of(&[node]).first().unwrap()
     }
 
-    fn backup(&self, node: usize, to: &std::path::Path) {
+    pub(crate) fn backup(&self, node: usize, to: &std::path::Path) {
         let source = rusqlite::Connection::open(self.home(node).join("node.db")).unwrap();
         source
             .execute("VACUUM INTO ?1", [to.to_str().unwrap()])
@@ -47,7 +47,7 @@ impl Cluster {
         std::fs::set_permissions(to, mode).unwrap();
     }
 
-    async fn restore(&mut self, node: usize, from: &std::path::Path) {
+    pub(crate) async fn restore(&mut self, node: usize, from: &std::path::Path) {
         self.stop(node).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         for side in ["node.db", "node.db-wal", "node.db-shm"] {
