@@ -38,15 +38,7 @@ async fn status(context: &Context) -> Result<Reply, Fail> {
         if policy.active { "" } else { " (not active)" },
         if frozen { "YES" } else { "no" },
     );
-    for node in &info.nodes {
-        human.push_str(&format!(
-            "node {:<4} {:<12} rtt {} us, clock {:+} ms\n",
-            node.index,
-            if node.connected { "connected" } else { "away" },
-            node.rtt_us,
-            node.clock_offset_ms,
-        ));
-    }
+    human.extend(info.nodes.iter().map(super::node::line));
     human.push_str(&alarms(&info));
     let nodes: Vec<_> = info
         .nodes
@@ -54,7 +46,8 @@ async fn status(context: &Context) -> Result<Reply, Fail> {
         .map(|n| {
             json!({
                 "index": n.index, "node_id": hex::encode(&n.node_id), "connected": n.connected,
-                "rtt_us": n.rtt_us, "clock_offset_ms": n.clock_offset_ms,
+                "rtt_us": n.rtt_us, "clock_offset_ms": n.clock_offset_ms, "drained": n.drained,
+                "warnings": super::node::warnings(n),
                 "ledger_entries": n.status.as_ref().map(|s| s.ledger_entries),
                 "pairs": n.status.iter().flat_map(|s| &s.pairs).map(pair).collect::<Vec<_>>(),
             })
