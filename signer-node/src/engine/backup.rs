@@ -163,7 +163,7 @@ fn restored(vault: &Vault, node: &NodeId, held: &Held) -> Result<Vec<Change>, Re
         return Err(RestoreError::OtherShare(held.name.clone()));
     }
     let history = || RestoreError::History(held.name.clone());
-    let known = Known::decode_history(&held.history).map_err(|_: Malformed| history())?;
+    let known = Known::decode_history(&held.history, node).map_err(|_: Malformed| history())?;
     if known.lineage.active() != public || !known.lineage.holds_active() || known.name != held.name
     {
         return Err(history());

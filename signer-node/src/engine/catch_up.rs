@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mpc_core::id::NodeId;
+use mpc_core::keys::PublicKeyPackage;
 use proto::convert::array;
 use proto::v1::{AttestQuery, Attestation, CatchUp, FailureCode, NodeStatus};
 use sha2::{Digest as _, Sha256};
@@ -26,7 +27,12 @@ const MAX_STATEMENTS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     place: Place,
-    sharing: [u8; 32],
+    /// Hash of the public record of the sharing.
+    record: [u8; 32],
+}
+
+fn hash_of(public: &PublicKeyPackage) -> [u8; 32] {
+    Sha256::digest(public.encode()).into()
 }
 
 /// What a peer says about the state of the cluster, to a node that came back.
@@ -50,7 +56,7 @@ impl Statement {
                     .fixed(key)
                     .u32(seen.place.0)
                     .u32(seen.place.1)
-                    .fixed(&seen.sharing)
+                    .fixed(&seen.record)
                     .finish()
             })
             .collect();
@@ -82,7 +88,7 @@ impl Statement {
             let key = reader.array()?;
             let seen = Seen {
                 place: (reader.u32()?, reader.u32()?),
-                sharing: reader.array()?,
+                record: reader.array()?,
             };
             reader.finish()?;
             if keys.insert(key, seen).is_some() {
@@ -152,7 +158,7 @@ impl Engine {
             let public = held.lineage.active();
             let seen = Seen {
                 place: place_of(public),
-                sharing: *public.sharing().as_bytes(),
+                record: hash_of(public),
             };
             (*key, seen)
         };
@@ -243,7 +249,7 @@ impl Engine {
 /// Whether peers confirm the sharing of a restored key.
 fn judge(held: &Held, key: &[u8; 32], said: &[Statement]) -> Result<(), Refusal> {
     let public = held.lineage.active();
-    let (own, sharing) = (place_of(public), public.sharing());
+    let (own, record) = (place_of(public), hash_of(public));
     let refuse = |code, message: String, hint: &str| {
         Err(Refusal::new(code, message, hint).with_sharing(sharing_of(public)))
     };
@@ -263,7 +269,7 @@ fn judge(held: &Held, key: &[u8; 32], said: &[Statement]) -> Result<(), Refusal>
                 "send the activation certificates; then refresh the key with the other members as dealers",
             );
         }
-        if seen.place == own && seen.sharing != *sharing.as_bytes() {
+        if seen.place == own && seen.record != record {
             return refuse(
                 FailureCode::SecurityAbort,
                 "a peer knows another sharing of that epoch and attempt".to_owned(),

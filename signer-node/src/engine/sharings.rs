@@ -12,6 +12,7 @@ use std::sync::Arc;
 use mpc_core::id::NodeId;
 use mpc_core::keys::PublicKeyPackage;
 use mpc_core::lineage::Lineage;
+use mpc_core::reshare::Certificate;
 use proto::convert::reshare;
 use proto::v1::{self, FailureCode, KeyState, PreparedState};
 
@@ -116,8 +117,8 @@ impl Held {
             .finish()
     }
 
-    /// Reads what [`Self::history`] wrote.
-    pub(crate) fn decode_history(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads what [`Self::history`] wrote. The file may have been anywhere: every certificate is verified again.
+    pub(crate) fn decode_history(bytes: &[u8], me: &NodeId) -> Result<Self, Malformed> {
         const BAD: Malformed = Malformed("history of a key");
         let mut reader = Reader::new("history of a key", bytes);
         if reader.u8()? != 1 {
@@ -129,6 +130,13 @@ impl Held {
         let since_ms = reader.u64()?;
         let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
         reader.finish()?;
+        let again = |certificate: &Certificate| Certificate::decode(&certificate.encode());
+        let chain = lineage.chain().iter().map(again);
+        let chain: Vec<Certificate> = chain.collect::<Result<_, _>>().map_err(|_| BAD)?;
+        let checked = Lineage::adopt(lineage.base().clone(), chain, me).map_err(|_| BAD)?;
+        if checked.active() != lineage.active() {
+            return Err(BAD);
+        }
         Ok(Self::new(name, request, (part, parts), lineage, since_ms))
     }
 

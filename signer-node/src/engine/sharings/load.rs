@@ -142,6 +142,10 @@ fn follow(
             told.unconfirmed = false;
             (told.since_ms, told.lineage, told.row) = (at_ms, lineage, row.number);
         }
+        Record::Noted { key, lineage, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            (told.lineage, told.row) = (lineage, row.number);
+        }
         Record::Retired { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.retired = true,
         Record::Restored { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = true,
         Record::Confirmed { key, .. } => {

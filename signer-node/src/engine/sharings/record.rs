@@ -50,6 +50,12 @@ pub(crate) enum Record {
         sealed: [u8; 32],
         lineage: [u8; 32],
     },
+    /// A certificate of a lower attempt beside the active sharing was learnt: others may go on from there.
+    Noted {
+        key: [u8; 32],
+        place: Place,
+        lineage: [u8; 32],
+    },
     /// People ordered that the key signs no more.
     Retired {
         key: [u8; 32],
@@ -78,6 +84,7 @@ impl Record {
             Self::Known { key, .. } => Writer::new().u8(1).fixed(key).finish(),
             Self::Prepared { key, place, .. } => at(2, key, *place).finish(),
             Self::Active { key, place, .. } => at(3, key, *place).finish(),
+            Self::Noted { key, place, .. } => at(7, key, *place).finish(),
             Self::Retired { key, .. } => Writer::new().u8(4).fixed(key).finish(),
             Self::Restored { key, place, .. } => at(5, key, *place).finish(),
             Self::Confirmed { key, challenge, .. } => {
@@ -128,6 +135,11 @@ impl Record {
                 sealed,
                 lineage,
             } => at(3, key, *place).u64(*at_ms).fixed(sealed).fixed(lineage),
+            Self::Noted {
+                key,
+                place,
+                lineage,
+            } => at(7, key, *place).fixed(lineage),
             Self::Retired {
                 key,
                 at_ms,
@@ -200,6 +212,11 @@ impl Record {
                 at_ms: reader.u64()?,
                 blind_ms: reader.u64()?,
             },
+            7 => Self::Noted {
+                key,
+                place: place(&mut reader)?,
+                lineage: reader.array()?,
+            },
             _ => return Err(BAD),
         };
         reader.finish()?;
@@ -251,6 +268,11 @@ mod tests {
                 place,
                 at_ms: 9,
                 sealed: [0; 32],
+                lineage: [8; 32],
+            },
+            Record::Noted {
+                key,
+                place,
                 lineage: [8; 32],
             },
             Record::Retired {

@@ -261,7 +261,8 @@ async fn a69_entries_and_nonces_of_before_a_refresh_are_dead() {
     let mut cluster = Cluster::of(tempfile::tempdir().unwrap(), 3, 3).await;
     cluster.generate("eth", "ecdsa").await;
     cluster.generate("hot", "ed25519").await;
-    let policy = cluster.document(&[WALLET_RULES, crate::ecdsa::RULES]);
+    let mine = WALLET_RULES.replace("id = \"pay\"", "id = \"pay-hot\"");
+    let policy = cluster.document(&[&mine, crate::ecdsa::RULES]);
     cluster.install(&policy, &["erin", "frank"]).await;
     let quorum = [0, 1];
     let entries = cluster.filled(&quorum, 2).await;
