@@ -245,7 +245,19 @@ impl Engine {
             sealed,
             lineage: digest,
         }));
+        let settles = {
+            let mut state = self.state();
+            let unsettled = Self::unsettled(&state);
+            let now = unsettled.then(|| self.now(&mut state)).transpose()?;
+            now.map(|now| now.witnessed_ms)
+        };
+        if let Some(before_ms) = settles {
+            changes.push(sharings::append(&Record::Blind { before_ms }));
+        }
         self.commit_now(changes).await?;
+        if let Some(before_ms) = settles {
+            Self::settle(&mut self.state(), before_ms);
+        }
         let peers: Vec<_> = setups.iter().map(PairRecord::peer).collect();
         let answer = self.take_over(key, lineage, (at, at_ms), share, setups);
         peers.iter().for_each(|peer| self.greet(peer));
