@@ -291,7 +291,7 @@ impl Actor {
                 }
             }
             Call::ChainQuery(_) => Some(Answer::Failure(Failure::new(
-                v1::FailureCode::Version,
+                FailureCode::Version,
                 "no history here",
             ))),
             _ => None,
