@@ -257,6 +257,8 @@ impl Engine {
     ) -> Result<Held, Refusal> {
         let chain = call.chain.as_ref();
         let chain = chain.ok_or_else(|| Refusal::unknown("the key"))?;
+        // Nobody but the people of an order makes this node verify a long chain.
+        self.check_order(statements)?;
         if statements.is_empty() {
             return Err(Refusal::new(
                 FailureCode::NotAuthorised,

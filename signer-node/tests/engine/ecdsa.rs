@@ -331,7 +331,11 @@ async fn a96_a_nonce_that_one_request_uses_is_refused_to_another_after_a_restart
     };
     let approval = cluster.approve_ecdsa(&other, &policy);
     for _ in 0..2 {
-        let entry = cluster.filled(&quorum, 1).await.remove(0);
+        let unspent = || {
+            let listed = cluster.entries(&quorum).into_iter();
+            listed.filter(|name| *name != entries[0]).next_back()
+        };
+        let entry = cluster.until(unspent).await;
         let call = cluster.open_call(&quorum, &other, &approval, &entry);
         let refusal = cluster.open_entry(0, &call).await;
         let failure = refusal.expect_err("the nonce is taken");

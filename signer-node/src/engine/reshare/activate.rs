@@ -32,7 +32,7 @@ struct Move {
 /// What follows from a certificate.
 enum Judged {
     Nothing,
-    Noted(Lineage),
+    Noted(Box<Lineage>),
     Move(Box<Move>),
 }
 
@@ -107,7 +107,7 @@ impl Engine {
         let _turn = turn.lock().await;
         let change = match self.judge_certificate(key, &certificate)? {
             Judged::Nothing => return self.answer_active(key),
-            Judged::Noted(lineage) => return self.note(key, &certificate, lineage).await,
+            Judged::Noted(lineage) => return self.note(key, &certificate, *lineage).await,
             Judged::Move(change) => *change,
         };
         // Setups of one pair become active one after the other.
@@ -144,7 +144,7 @@ impl Engine {
         let learned = learned.map_err(|refusal| refused(&refusal).with_sharing(active))?;
         let activation = match learned {
             Learned::Activated(activation) => activation,
-            Learned::Noted => return Ok(Judged::Noted(lineage)),
+            Learned::Noted => return Ok(Judged::Noted(Box::new(lineage))),
             Learned::Known | Learned::Behind => return Ok(Judged::Nothing),
         };
         let Activation {

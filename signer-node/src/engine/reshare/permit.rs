@@ -86,6 +86,26 @@ impl Engine {
         Ok(rebuilt)
     }
 
+    /// Whether enough people ordered something about keys, whatever it is.
+    ///
+    /// # Errors
+    /// `NotAuthorised`.
+    pub(super) fn check_order(&self, statements: &[SignedStatement]) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let now = self.now(&mut state)?;
+        let document = state.policies.active(&now).ok();
+        let document = document.map(governance::Installed::document);
+        let cluster = &self.0.who.cluster;
+        let ordered = governance::authorise(document, cluster, statements, now.wall_ms);
+        ordered.map(|_| ()).map_err(|error| {
+            Refusal::new(
+                FailureCode::NotAuthorised,
+                error.to_string(),
+                "have the reshare ordered by the people whom the policy names",
+            )
+        })
+    }
+
     /// The bounds of the cluster file, which no order lifts.
     fn check_committee(&self, request: &Request) -> Result<(), Refusal> {
         let cluster = &self.0.who.cluster;

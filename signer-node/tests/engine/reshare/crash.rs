@@ -69,6 +69,16 @@ impl Cluster {
         let epoch = self.keys["hot"].epoch().0 + 1;
         let wanted = (epoch, wish.attempt);
         let nodes = [0, 1, 2];
+        // What is still under way is stopped first: then the nodes say what will stay.
+        for node in nodes {
+            let stop = v1::StopReshare {
+                key_id: self.key_id("hot").to_vec().into(),
+                epoch,
+                attempt: wish.attempt,
+            };
+            self.call(node, Call::StopReshare(stop)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
         if let Some(ahead) = nodes
             .into_iter()
             .find(|node| self.place(*node, "hot") == wanted)
@@ -87,14 +97,6 @@ impl Cluster {
                 })
                 .collect();
             if parts.len() < nodes.len() {
-                for node in nodes {
-                    let stop = v1::StopReshare {
-                        key_id: self.key_id("hot").to_vec().into(),
-                        epoch,
-                        attempt: wish.attempt,
-                    };
-                    self.call(node, Call::StopReshare(stop)).await.unwrap();
-                }
                 // Nothing is lost: the old sharing signs, whatever is prepared.
                 self.every_quorum_signs(policy, &nodes, 2).await;
                 return false;

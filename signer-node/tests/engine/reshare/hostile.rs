@@ -16,7 +16,8 @@ async fn a63_a_certificate_that_one_node_alone_has_seen_loses_nobody_a_share() {
     cluster.reached(0, "hot", (1, 1)).await;
     for node in [1, 2] {
         for _ in 0..500 {
-            if !cluster.key_state(node, "hot").prepared.is_empty() {
+            let prepared = cluster.key_state(node, "hot").prepared;
+            if prepared.last().is_some_and(|prepared| !prepared.running) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
