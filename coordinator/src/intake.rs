@@ -100,6 +100,13 @@ pub(crate) fn read(
             let message = "the policy has no such wallet, or its key is not ready";
             refuse(FailureCode::Unknown, message, "list the wallets")
         })?;
+    if key.ended {
+        return Err(refuse(
+            FailureCode::Denied,
+            "the key of this wallet has been taken out of use",
+            "use another wallet",
+        ));
+    }
     // What cannot be decoded is refused by the verdict, with the decoder's own words.
     let own = PackageKeys(&key.package);
     let lines = transaction::decode(wallet.chain, &intent.raw_tx, &own, &wallet.path)

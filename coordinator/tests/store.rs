@@ -626,6 +626,7 @@ async fn everything_is_there_after_reopening(place: &impl Place) {
         created_ms: 12,
         package: Vec::new().into(),
         parts: BTreeMap::new(),
+        nodes: Vec::new(),
     };
     let evidence = EvidenceRow {
         node: 3,

@@ -5,6 +5,7 @@
 //! trailing bytes. (Protocol notes, section 1.2.)
 
 use core::fmt;
+use core::ops::Range;
 
 /// Why a field of a message was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +220,27 @@ impl Writer {
     pub fn var(&mut self, bytes: &[u8]) -> &mut Self {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.u32(len).bytes(bytes)
+    }
+
+    /// Appends a 32-bit length and what `write` appends, without a copy of it. Returns where that is.
+    pub(crate) fn var_with(&mut self, write: impl FnOnce(&mut Self)) -> Range<usize> {
+        self.u32(0);
+        let start = self.out.len();
+        write(self);
+        let body = start..self.out.len();
+        let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let prefix = start
+            .checked_sub(4)
+            .and_then(|at| self.out.get_mut(at..start));
+        if let Some(prefix) = prefix {
+            prefix.copy_from_slice(&len.to_be_bytes());
+        }
+        body
+    }
+
+    /// What has been written at `range`; nothing if there is no such place.
+    pub(crate) fn written(&self, range: Range<usize>) -> &[u8] {
+        self.out.get(range).unwrap_or_default()
     }
 
     /// The bytes written so far.

@@ -187,15 +187,28 @@ impl Envelope {
 
     /// As [`Self::seal`], as a value.
     pub(crate) fn sealed(identity: &IdentityKey, header: Header, body: &[u8]) -> Self {
+        Self::sealed_with(identity, header, body.len(), |out| {
+            out.bytes(body);
+        })
+    }
+
+    /// As [`Self::sealed`], with a body of about `size` bytes that is written into its place.
+    pub(crate) fn sealed_with(
+        identity: &IdentityKey,
+        header: Header,
+        size: usize,
+        body: impl FnOnce(&mut Writer),
+    ) -> Self {
         let kind = header.kind.as_str().as_bytes();
-        let digest = header.digest(body);
-        let mut out = Writer::with_capacity(body.len().saturating_add(256));
+        let mut out = Writer::with_capacity(size.saturating_add(256));
         out.u8(VERSION)
             .u8(u8::try_from(kind.len()).unwrap_or(u8::MAX))
             .bytes(kind);
         out.bytes(header.session.as_bytes()).u8(header.round);
         out.bytes(header.from.as_bytes()).bytes(header.to.bytes());
-        out.var(body).bytes(&identity.sign(&digest));
+        let body = out.var_with(body);
+        let digest = header.digest(out.written(body.clone()));
+        out.bytes(&identity.sign(&digest));
         Self::located(header, digest, body.len(), out.finish())
     }
 
@@ -214,26 +227,27 @@ impl Envelope {
     /// # Errors
     /// `VersionMismatch`, `Malformed`, `UnknownSender` or `BadSignature`. None of them accuses anybody.
     pub fn open(roster: &Roster, bytes: &[u8]) -> Result<Self, Rejection> {
+        Self::open_owned(roster, bytes.to_vec())
+    }
+
+    /// As [`Self::open`], without a copy of the bytes.
+    pub(crate) fn open_owned(roster: &Roster, bytes: Vec<u8>) -> Result<Self, Rejection> {
         Self::open_with(bytes, |node| roster.get(node).map(|member| member.identity))
     }
 
-    /// As [`Self::open`], with another directory of identity keys.
+    /// As [`Self::open_owned`], with another directory of identity keys.
     pub(crate) fn open_with(
-        bytes: &[u8],
+        bytes: Vec<u8>,
         identity: impl Fn(&NodeId) -> Option<IdentityPublic>,
     ) -> Result<Self, Rejection> {
-        let parsed = Parsed::read(bytes)?;
-        let key = identity(&parsed.header.from).ok_or(Rejection::UnknownSender)?;
-        let digest = parsed.header.digest(parsed.body);
+        let parsed = Parsed::read(&bytes)?;
+        let (header, body) = (parsed.header, parsed.body.len());
+        let key = identity(&header.from).ok_or(Rejection::UnknownSender)?;
+        let digest = header.digest(parsed.body);
         if !key.verify(&digest, &parsed.signature) {
             return Err(Rejection::BadSignature);
         }
-        Ok(Self::located(
-            parsed.header,
-            digest,
-            parsed.body.len(),
-            bytes.to_vec(),
-        ))
+        Ok(Self::located(header, digest, body, bytes))
     }
 
     /// Decodes an envelope whose signed value somebody else vouches for; its signature is not looked at.
@@ -270,6 +284,11 @@ impl Envelope {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The envelope as received, without a copy.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }
 

@@ -23,7 +23,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
 pub use ed25519::Ed25519;
-pub use ristretto255::Ristretto255;
+pub use ristretto255::{Multiples, Ristretto255};
 pub use secp256k1::{LazySum, Residue, Secp256k1};
 
 use crate::codec::{DecodeError, Problem};

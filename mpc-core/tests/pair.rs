@@ -249,7 +249,8 @@ fn short_messages_are_refused_by_field() {
         );
     }
     for (len, field) in [(0, "Q"), (73_727, "Q"), (73_759, "hu"), (73_791, "v")] {
-        let error = vole::Message::read(&mut Reader::new(&vec![0; len]));
+        let short = vec![0; len];
+        let error = vole::Message::read(&mut Reader::new(&short));
         assert_eq!(
             error,
             Err(DecodeError::new(field, Problem::Length)),
@@ -457,12 +458,19 @@ fn residues_at_the_edges_compute_like_scalars() {
 #[test]
 fn long_sums_do_not_overflow() {
     let largest = Residue::from_be_bytes(&[0xFF; 32]);
+    let scalar = largest.scalar();
+    let mut sum = LazySum::new();
+    for count in 1..=4 {
+        sum.add_product(&largest, &largest);
+        sum.add(&largest);
+        let expected = (scalar * scalar + scalar) * Scalar::from_u64(count);
+        assert_eq!(sum.reduce_few().encode(), expected.encode());
+    }
     let mut sum = LazySum::new();
     for _ in 0..10_000 {
         sum.add_product(&largest, &largest);
         sum.add(&largest);
     }
-    let scalar = largest.scalar();
     let expected = (scalar * scalar + scalar) * Scalar::from_u64(10_000);
     assert_eq!(sum.reduce().encode(), expected.encode());
 }
@@ -518,6 +526,9 @@ proptest! {
             );
         }
         prop_assert_eq!(lazy.reduce().encode(), plain.encode());
+        if count <= 4 {
+            prop_assert_eq!(lazy.reduce_few().encode(), plain.encode());
+        }
     }
 
     #[test]

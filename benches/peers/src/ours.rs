@@ -51,7 +51,8 @@ impl Ours {
             bytes += flight.bytes.len();
             vec![flight]
         });
-        let statuses = simulator.results.into_iter().map(|(node, output)| {
+        let results = core::mem::take(&mut simulator.results);
+        let statuses = results.into_iter().map(|(node, output)| {
             let made = output.expect("a key").pairs.into_iter().map(|pair| {
                 let status = PairStatus {
                     last_generation: pair.generation(),

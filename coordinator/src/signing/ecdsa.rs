@@ -381,6 +381,9 @@ impl<'a> Run<'a> {
             if is_gone(failure) {
                 return;
             }
+            if failure.code() == FailureCode::NeedCertificate {
+                self.signing.note_behind(link.index(), &self.job.key);
+            }
             let peers = failure
                 .culprits
                 .iter()

@@ -243,6 +243,7 @@ impl Cluster {
             created_ms: now_ms(),
             package: Vec::new().into(),
             parts: BTreeMap::new(),
+            nodes: Vec::new(),
         };
         let package = self.shares[0].public().encode();
         Runtime::new().expect("runtime").block_on(async {

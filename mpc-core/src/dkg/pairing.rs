@@ -117,7 +117,7 @@ struct Making {
     receiver: Option<extension::Receiver>,
     answered: bool,
     trial: Option<(PairId, extension::Message)>,
-    multiplication: Option<([u8; 32], vole::Message)>,
+    multiplication: Option<([u8; 32], vole::Message<'static>)>,
     done: bool,
     /// Why this setup cannot count. Said when the rounds have shown that everybody saw the same: a party that told others something
     /// else is convicted before.
@@ -245,6 +245,7 @@ impl Pairing {
                 let echo = reader.array("echo")?;
                 let message = vole::Message::read(&mut reader)?;
                 reader.finish("body")?;
+                let message = message.into_owned();
                 making.multiplication.get_or_insert((echo, message));
             }
         }

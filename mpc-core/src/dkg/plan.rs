@@ -247,7 +247,9 @@ impl Plan {
 
     /// Opens the envelope of a participant.
     pub(crate) fn open(&self, bytes: &[u8]) -> Result<Envelope, Rejection> {
-        Envelope::open_with(bytes, |node| self.seats.get(node).map(|seat| seat.identity))
+        Envelope::open_with(bytes.to_vec(), |node| {
+            self.seats.get(node).map(|seat| seat.identity)
+        })
     }
 
     pub(super) fn seat(&self, node: &NodeId) -> Result<Seat, Error> {

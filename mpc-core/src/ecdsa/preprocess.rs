@@ -218,13 +218,10 @@ impl Preprocessing {
                 extension: message,
                 zero: zero.as_ref().map(|(share, _)| share.dangerous_to_bytes()),
             };
-            run.tell(
-                peer,
-                Kind::EcdsaExtend,
-                first_name,
-                &body.encode(),
-                &mut send,
-            );
+            let to = Recipient::One(peer);
+            let place = header(Kind::EcdsaExtend, first_name, me, to);
+            let bytes = Envelope::seal(&run.identity, &place, &body.encode());
+            send.push(Outbound { to, bytes });
             let kept = Drawn {
                 pair,
                 receiver: Some(receiver),
@@ -299,19 +296,6 @@ impl Preprocessing {
         }
         let message = commit.clone();
         self.commits.insert(self.me, Signed { envelope, message });
-    }
-
-    fn tell(
-        &self,
-        peer: NodeId,
-        kind: Kind,
-        session: SessionId,
-        body: &[u8],
-        send: &mut Vec<Outbound>,
-    ) {
-        let to = Recipient::One(peer);
-        let bytes = Envelope::seal(&self.identity, &header(kind, session, self.me, to), body);
-        send.push(Outbound { to, bytes });
     }
 
     /// Puts a message into its place.
@@ -472,7 +456,13 @@ impl Preprocessing {
             echo: self.echo,
             multiplication,
         };
-        self.tell(peer, Kind::EcdsaMultiply, name, &body.encode(), send);
+        let to = Recipient::One(peer);
+        let place = header(Kind::EcdsaMultiply, name, self.me, to);
+        let envelope = Envelope::sealed_with(&self.identity, place, Multiply::BYTES, |out| {
+            body.write(out);
+        });
+        let bytes = envelope.into_bytes();
+        send.push(Outbound { to, bytes });
         let sent_points = Point::encode_pair(&[sent.t_k.mul_base(), sent.t_x.mul_base()]);
         let extended = Extended {
             sent,
@@ -648,7 +638,7 @@ impl session::Session for Preprocessing {
         if now_ms >= self.deadline {
             return Err(self.time_out());
         }
-        let envelope = Envelope::open(&self.roster, &input.bytes)?;
+        let envelope = Envelope::open_owned(&self.roster, input.bytes)?;
         self.take(input.from, envelope).map(Step::now)
     }
 

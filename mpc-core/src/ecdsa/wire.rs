@@ -118,20 +118,20 @@ impl Extend {
 
 /// P2: the multiplication towards one peer.
 #[derive(Clone, Debug)]
-pub(super) struct Multiply {
+pub(super) struct Multiply<'a> {
     pub(super) echo: [u8; 32],
-    pub(super) multiplication: vole::Message,
+    pub(super) multiplication: vole::Message<'a>,
 }
 
-impl Multiply {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(32 + vole::Message::BYTES);
+impl<'a> Multiply<'a> {
+    pub(super) const BYTES: usize = 32 + vole::Message::BYTES;
+
+    pub(super) fn write(&self, out: &mut Writer) {
         out.bytes(&self.echo);
-        self.multiplication.write(&mut out);
-        out.finish()
+        self.multiplication.write(out);
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let echo = reader.array("echo")?;
         let multiplication = vole::Message::read(&mut reader)?;

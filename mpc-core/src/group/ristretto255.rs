@@ -1,6 +1,6 @@
 //! ristretto255 of RFC 9496: the group of share-encryption keys. Prime order by construction.
 
-use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoBasepointTable, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar as DalekScalar;
 use curve25519_dalek::traits::{Identity, IsIdentity, MultiscalarMul, VartimeMultiscalarMul};
 use rand_core::CryptoRng;
@@ -124,6 +124,30 @@ impl Curve for Ristretto255 {
     }
 }
 
+/// Multiples of one public point, 30 KiB, for multiplying it by many scalars in a third of the time each. Making it takes as long as
+/// thirty multiplications.
+pub struct Multiples(Box<RistrettoBasepointTable>);
+
+impl Multiples {
+    /// Of this point.
+    #[must_use]
+    pub fn new(point: &Point<Ristretto255>) -> Self {
+        Self(Box::new(RistrettoBasepointTable::create(&point.0)))
+    }
+
+    /// `scalar * point`, in constant time.
+    #[must_use]
+    pub fn mul(&self, scalar: &SecretScalar<Ristretto255>) -> Point<Ristretto255> {
+        Point(&*self.0 * &scalar.expose_secret().0)
+    }
+}
+
+impl core::fmt::Debug for Multiples {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Multiples(..)")
+    }
+}
+
 impl Point<Ristretto255> {
     /// Maps 64 uniform bytes to a uniform point whose logarithm nobody knows (RFC 9496, section 4.3.4).
     #[must_use]
@@ -137,5 +161,26 @@ impl Point<Ristretto255> {
         let first = RistrettoPoint::conditional_select(&one.0, &other.0, exchange);
         let second = RistrettoPoint::conditional_select(&other.0, &one.0, exchange);
         [Self(first), Self(second)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rng;
+
+    #[test]
+    fn multiples_are_products() {
+        let rng = &mut rng(1);
+        for _ in 0..4 {
+            let point = SecretScalar::<Ristretto255>::random(rng).mul_base();
+            let multiples = Multiples::new(&point);
+            let mut scalars = [Scalar::zero(), Scalar::one(), -Scalar::one()].to_vec();
+            scalars.extend((0..8).map(|_| Scalar::random(rng)));
+            for scalar in scalars {
+                let product = multiples.mul(&SecretScalar::new(scalar));
+                assert_eq!(product, point * &scalar);
+            }
+        }
     }
 }

@@ -24,7 +24,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{COLUMNS, ReceiverSeeds, SEED_BYTES, SenderSeeds};
 use crate::codec::{DecodeError, Reader};
-use crate::group::{EncodedPoint, Point, Ristretto255};
+use crate::group::{EncodedPoint, Multiples, Point, Ristretto255};
 use crate::id::{NodeId, SessionId};
 use crate::secret::SecretScalar;
 use crate::transcript::{self, Tag};
@@ -203,6 +203,7 @@ pub(crate) fn choose(
     let mut points = Vec::with_capacity(COLUMNS);
     let columns = seeds.iter_mut().zip(encoded.iter_mut());
     let drawn = draws.columns.iter().zip(bits);
+    let offered = Multiples::new(offer.point());
     for (column, ((drawn, bit), (seed, encoded))) in (0..).zip(drawn.zip(columns)) {
         let (exponent, other) = drawn;
         let other_bytes = bytes(other);
@@ -211,7 +212,7 @@ pub(crate) fn choose(
         let swap = Choice::from(bit);
         let [mut zero, mut one] = [chosen_bytes, other_bytes];
         <[u8; 32]>::conditional_swap(&mut zero, &mut one, swap);
-        let agreed = *offer.point() * exponent.expose_secret();
+        let agreed = offered.mul(exponent);
         *seed = run.seed(column, bit, offer.as_slice(), [&zero, &one], &agreed);
         *encoded = [zero, one];
         points.push(Point::select_pair([chosen, *other], swap));

@@ -17,6 +17,8 @@
 #[cfg(test)]
 mod rigged;
 
+use std::borrow::Cow;
+
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -51,16 +53,16 @@ impl Context {
 
 /// The message of the sender: 73 792 bytes. Public, but sent to the receiver only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct Message<'a> {
     /// The corrections, row by row. Always `ROWS * WIDTH * 32` bytes.
-    corrections: Vec<u8>,
+    corrections: Cow<'a, [u8]>,
     /// The hash of the combined rows.
     check: [u8; 32],
     /// The combined factors.
     factors: [u8; 32],
 }
 
-impl Message {
+impl<'a> Message<'a> {
     /// Length of an encoded message.
     pub const BYTES: usize = Self::CORRECTIONS + 64;
 
@@ -70,12 +72,22 @@ impl Message {
     ///
     /// # Errors
     /// `Length` when fewer are left.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Self {
-            corrections: reader.bytes("Q", Self::CORRECTIONS)?.to_vec(),
+            corrections: Cow::Borrowed(reader.bytes("Q", Self::CORRECTIONS)?),
             check: reader.array("hu")?,
             factors: reader.array("v")?,
         })
+    }
+
+    /// The message without the bytes that it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> Message<'static> {
+        Message {
+            corrections: Cow::Owned(self.corrections.into_owned()),
+            check: self.check,
+            factors: self.factors,
+        }
     }
 
     /// Whether every scalar of the message is canonical, which anybody can see.
@@ -205,7 +217,7 @@ impl Challenges {
         sum.add_product(chi_k, k);
         sum.add_product(chi_x, x);
         sum.add(mask);
-        sum.reduce()
+        sum.reduce_few()
     }
 
     /// The hash of the combined rows.
@@ -250,7 +262,11 @@ impl Factors {
     reason = "the rows serve one multiplication and are wiped here"
 )]
 #[must_use]
-pub fn send(sender: Sender, context: &Context, factors: Factors) -> (SenderOutput, Message) {
+pub fn send(
+    sender: Sender,
+    context: &Context,
+    factors: Factors,
+) -> (SenderOutput, Message<'static>) {
     let Factors([alpha_k, alpha_x, mask]) = factors;
     let factors = [&alpha_k, &alpha_x, &mask].map(|factor| Residue::from(factor.expose_secret()));
     let factors = Zeroizing::new(factors);
@@ -286,7 +302,7 @@ pub fn send(sender: Sender, context: &Context, factors: Factors) -> (SenderOutpu
         t_x: SecretScalar::new(-x),
     };
     let message = Message {
-        corrections,
+        corrections: Cow::Owned(corrections),
         check,
         factors,
     };
@@ -304,7 +320,7 @@ pub fn send(sender: Sender, context: &Context, factors: Factors) -> (SenderOutpu
 pub fn receive(
     receiver: Receiver,
     context: &Context,
-    message: &Message,
+    message: &Message<'_>,
 ) -> Result<ReceiverOutput, VoleError> {
     let decode = |field, bytes| {
         Residue::decode(bytes).ok_or_else(|| DecodeError::new(field, Problem::NotCanonical))

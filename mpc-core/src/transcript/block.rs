@@ -94,23 +94,29 @@ impl<const DONE: usize> Blocks<DONE> {
     /// The digests as big-endian words, the first one first.
     #[inline]
     fn digests(&self) -> [[u64; 4]; LANES] {
-        let digest = |state: [u32; 8]| {
-            let [a, b, c, d, e, f, g, h] = state.map(u64::from);
-            [a << 32 | b, c << 32 | d, e << 32 | f, g << 32 | h]
-        };
+        let mut digests = [[0; 4]; LANES];
+        let join = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
         if let Some(vectors) = self.vectors {
             let states = vectors.compress::<DONE>(&START, &self.words);
-            return core::array::from_fn(|lane| digest(states.map(|word| word[lane])));
+            for (place, [high, low]) in states.as_chunks().0.iter().enumerate() {
+                for (digest, (high, low)) in digests.iter_mut().zip(high.iter().zip(low)) {
+                    digest[place] = join(*high, *low);
+                }
+            }
+            return digests;
         }
-        core::array::from_fn(|lane| {
+        for (lane, digest) in digests.iter_mut().enumerate() {
             let mut block = [0; 64];
             for (bytes, word) in block.as_chunks_mut().0.iter_mut().zip(&self.words) {
                 *bytes = word[lane].to_be_bytes();
             }
             let mut state = START;
             compress256(&mut state, core::slice::from_ref(&block));
-            digest(state)
-        })
+            for (digest, [high, low]) in digest.iter_mut().zip(state.as_chunks().0) {
+                *digest = join(*high, *low);
+            }
+        }
+        digests
     }
 }
 

@@ -121,7 +121,7 @@ fn stage_of(word: &str) -> Result<KeyStage, StoreError> {
 
 pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO generation (request_id, name, scheme, threshold, stage, created_ms, package) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO generation (request_id, name, scheme, threshold, stage, created_ms, package, nodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             row.request_id,
             row.name,
@@ -129,10 +129,11 @@ pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
             row.threshold,
             stage_word(row.stage),
             to_sql(row.created_ms)?,
-            row.package.as_ref()
+            row.package.as_ref(),
+            json!(row.nodes).to_string(),
         ],
     )?;
-    let detail = json!({ "generation": hex::encode(row.request_id), "name": row.name, "scheme": row.scheme });
+    let detail = json!({ "generation": hex::encode(row.request_id), "name": row.name, "scheme": row.scheme, "nodes": row.nodes });
     trail::append(db, "key-start", None, &detail, row.created_ms)
 }
 
@@ -186,7 +187,7 @@ pub(super) fn step_key(
 
 pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT request_id, name, scheme, threshold, stage, created_ms, package FROM generation ORDER BY created_ms, rowid",
+        "SELECT request_id, name, scheme, threshold, stage, created_ms, package, nodes FROM generation ORDER BY created_ms, rowid",
     )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
@@ -202,6 +203,8 @@ pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
             created_ms: from_sql(row.get(5)?)?,
             package: blob(row, 6)?,
             parts: parts(db, &request_id)?,
+            nodes: serde_json::from_str(&row.get::<_, String>(7)?)
+                .map_err(|_| StoreError::Damaged("a list of nodes does not decode"))?,
         });
     }
     Ok(found)

@@ -142,13 +142,13 @@ impl LazySum {
     }
 
     /// Adds one residue.
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, term: &Residue) {
         add_words(&mut self.words, &term.0);
     }
 
     /// Adds the product of two residues.
-    #[inline]
+    #[inline(always)]
     pub fn add_product(&mut self, a: &Residue, b: &Residue) {
         let mut product = [0; 2 * WORDS];
         for i in 0..WORDS {
@@ -160,6 +160,16 @@ impl LazySum {
             product[i + WORDS] = carry;
         }
         add_words(&mut self.words, &product);
+    }
+
+    /// The sum of at most eight terms, reduced.
+    #[inline(always)]
+    #[must_use]
+    pub fn reduce_few(&self) -> Residue {
+        debug_assert!(self.words[2 * WORDS] <= 8, "few terms");
+        let sum: [u64; 7] = fold(&self.words); // below 2^390
+        let sum: [u64; 5] = fold(&sum); // below 2^264
+        settle(sum)
     }
 
     /// The sum, reduced.
@@ -180,7 +190,7 @@ impl core::fmt::Debug for LazySum {
 }
 
 /// Adds `term` at the low end of `sum`, which has room for it.
-#[inline]
+#[inline(always)]
 fn add_words<const N: usize>(sum: &mut [u64; N], term: &[u64]) {
     let mut carry = false;
     for (position, word) in sum.iter_mut().enumerate() {
@@ -190,7 +200,7 @@ fn add_words<const N: usize>(sum: &mut [u64; N], term: &[u64]) {
 }
 
 /// `low + high * C` of `high * 2^256 + low`: the same class, about 127 bits shorter. `OUT` words have room for it.
-#[inline]
+#[inline(always)]
 fn fold<const IN: usize, const OUT: usize>(value: &[u64; IN]) -> [u64; OUT] {
     let mut sum = [0; OUT];
     sum[..WORDS].copy_from_slice(&value[..WORDS]);
@@ -211,10 +221,10 @@ fn fold<const IN: usize, const OUT: usize>(value: &[u64; IN]) -> [u64; OUT] {
     sum
 }
 
-/// The canonical member of the class of an integer below 2^258.
-#[inline]
+/// The canonical member of the class of an integer below 2^264.
+#[inline(always)]
 fn settle(value: [u64; WORDS + 1]) -> Residue {
-    // The fold leaves less than 2^256 + 4C, which is less than twice the order. Subtracting the order is adding C and forgetting
+    // The fold leaves less than 2^256 + 2^8 C, which is less than twice the order. Subtracting the order is adding C and forgetting
     // 2^256; it was due if anything was there to forget.
     let value: [u64; WORDS + 1] = fold(&value);
     let mut less = value;

@@ -7,6 +7,10 @@ use crate::transcript::{self, Tag};
 /// Transfers whose combinations share one table.
 const GROUP: usize = 8;
 
+/// Tables that are used together.
+const TABLES: usize = 4;
+const _: () = assert!(ROWS.is_multiple_of(TABLES * GROUP));
+
 /// Digests that a matrix is made of.
 const DIGESTS: u16 = 384;
 const _: () = assert!(DIGESTS as usize * 32 == CHECK_ROWS * ROWS / 8);
@@ -61,27 +65,31 @@ impl Matrix {
         for (combined, check) in combined.iter_mut().zip(check) {
             *combined = *check;
         }
-        let groups = self.0.chunks_exact(CHECK_ROWS);
-        for (group, transfers) in groups.zip(transfers.chunks_exact(GROUP)) {
-            let table = subset_sums(transfers);
-            for (combined, selected) in combined.iter_mut().zip(group) {
-                *combined ^= table.get(usize::from(*selected)).copied().unwrap_or(0);
+        let groups = self.0.as_chunks::<CHECK_ROWS>().0.as_chunks().0;
+        for (groups, transfers) in groups.iter().zip(transfers.chunks_exact(TABLES * GROUP)) {
+            let mut tables = [[0; 1 << GROUP]; TABLES];
+            for (table, transfers) in tables.iter_mut().zip(transfers.chunks_exact(GROUP)) {
+                subset_sums(transfers, table);
+            }
+            for (number, combined) in combined.iter_mut().enumerate() {
+                for (table, group) in tables.iter().zip::<&[_; TABLES]>(groups) {
+                    let selected = group.get(number).copied().map_or(0, usize::from);
+                    *combined ^= table.get(selected).copied().unwrap_or(0);
+                }
             }
         }
         combined
     }
 }
 
-/// The sums of all subsets of 8 rows, in the order of the subsets' bits.
-fn subset_sums(rows: &[u128]) -> [u128; 1 << GROUP] {
-    let mut sums = [0; 1 << GROUP];
+/// The sums of all subsets of 8 rows, in the order of the subsets' bits. `sums` starts with the empty one.
+fn subset_sums(rows: &[u128], sums: &mut [u128; 1 << GROUP]) {
     for (number, row) in rows.iter().enumerate() {
         let (without, rest) = sums.split_at_mut(1 << number);
         for (with, without) in rest.iter_mut().zip(without) {
             *with = *without ^ row;
         }
     }
-    sums
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn cheat(
     wrong: &[usize],
     deviation: &Deviation,
     guess: bool,
-) -> (Message, Rows) {
+) -> (Message<'static>, Rows) {
     let factors = factors();
     let zero = Rows::pads(context, sender.rows());
     let others = sender.rows().iter().map(|row| row ^ sender.delta());
@@ -72,7 +72,7 @@ fn cheat(
     let message = Message {
         check: challenges.check(context, &combined),
         factors: challenges.combine(&residues(&factors)).encode(),
-        corrections,
+        corrections: corrections.into(),
     };
     (message, zero)
 }
@@ -81,7 +81,7 @@ fn choices(receiver: &Receiver) -> Vec<bool> {
     receiver.choices().map(bool::from).collect()
 }
 
-fn outcome(receiver: Receiver, context: &Context, message: &Message) -> Result<(), VoleError> {
+fn outcome(receiver: Receiver, context: &Context, message: &Message<'_>) -> Result<(), VoleError> {
     receive(receiver, context, message).map(drop)
 }
 
