@@ -332,8 +332,8 @@ async fn a96_a_nonce_that_one_request_uses_is_refused_to_another_after_a_restart
     let approval = cluster.approve_ecdsa(&other, &policy);
     for _ in 0..2 {
         let unspent = || {
-            let listed = cluster.entries(&quorum).into_iter();
-            listed.filter(|name| *name != entries[0]).next_back()
+            let mut listed = cluster.entries(&quorum).into_iter();
+            listed.rfind(|name| *name != entries[0])
         };
         let entry = cluster.until(unspent).await;
         let call = cluster.open_call(&quorum, &other, &approval, &entry);
