@@ -165,6 +165,14 @@ impl Pairs {
         self.peers.get(peer).map_or(0, |state| state.last)
     }
 
+    /// The failure that stands against a peer is on disk.
+    fn stored(&mut self, peer: &NodeId) {
+        let state = self.peers.get_mut(peer);
+        if let Some(poison) = state.and_then(|state| state.poison.as_mut()) {
+            poison.stored = true;
+        }
+    }
+
     fn poisoned(&self) -> Option<&Poison> {
         self.peers.values().find_map(|state| state.poison.as_ref())
     }
@@ -191,12 +199,14 @@ impl Pairs {
     pub(super) fn states(&self, who: &Who) -> Vec<PairState> {
         let state = |(peer, state): (&NodeId, &Peer)| {
             let (status, generation) = match (&state.poison, &state.live, state.rekeying) {
-                (Some(poison), _, _) => ("poisoned", poison.generation),
+                (Some(poison), _, _) if poison.stored => ("poisoned", poison.generation),
+                (Some(poison), _, _) => ("stopped", poison.generation),
                 (None, Some(live), _) => ("active", live.generation()),
                 (None, None, Some(generation)) => ("rekeying", generation),
                 (None, None, None) => ("prepared", state.last),
             };
-            let poison = state.poison.as_ref();
+            let poison = state.poison.as_ref().filter(|poison| poison.stored);
+            let unstored = u32::from(poison.is_none() && state.poison.is_some());
             PairState {
                 peer: who.roster.index(peer).map_or(0, |index| index.get().into()),
                 generation,
@@ -213,7 +223,7 @@ impl Pairs {
                     .unwrap_or_default()
                     .into(),
                 at_ms: poison.map_or(0, |poison| poison.at_ms),
-                strikes: state.strikes,
+                strikes: state.strikes.saturating_sub(unstored),
             }
         };
         self.peers.iter().map(state).collect()
@@ -261,6 +271,9 @@ impl Engine {
     }
 
     pub(super) fn banned(&self, poison: &Poison) -> Refusal {
+        if !poison.stored {
+            return not_stored();
+        }
         Refusal::new(
             FailureCode::SecurityAbort,
             format!(
@@ -314,8 +327,8 @@ impl Engine {
         Ok((changes, wanted))
     }
 
-    /// Never uses the setups with a peer again. Everything that depends on them is dead at once; this comes
-    /// back only after the disk has it. `also` is written with it.
+    /// Never uses the setups with a peer again. Everything that depends on them is dead at once; this says so only after the disk has
+    /// it. While the disk refuses, whoever asks is told no more than that. `also` is written with it.
     pub(super) async fn poison(
         &self,
         peer: NodeId,
@@ -333,6 +346,7 @@ impl Engine {
                 why: why.to_string(),
                 session,
                 at_ms: state.clock.mark().wall_ms,
+                stored: false,
             };
             let changes = poison_in_memory(&mut pairs, &poison, also);
             self.pools().forget_peer(&peer);
@@ -344,14 +358,25 @@ impl Engine {
             // This very failure is on disk already.
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => {
-                tracing::error!(%error, "a poisoned pair is not on disk yet");
+                tracing::error!(%error, %peer, why = %poison.why, "alert: a check failed, and that is not on disk yet");
                 self.pairs_mut().unwritten.push(changes);
+                self.announce_pools();
+                return not_stored();
             }
         }
-        tracing::error!(%peer, why = %poison.why, "a pair is poisoned");
-        self.send(node_frame::Body::PairAlarm(self.alarm(&poison)));
+        self.announce_poison(&poison);
         self.announce_pools();
-        self.banned(&poison)
+        self.banned(&Poison {
+            stored: true,
+            ..poison
+        })
+    }
+
+    /// Tells of a failed check that is on disk.
+    fn announce_poison(&self, poison: &Poison) {
+        self.pairs_mut().stored(&poison.peer);
+        tracing::error!(peer = %poison.peer, why = %poison.why, "alert: a pair is poisoned");
+        self.send(node_frame::Body::PairAlarm(self.alarm(poison)));
     }
 
     fn alarm(&self, poison: &Poison) -> PairAlarm {
@@ -419,16 +444,24 @@ impl Engine {
 
     /// Writes what nobody waits for; a disk that fails gets it again with a later tick.
     pub(super) async fn write_later(&self, changes: Vec<Change>) {
+        self.is_written(changes).await;
+    }
+
+    /// True if it is on disk now; otherwise it is tried again with a later tick.
+    async fn is_written(&self, changes: Vec<Change>) -> bool {
         if changes.is_empty() {
-            return;
+            return true;
         }
         let pending = {
             let state = self.state();
             self.commit(&state, changes.clone())
         };
         match pending.durable().await {
-            Ok(_) | Err(StoreError::Conflict { .. }) => {}
-            Err(_) => self.pairs_mut().unwritten.push(changes),
+            Ok(_) | Err(StoreError::Conflict { .. }) => true,
+            Err(_) => {
+                self.pairs_mut().unwritten.push(changes);
+                false
+            }
         }
     }
 
@@ -436,7 +469,12 @@ impl Engine {
     pub(super) async fn write_unwritten(&self) {
         let unwritten = core::mem::take(&mut self.pairs_mut().unwritten);
         for changes in unwritten {
-            self.write_later(changes).await;
+            let failures = poisons_in(&changes);
+            if self.is_written(changes).await {
+                failures
+                    .iter()
+                    .for_each(|poison| self.announce_poison(poison));
+            }
         }
     }
 
@@ -458,6 +496,27 @@ impl Engine {
             Error::RandomnessUnavailable | Error::Unreachable(_) => Refusal::internal(error),
         }
     }
+}
+
+/// The failed checks that changes record.
+fn poisons_in(changes: &[Change]) -> Vec<Poison> {
+    let poison = |change: &Change| match change {
+        Change::Append {
+            table: Table::Pairs,
+            body,
+            ..
+        } => match Record::decode(body) {
+            Ok(Record::Poisoned(poison)) => Some(poison),
+            _ => None,
+        },
+        _ => None,
+    };
+    changes.iter().filter_map(poison).collect()
+}
+
+/// What is said while the outcome of a check is not on disk: nothing about the outcome.
+fn not_stored() -> Refusal {
+    Refusal::internal("the disk refuses what must be written first; this pair is stopped meanwhile")
 }
 
 /// Poisons in memory; the changes that make it last.
