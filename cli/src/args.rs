@@ -26,7 +26,7 @@ pub use operator::{
     ServiceCommand, ServiceRunArgs,
 };
 pub use order::{
-    Dealing, KeyExportArgs, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand,
+    Dealing, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand,
     NodeEnrollArgs, NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand,
     OrderIdArgs, OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
