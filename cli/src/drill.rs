@@ -67,7 +67,7 @@ pub async fn run(command: &DrillCommand, output: Output) -> Result<Reply, Fail> 
         Loss::TotalLoss => drill.total_loss().await,
         Loss::CoordinatorLoss => drill.coordinator_loss().await,
     };
-    Ok(drill.finish(args.loss, end))
+    Ok(drill.finish(args.loss, &end))
 }
 
 /// A wallet of the shadow key, with limits whose windows are over soon.
@@ -256,7 +256,7 @@ impl Drill {
         self.cluster.install(&sample).await.map(|_| ())
     }
 
-    fn finish(self, loss: Loss, end: Result<(), Fail>) -> Reply {
+    fn finish(self, loss: Loss, end: &Result<(), Fail>) -> Reply {
         let word = match loss {
             Loss::NodeLoss => "node-loss",
             Loss::TotalLoss => "total-loss",

@@ -160,7 +160,7 @@ impl Life<'_> {
                 "threshold": now.package().params().threshold(), "nodes": committee,
             }));
         }
-        self.report.step(step, rows);
+        self.report.step(step, &rows);
         self.report.check(
             format!("{step}-same-keys"),
             same,

@@ -112,6 +112,7 @@ pub(super) fn repeat(
             why: abort.fault.to_string(),
             session: check.session,
             at_ms: now_ms,
+            stored: false,
         };
         let changes = poison_in_memory(pairs, &poison, vec![erase]);
         pairs.unwritten.push(changes);

@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use mpc_core::dkg::PairStatus;
 use mpc_core::id::{NodeId, PairId};
 use mpc_core::pair::PairRecord;
+use mpc_core::roster::Roster;
 use mpc_core::{Abort, Error, Fault};
 use proto::v1::{FailureCode, PairAlarm, PairState, node_frame};
 
@@ -36,6 +37,8 @@ struct Peer {
     rekeying: Option<u32>,
     poison: Option<Poison>,
     strikes: u32,
+    /// The next session makes another setup, whatever is live: the peer would not go on with that one. In memory only.
+    anew: bool,
 }
 
 /// So many failures of a pair, and only people may have it work again.
@@ -51,6 +54,7 @@ impl Peer {
 
     /// A setup of this generation leaves behind what was wrong with lower ones.
     fn outgrow(&mut self, generation: u32) {
+        self.anew = false;
         if self.rekeying.is_some_and(|old| old < generation) {
             self.rekeying = None;
         }
@@ -165,17 +169,26 @@ impl Pairs {
         self.peers.get(peer).map_or(0, |state| state.last)
     }
 
-    fn poisoned(&self) -> Option<&Poison> {
-        self.peers.values().find_map(|state| state.poison.as_ref())
+    /// The setup with a peer that another session may go on with: the live one, unless a newer one is prepared here or the two nodes
+    /// have just found that they would not both do so.
+    pub(super) fn reusable(&self, peer: &NodeId) -> Option<&Arc<PairRecord>> {
+        let state = self.peers.get(peer)?;
+        let live = state.live.as_ref()?;
+        (live.generation() == state.last && !state.anew).then_some(live)
+    }
+
+    /// The failure that stands against a peer is on disk.
+    fn stored(&mut self, peer: &NodeId) {
+        let state = self.peers.get_mut(peer);
+        if let Some(poison) = state.and_then(|state| state.poison.as_mut()) {
+            poison.stored = true;
+        }
     }
 
     /// What a key generation is told.
     pub(super) fn statuses(&self) -> BTreeMap<NodeId, PairStatus> {
         let status = |(peer, state): (&NodeId, &Peer)| {
-            let live = state
-                .live
-                .clone()
-                .filter(|live| live.generation() == state.last);
+            let live = self.reusable(peer).cloned();
             (
                 *peer,
                 PairStatus {
@@ -191,12 +204,14 @@ impl Pairs {
     pub(super) fn states(&self, who: &Who) -> Vec<PairState> {
         let state = |(peer, state): (&NodeId, &Peer)| {
             let (status, generation) = match (&state.poison, &state.live, state.rekeying) {
-                (Some(poison), _, _) => ("poisoned", poison.generation),
+                (Some(poison), _, _) if poison.stored => ("poisoned", poison.generation),
+                (Some(poison), _, _) => ("stopped", poison.generation),
                 (None, Some(live), _) => ("active", live.generation()),
                 (None, None, Some(generation)) => ("rekeying", generation),
                 (None, None, None) => ("prepared", state.last),
             };
-            let poison = state.poison.as_ref();
+            let poison = state.poison.as_ref().filter(|poison| poison.stored);
+            let unstored = u32::from(poison.is_none() && state.poison.is_some());
             PairState {
                 peer: who.roster.index(peer).map_or(0, |index| index.get().into()),
                 generation,
@@ -213,7 +228,7 @@ impl Pairs {
                     .unwrap_or_default()
                     .into(),
                 at_ms: poison.map_or(0, |poison| poison.at_ms),
-                strikes: state.strikes,
+                strikes: state.strikes.saturating_sub(unstored),
             }
         };
         self.peers.iter().map(state).collect()
@@ -251,16 +266,27 @@ impl Engine {
         self.0.pairs.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a key generation with pair setups starts from.
-    pub(super) fn pair_statuses(&self) -> Result<BTreeMap<NodeId, PairStatus>, Refusal> {
+    /// What a key generation of a committee with pair setups starts from.
+    pub(super) fn pair_statuses(
+        &self,
+        committee: &Roster,
+    ) -> Result<BTreeMap<NodeId, PairStatus>, Refusal> {
         let pairs = self.pairs();
-        match pairs.poisoned() {
-            None => Ok(pairs.statuses()),
-            Some(poison) => Err(self.banned(poison)),
+        let mut peers = committee.nodes();
+        match peers.find_map(|peer| pairs.poison_of(&peer)) {
+            None => {
+                let mut statuses = pairs.statuses();
+                statuses.retain(|peer, _| committee.get(peer).is_some());
+                Ok(statuses)
+            }
+            Some((poison, _)) => Err(self.banned(poison)),
         }
     }
 
     pub(super) fn banned(&self, poison: &Poison) -> Refusal {
+        if !poison.stored {
+            return not_stored();
+        }
         Refusal::new(
             FailureCode::SecurityAbort,
             format!(
@@ -314,8 +340,8 @@ impl Engine {
         Ok((changes, wanted))
     }
 
-    /// Never uses the setups with a peer again. Everything that depends on them is dead at once; this comes
-    /// back only after the disk has it. `also` is written with it.
+    /// Never uses the setups with a peer again. Everything that depends on them is dead at once; this says so only after the disk has
+    /// it. While the disk refuses, whoever asks is told no more than that. `also` is written with it.
     pub(super) async fn poison(
         &self,
         peer: NodeId,
@@ -333,6 +359,7 @@ impl Engine {
                 why: why.to_string(),
                 session,
                 at_ms: state.clock.mark().wall_ms,
+                stored: false,
             };
             let changes = poison_in_memory(&mut pairs, &poison, also);
             self.pools().forget_peer(&peer);
@@ -344,14 +371,25 @@ impl Engine {
             // This very failure is on disk already.
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => {
-                tracing::error!(%error, "a poisoned pair is not on disk yet");
+                tracing::error!(%error, %peer, why = %poison.why, "alert: a check failed, and that is not on disk yet");
                 self.pairs_mut().unwritten.push(changes);
+                self.announce_pools();
+                return not_stored();
             }
         }
-        tracing::error!(%peer, why = %poison.why, "a pair is poisoned");
-        self.send(node_frame::Body::PairAlarm(self.alarm(&poison)));
+        self.announce_poison(&poison);
         self.announce_pools();
-        self.banned(&poison)
+        self.banned(&Poison {
+            stored: true,
+            ..poison
+        })
+    }
+
+    /// Tells of a failed check that is on disk.
+    fn announce_poison(&self, poison: &Poison) {
+        self.pairs_mut().stored(&poison.peer);
+        tracing::error!(peer = %poison.peer, why = %poison.why, "alert: a pair is poisoned");
+        self.send(node_frame::Body::PairAlarm(self.alarm(poison)));
     }
 
     fn alarm(&self, poison: &Poison) -> PairAlarm {
@@ -380,6 +418,9 @@ impl Engine {
             let generation = live.generation();
             let theirs = self.pools().greeting(&peer).map(|theirs| theirs.last);
             if theirs.is_some_and(|last| last >= generation) {
+                if let Some(state) = pairs.peers.get_mut(&peer) {
+                    state.anew = true;
+                }
                 return;
             }
             let record = Record::Rekeying { peer, generation };
@@ -419,16 +460,24 @@ impl Engine {
 
     /// Writes what nobody waits for; a disk that fails gets it again with a later tick.
     pub(super) async fn write_later(&self, changes: Vec<Change>) {
+        self.is_written(changes).await;
+    }
+
+    /// True if it is on disk now; otherwise it is tried again with a later tick.
+    async fn is_written(&self, changes: Vec<Change>) -> bool {
         if changes.is_empty() {
-            return;
+            return true;
         }
         let pending = {
             let state = self.state();
             self.commit(&state, changes.clone())
         };
         match pending.durable().await {
-            Ok(_) | Err(StoreError::Conflict { .. }) => {}
-            Err(_) => self.pairs_mut().unwritten.push(changes),
+            Ok(_) | Err(StoreError::Conflict { .. }) => true,
+            Err(_) => {
+                self.pairs_mut().unwritten.push(changes);
+                false
+            }
         }
     }
 
@@ -436,7 +485,12 @@ impl Engine {
     pub(super) async fn write_unwritten(&self) {
         let unwritten = core::mem::take(&mut self.pairs_mut().unwritten);
         for changes in unwritten {
-            self.write_later(changes).await;
+            let failures = poisons_in(&changes);
+            if self.is_written(changes).await {
+                failures
+                    .iter()
+                    .for_each(|poison| self.announce_poison(poison));
+            }
         }
     }
 
@@ -458,6 +512,27 @@ impl Engine {
             Error::RandomnessUnavailable | Error::Unreachable(_) => Refusal::internal(error),
         }
     }
+}
+
+/// The failed checks that changes record.
+fn poisons_in(changes: &[Change]) -> Vec<Poison> {
+    let poison = |change: &Change| match change {
+        Change::Append {
+            table: Table::Pairs,
+            body,
+            ..
+        } => match Record::decode(body) {
+            Ok(Record::Poisoned(poison)) => Some(poison),
+            _ => None,
+        },
+        _ => None,
+    };
+    changes.iter().filter_map(poison).collect()
+}
+
+/// What is said while the outcome of a check is not on disk: nothing about the outcome.
+fn not_stored() -> Refusal {
+    Refusal::internal("the disk refuses what must be written first; this pair is stopped meanwhile")
 }
 
 /// Poisons in memory; the changes that make it last.

@@ -16,6 +16,8 @@ pub(crate) struct Poison {
     pub(crate) session: [u8; 32],
     /// When it was noticed, unix milliseconds.
     pub(crate) at_ms: u64,
+    /// Whether this is on disk. Until then nobody is told; the pair is stopped all the same. Not part of the row.
+    pub(crate) stored: bool,
 }
 
 /// A row of the log of pairs.
@@ -126,6 +128,7 @@ impl Record {
                 session: reader.array()?,
                 at_ms: reader.u64()?,
                 why: reader.text()?,
+                stored: true,
             }),
             _ => return Err(Malformed("pair")),
         };
@@ -172,6 +175,7 @@ mod tests {
                 why: "a check".to_owned(),
                 session: [7; 32],
                 at_ms: 8,
+                stored: true,
             }),
         ];
         let mut keys = std::collections::BTreeSet::new();

@@ -34,11 +34,11 @@ impl Cluster {
         Owner::new("c-01", *self.id(node).as_bytes())
     }
 
-    pub(super) fn id(&self, node: usize) -> NodeId {
+    pub(crate) fn id(&self, node: usize) -> NodeId {
         *self.nodes_of(&[node]).first().unwrap()
     }
 
-    fn backup(&self, node: usize, to: &std::path::Path) {
+    pub(crate) fn backup(&self, node: usize, to: &std::path::Path) {
         let source = rusqlite::Connection::open(self.home(node).join("node.db")).unwrap();
         source
             .execute("VACUUM INTO ?1", [to.to_str().unwrap()])
@@ -47,7 +47,7 @@ impl Cluster {
         std::fs::set_permissions(to, mode).unwrap();
     }
 
-    async fn restore(&mut self, node: usize, from: &std::path::Path) {
+    pub(crate) async fn restore(&mut self, node: usize, from: &std::path::Path) {
         self.stop(node).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         for side in ["node.db", "node.db-wal", "node.db-shm"] {
@@ -157,6 +157,86 @@ async fn a26_a_failed_check_poisons_the_pair_for_ever_and_kills_everything_that_
 }
 
 #[tokio::test]
+async fn a26_nobody_hears_of_a_failed_check_before_it_is_on_disk_and_the_pair_is_stopped_at_once() {
+    let place = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"])
+        .arg(place.path())
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("skipped: a small file system cannot be mounted here (needs root)");
+        return;
+    }
+    let mut cluster = Cluster::new_in(tempfile::tempdir_in(place.path()).unwrap()).await;
+    cluster.generate("eth", "ecdsa").await;
+    let policy = cluster.document(&[RULES]);
+    cluster.install(&policy, &["erin", "frank"]).await;
+    let quorum = [0, 1];
+    let entries = cluster.filled(&quorum, 1).await;
+    let signed = cluster.withdrawal(0, FINNEY);
+    let approval = cluster.approve_ecdsa(&signed, &policy);
+    let call = cluster.open_call(&quorum, &signed, &approval, &entries[0]);
+    let mut first = Vec::new();
+    for node in quorum {
+        first.push(cluster.open_entry(node, &call).await.unwrap());
+    }
+    first[1] = spoil(&cluster, &first[1], &cluster.identity(1));
+    let _ = std::fs::remove_file(cluster.dir.path().join("stolen-1.db"));
+    let ballast = place.path().join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    for size in [64 << 10, 4 << 10, 1] {
+        while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
+    }
+    // The write-ahead log may have room for a little more.
+    for salt in 100..=250 {
+        assert!(salt < 250, "the disk never fills");
+        if cluster
+            .announce(0, &cluster.withdrawal(salt, FINNEY))
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    let failure = cluster.finish_entry(0, &entries[0], &first).await;
+    let failure = failure.expect_err("a failed check");
+    assert_eq!(
+        (failure.code(), failure.culprits.len()),
+        (FailureCode::Internal, 0)
+    );
+    let pair = cluster.pair(0, 2);
+    assert_eq!((pair.status.as_str(), pair.strikes), ("stopped", 0));
+    assert_eq!((pair.why.as_str(), pair.at_ms), ("", 0));
+    assert_eq!(
+        code(cluster.ask_key(0, "again").await),
+        FailureCode::Internal
+    );
+    assert!(cluster.alarms.lock().unwrap().is_empty());
+    // With room again it is written, and only then said.
+    drop(file);
+    std::fs::remove_file(&ballast).unwrap();
+    cluster.engine(0).tick().await.unwrap();
+    let alarms = Arc::clone(&cluster.alarms);
+    let (alarmed, alarm) = cluster.until(|| alarms.lock().unwrap().pop()).await;
+    assert_eq!((alarmed, alarm.peer), (0, 2));
+    for _ in 0..2 {
+        let pair = cluster.pair(0, 2);
+        assert_eq!((pair.status.as_str(), pair.strikes), ("poisoned", 1));
+        assert_eq!(
+            code(cluster.ask_key(0, "again").await),
+            FailureCode::SecurityAbort
+        );
+        cluster.restart(0).await;
+    }
+    drop(cluster);
+    std::process::Command::new("umount")
+        .arg("-l")
+        .arg(place.path())
+        .status()
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a17_a_crash_in_the_middle_of_a_check_is_no_way_around_the_ban() {
     for cheats in [true, false] {
         let (mut cluster, _) = ready().await;
@@ -221,9 +301,9 @@ async fn a17_a_crash_in_the_middle_of_a_check_is_no_way_around_the_ban() {
         // Dying again and again does not help either.
         for _ in 0..3 {
             cluster.start(0).await.unwrap();
-            let expected = if cheats { "poisoned" } else { "active" };
+            // It holds at once, and is told once it is on disk.
+            let expected = if cheats { "stopped" } else { "active" };
             assert_eq!(cluster.pair(0, 2).status, expected);
-            assert_eq!(cluster.pair(0, 2).strikes, u32::from(cheats));
             cluster.stop(0).await;
         }
         cluster.start(0).await.unwrap();
@@ -272,7 +352,10 @@ async fn a19_no_relay_can_make_honest_nodes_ban_each_other() {
         }
     });
     // Use up what is there, again and again.
-    for _ in 0..40 {
+    for round in 0..400 {
+        if round >= 40 && count.load(Ordering::SeqCst) > 46 {
+            break;
+        }
         for set in [[1, 2], [1, 3], [2, 3]] {
             let call = v1::FillPool {
                 signers: set.to_vec(),
