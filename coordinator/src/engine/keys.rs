@@ -351,6 +351,10 @@ impl Engine {
         index: u16,
         progress: v1::DkgProgress,
     ) -> Result<(), Failure> {
+        // Whoever is no member has no say in it: neither a part, nor a vote for the record, nor an end.
+        if !self.committee(&ceremony.row).contains(&index) {
+            return Ok(());
+        }
         if !progress.certificate_part.is_empty() {
             ceremony
                 .parts

@@ -67,10 +67,12 @@ impl Engine {
         numbers.map(mpc_core::id::PartyIndex::get).collect()
     }
 
-    /// Waits until everybody who takes part is connected: an attempt that cannot succeed uses up no number.
+    /// Waits until everybody who takes part is connected: an attempt that cannot succeed uses up no number. A node that came back from
+    /// a backup is waited for as well, but people's order may be just what it needs, so that one begins without its having caught up.
     pub(super) async fn await_present(
         &self,
         request: &Request,
+        right: &Right,
         stop: &CancellationToken,
     ) -> Result<(), Option<Failure>> {
         let numbers = self.numbers(&request.participants());
@@ -79,15 +81,21 @@ impl Engine {
             if stop.is_cancelled() {
                 return Err(Some(cancelled()));
             }
-            let absent: Vec<u16> = numbers
-                .iter()
-                .copied()
-                .filter(|number| !self.is_ready(*number))
-                .collect();
-            if absent.is_empty() {
+            let without = |ready: &dyn Fn(u16) -> bool| -> Vec<u16> {
+                let numbers = numbers.iter().copied();
+                numbers.filter(|number| !ready(*number)).collect()
+            };
+            if without(&|number| self.is_ready(number)).is_empty() {
                 return Ok(());
             }
             if begun.elapsed() >= PRESENCE {
+                let mut absent = without(&|number| self.links.get(number).is_some());
+                if absent.is_empty() && matches!(right, Right::Ordered(_)) {
+                    return Ok(());
+                }
+                if absent.is_empty() {
+                    absent = without(&|number| self.is_ready(number));
+                }
                 let message = format!(
                     "nodes {absent:?} are not connected, or wait for their peers after a restore"
                 );

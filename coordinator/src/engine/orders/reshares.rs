@@ -232,7 +232,7 @@ impl Engine {
                 return Err(Some(failure.reasons(reasons)));
             }
             let request = right.request(self, id, &key, attempt)?;
-            self.await_present(&request, stop).await?;
+            self.await_present(&request, right, stop).await?;
             // The number is used up from here on, whatever happens.
             self.show_key(id, name, |one| {
                 one.attempt = attempt;

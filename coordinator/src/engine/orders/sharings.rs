@@ -258,8 +258,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes up a key that the store does not know: it was lost or is an older copy. The record of the key is believed only if so
-    /// many nodes show the same one that at least one of them is honest, and only with the certificate of all that made it.
+    /// Takes up a key that the store does not know: it was lost or is an older copy. The record of the key is believed only if more
+    /// than half of those who made it show the same one, and only with the certificate of all of them.
     pub(super) async fn adopt_unknown(
         self: &Arc<Self>,
         name: &KeyName,
@@ -268,7 +268,11 @@ impl Engine {
         let mut shown: BTreeMap<Bytes, Vec<v1::Chain>> = BTreeMap::new();
         for link in links {
             if let Ok(chain) = self.ask_chain(link, name).await {
-                shown.entry(chain.base.clone()).or_default().push(chain);
+                let base = PublicKeyPackage::decode(&chain.base);
+                // Only who made the key can say what it was like.
+                if base.is_ok_and(|base| base.index_of(&link.node()).is_some()) {
+                    shown.entry(chain.base.clone()).or_default().push(chain);
+                }
             }
         }
         let most = shown.into_iter().max_by_key(|(_, chains)| chains.len());
@@ -276,8 +280,9 @@ impl Engine {
             most.ok_or_else(|| malformed("no node shows its history".to_owned()))?;
         let base = PublicKeyPackage::decode(&base)
             .map_err(|error| malformed(format!("the key's record does not decode: {error}")))?;
-        let enough = base.params().threshold().max(self.cluster.threshold);
-        if chains.len() < usize::from(enough) {
+        // The record brings its own threshold, so more than half of its members have to show it, whatever it says.
+        let enough = (base.nodes().len() / 2).saturating_add(1);
+        if chains.len() < enough.max(usize::from(self.cluster.threshold)) {
             return Err(malformed("too few nodes show the same record".to_owned()));
         }
         // What one of them adds or leaves out does not keep the others from being heard.
