@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_transport(true)
         .bytes(".")
+        .boxed("quorate.v1.Failure.sharing")
         .compile_fds(descriptors)?;
     Ok(())
 }

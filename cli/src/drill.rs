@@ -23,6 +23,8 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The window of the shadow wallet's limit.
+const WINDOW: Duration = Duration::from_secs(10);
 const SHADOW: &str = "shadow";
 const PAYEE: [u8; 32] = [0xee; 32];
 /// The shadow key lives on these nodes; one more stands by.
@@ -65,7 +67,15 @@ pub async fn run(command: &DrillCommand, output: Output) -> Result<Reply, Fail> 
         Loss::TotalLoss => drill.total_loss().await,
         Loss::CoordinatorLoss => drill.coordinator_loss().await,
     };
-    Ok(drill.finish(args.loss, end))
+    Ok(drill.finish(args.loss, &end))
+}
+
+/// A wallet of the shadow key, with limits whose windows are over soon.
+fn wallet(key: &Key) -> SampleWallet {
+    let amounts = (1_000_000_000, 1_000_000_000);
+    let mut wallet = SampleWallet::solana(SHADOW, key.id, ("payee", PAYEE), amounts, "1s");
+    wallet.window = format!("{}s", WINDOW.as_secs());
+    wallet
 }
 
 struct Drill {
@@ -99,13 +109,7 @@ impl Drill {
             .create_key_on(&nodes, SHADOW, "ed25519", 2)
             .await?;
         let mut sample = self.cluster.made().sample.clone();
-        sample.wallets.push(SampleWallet::solana(
-            SHADOW,
-            key.id,
-            ("payee", PAYEE),
-            (1_000_000_000, 1_000_000_000),
-            "1s",
-        ));
+        sample.wallets.push(wallet(&key));
         self.key = Some(key);
         self.cluster.install(&sample).await?;
         self.done("a shadow cluster with a shadow key (2 of 3) is up");
@@ -114,24 +118,25 @@ impl Drill {
         Ok(())
     }
 
-    /// One payment of the shadow wallet, as a backend sends it: until it is released, whatever is in between.
+    /// One payment of the shadow wallet: again and again, until one is released. A node that came back from a backup
+    /// refuses until the window of the limits has passed.
     async fn sign(&mut self) -> Result<(), Fail> {
         let until = Instant::now().checked_add(PATIENCE);
-        self.payments = self.payments.saturating_add(1);
-        let key = self
-            .key
-            .as_ref()
-            .ok_or_else(|| Fail::failed("the drill has no key"))?;
-        let raw = transfer(key.solana()?, PAYEE, 1, [self.payments; 32])?;
         let initiator = people::read_key(&self.cluster.layout().initiator_key())?;
-        let name = format!("drill-{}", self.payments);
         loop {
+            self.payments = self.payments.saturating_add(1);
+            let key = self
+                .key
+                .as_ref()
+                .ok_or_else(|| Fail::failed("the drill has no key"))?;
+            let raw = transfer(key.solana()?, PAYEE, 1, [self.payments; 32])?;
+            let name = format!("drill-{}", self.payments);
             match self.pay(&raw, &name, &initiator).await {
                 Err(fail)
-                    if fail.exit == Exit::Unavailable
+                    if matches!(fail.exit, Exit::Unavailable | Exit::Ended | Exit::Denied)
                         && until.is_some_and(|until| Instant::now() < until) =>
                 {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
                 }
                 end => return end,
             }
@@ -213,7 +218,8 @@ impl Drill {
             self.cluster.start_node(node)?;
         }
         self.cluster.connected(HOLDERS.len()).await?;
-        self.done("the nodes are up");
+        self.cluster.caught_up().await?;
+        self.done("the nodes are up and have confirmed each other's epoch");
         self.reshare(&Change::default(), &["alice"]).await?;
         self.done("a person ordered a refresh, so that the backups are worth nothing");
         self.sign().await?;
@@ -246,17 +252,11 @@ impl Drill {
             .key
             .as_ref()
             .ok_or_else(|| Fail::failed("the drill has no key"))?;
-        sample.wallets.push(SampleWallet::solana(
-            SHADOW,
-            key.id,
-            ("payee", PAYEE),
-            (1_000_000_000, 1_000_000_000),
-            "1s",
-        ));
+        sample.wallets.push(wallet(key));
         self.cluster.install(&sample).await.map(|_| ())
     }
 
-    fn finish(self, loss: Loss, end: Result<(), Fail>) -> Reply {
+    fn finish(self, loss: Loss, end: &Result<(), Fail>) -> Reply {
         let word = match loss {
             Loss::NodeLoss => "node-loss",
             Loss::TotalLoss => "total-loss",

@@ -238,6 +238,33 @@ impl LocalCluster {
         )))
     }
 
+    /// Waits until no connected node is catching up any more after a restore.
+    ///
+    /// # Errors
+    /// A service has stopped, or it takes too long.
+    pub async fn caught_up(&mut self) -> Result<(), Fail> {
+        let client = self.client("client").await?;
+        let until = deadline(PATIENCE)?;
+        while Instant::now() < until {
+            self.check()?;
+            let info = client.cluster_info().await?;
+            let mut here = info.nodes.iter().filter(|node| node.connected);
+            let behind = |node: &v1::NodeInfo| {
+                node.status
+                    .as_ref()
+                    .is_none_or(|status| !status.catching_up.is_empty())
+            };
+            if !here.any(behind) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Err(Fail::new(
+            Exit::Unavailable,
+            format_args!("nodes are still catching up after {} s", PATIENCE.as_secs()),
+        ))
+    }
+
     /// Fails if a service that was started has stopped.
     ///
     /// # Errors

@@ -41,6 +41,8 @@ pub struct SampleWallet {
     pub assets: Vec<SampleAsset>,
     /// How long a large payment waits, for example `3s`.
     pub lock: String,
+    /// The window of its limits, for example `24h`.
+    pub window: String,
 }
 
 /// An asset of a sample wallet, in base units.
@@ -48,7 +50,7 @@ pub struct SampleWallet {
 pub struct SampleAsset {
     /// Its name in the policy.
     pub name: String,
-    /// What may leave in 24 hours, fees included.
+    /// What may leave in one window of the wallet, fees included.
     pub daily: u64,
     /// Above this amount two people must approve and the wallet's lock must pass.
     pub large: u64,
@@ -79,6 +81,7 @@ impl SampleWallet {
                 large,
             }],
             lock: lock.to_owned(),
+            window: "24h".to_owned(),
         }
     }
 }
@@ -171,7 +174,11 @@ impl Sample {
 impl SampleWallet {
     fn write(&self, added_ms: u64, to: &mut String) -> std::fmt::Result {
         let Self {
-            id, chain, lock, ..
+            id,
+            chain,
+            lock,
+            window,
+            ..
         } = self;
         let added = time::format_utc(added_ms);
         let quoted = |names: &mut dyn Iterator<Item = &str>| {
@@ -210,7 +217,7 @@ impl SampleWallet {
         for asset in &self.assets {
             writeln!(
                 to,
-                "  {{ scope = \"wallet\", window = \"24h\", asset = \"{}\", max = \"{}\" }},",
+                "  {{ scope = \"wallet\", window = \"{window}\", asset = \"{}\", max = \"{}\" }},",
                 asset.name, asset.daily
             )?;
         }

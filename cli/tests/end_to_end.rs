@@ -26,6 +26,8 @@ mod durable;
 mod hostile;
 #[path = "end_to_end/requests.rs"]
 mod requests;
+#[path = "end_to_end/runbooks.rs"]
+mod runbooks;
 #[path = "end_to_end/tour.rs"]
 mod tour;
 #[path = "end_to_end/verbs.rs"]

@@ -87,6 +87,8 @@ pub(crate) struct State {
     /// Who changes a key waits for its turn.
     turns: BTreeMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>,
     ceremonies: dkg::Ceremonies,
+    /// That the store came out of a backup.
+    origin: Option<sharings::Origin>,
     /// What peers' attestations must answer; fresh at every start.
     challenge: [u8; 32],
     /// Pool entries that were ever spent.

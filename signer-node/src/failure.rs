@@ -78,7 +78,7 @@ impl Refusal {
 
     /// Names the sharing that is active at this node.
     pub(crate) fn with_sharing(mut self, sharing: Sharing) -> Self {
-        self.0.sharing = Some(sharing);
+        self.0.sharing = Some(Box::new(sharing));
         self
     }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{KeyExportArgs, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs};
+use super::{KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs};
 
 /// `quorate demo`.
 #[derive(Debug, Args)]
@@ -117,11 +117,6 @@ pub enum KeyCommand {
         after_help = "Examples:\n  quorate key retire hot --reason moved --person alice --credential key --signing-key people/alice.key"
     )]
     Retire(KeyRetireArgs),
-    /// Hand the shares of a key to a recovery key, where the policy allows it: the key is then in one place
-    #[command(
-        after_help = "Examples:\n  quorate key export hot --recipient 8a1f… --reason exit --person alice --credential key --signing-key people/alice.key"
-    )]
-    Export(KeyExportArgs),
     /// Derive the address of a child key, on this machine and from public values alone
     #[command(
         after_help = "Examples:\n  quorate key address eth-hot --path m/0/5\n  quorate key address eth-hot --path m/0/5 --chain bitcoin:testnet\n  quorate key address taproot-hot --path m/0 --count 20"

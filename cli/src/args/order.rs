@@ -115,22 +115,6 @@ pub struct KeyRetireArgs {
     pub order: OrderArgs,
 }
 
-/// `quorate key export`.
-#[derive(Debug, Args)]
-pub struct KeyExportArgs {
-    /// The key, by name
-    pub key: String,
-    /// Public recovery key that the shares are encrypted to
-    #[arg(long, value_name = "HEX|FILE")]
-    pub recipient: String,
-    /// Why; it is signed and kept
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-    /// The order.
-    #[command(flatten)]
-    pub order: OrderArgs,
-}
-
 /// `quorate order`.
 #[derive(Debug, Subcommand)]
 pub enum OrderCommand {

@@ -34,6 +34,8 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SOL: u64 = 1_000_000_000;
+/// The window of all limits: after a total loss nobody knows what was spent in it.
+const WINDOW: Duration = Duration::from_secs(20);
 /// Names of the keys, in the order in which an order names them.
 const KEYS: [&str; 3] = ["ecdsa", WALLET, "taproot"];
 
@@ -98,6 +100,9 @@ pub(super) async fn tell(cluster: &mut LocalCluster, report: &mut Report) -> Res
         sample.wallets.push(chains::ethereum_wallet(ecdsa));
         sample.wallets.push(chains::bitcoin_wallet(taproot));
     }
+    for wallet in &mut sample.wallets {
+        wallet.window = format!("{}s", WINDOW.as_secs());
+    }
     cluster.install(&sample).await?;
     let client = cluster.client("client").await?;
     for wallet in [WALLET, ETHEREUM, BITCOIN] {
@@ -155,7 +160,7 @@ impl Life<'_> {
                 "threshold": now.package().params().threshold(), "nodes": committee,
             }));
         }
-        self.report.step(step, rows);
+        self.report.step(step, &rows);
         self.report.check(
             format!("{step}-same-keys"),
             same,
@@ -326,6 +331,42 @@ impl Life<'_> {
         self.works("replace", 3, 3, &[2, 3, 5, 6, 7]).await
     }
 
+    /// No node knows what was spent before the loss: none lets anything through until every limit's window has passed.
+    async fn limits_are_blind(&mut self) -> Result<(), Fail> {
+        let started = Instant::now();
+        let hot = self
+            .keys
+            .get(1)
+            .ok_or_else(|| Fail::failed("three keys were made"))?;
+        let mut refused = 0_u8;
+        while started.elapsed() < PATIENCE {
+            let blockhash = [200_u8.saturating_add(refused); 32];
+            let raw = transfer(hot.solana()?, EXCHANGE, SOL / 100, blockhash)?;
+            let name = format!("blind-{refused}");
+            let order = Order::new(WALLET, raw, &name, sample::INITIATOR);
+            let prepared = self.client.prepare(&order, &self.initiator).await?;
+            let end = match self.client.submit(&prepared).await {
+                Ok(_) => self.client.wait(prepared.id(), PATIENCE).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            if end.is_ok() {
+                break;
+            }
+            refused = refused.saturating_add(1);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        self.report.check(
+            "limits-blind",
+            refused > 0 && started.elapsed() < PATIENCE,
+            format!(
+                "nodes that lost their ledgers refused for {:.0} s: until the window of the limits ({} s here) had passed",
+                started.elapsed().as_secs_f64(),
+                WINDOW.as_secs()
+            ),
+        );
+        Ok(())
+    }
+
     async fn total_loss(&mut self) -> Result<(), Fail> {
         const NODES: [u16; 5] = [2, 3, 5, 6, 7];
         self.report.title("Backups, then every node is lost");
@@ -386,6 +427,7 @@ impl Life<'_> {
             self.cluster.start_node(node)?;
         }
         self.cluster.connected(6).await?;
+        self.cluster.caught_up().await?;
         self.report.check(
             "restored",
             true,
@@ -402,6 +444,7 @@ impl Life<'_> {
             ..Change::default()
         };
         self.order("restore", &change, &["alice"]).await?;
+        self.limits_are_blind().await?;
         self.works("restore", 4, 3, &NODES).await?;
         let stale = files
             .first()

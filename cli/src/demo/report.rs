@@ -99,7 +99,7 @@ impl Report {
     }
 
     /// What the keys are after a step of their life.
-    pub fn step(&mut self, name: &str, keys: Vec<Value>) {
+    pub fn step(&mut self, name: &str, keys: &[Value]) {
         self.steps.push(json!({"step": name, "keys": keys}));
     }
 

@@ -9,7 +9,7 @@ use policy::{cluster::ClusterFile, governance::Matter};
 use proto::v1::KeyInfo;
 use serde_json::{Value, json};
 
-use super::{Context, backup, order};
+use super::{Context, order};
 use crate::{
     args::{Dealing, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs, OrderArgs},
     fail::{Exit, Fail},
@@ -38,13 +38,6 @@ pub async fn run(context: &Context, command: KeyCommand) -> Result<Reply, Fail> 
             let client = context.connect("operator").await?;
             let matter = ceremony::draft_retirement(&client.key(&args.key).await?, &args.reason)?;
             order::place(context, &client, &Matter::Retire(matter), &args.order).await
-        }
-        KeyCommand::Export(args) => {
-            let client = context.connect("operator").await?;
-            let recipient = backup::recipient(&args.recipient)?;
-            let key = client.key(&args.key).await?;
-            let matter = ceremony::draft_export(&key, recipient, &args.reason)?;
-            order::place(context, &client, &Matter::Export(matter), &args.order).await
         }
     }
 }

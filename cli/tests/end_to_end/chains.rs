@@ -51,6 +51,7 @@ fn wallet(id: &str, key: &Key, path: &str, chain: &str, to: Address, max_fee: u6
             large: 9 * ETHER,
         }],
         lock: "1s".to_owned(),
+        window: "24h".to_owned(),
     }
 }
 

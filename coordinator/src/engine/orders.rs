@@ -66,7 +66,15 @@ struct Entry {
 #[derive(Debug)]
 struct Ear {
     place: (Epoch, Attempt),
+    /// Everybody who takes part, by number; nobody else is listened to.
+    numbers: BTreeSet<u16>,
     sender: mpsc::Sender<Heard>,
+}
+
+impl Ear {
+    fn is_for(&self, place: (Epoch, Attempt), number: u16) -> bool {
+        self.place == place && self.numbers.contains(&number)
+    }
 }
 
 /// All orders about keys, and what their work needs.

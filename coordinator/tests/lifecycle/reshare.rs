@@ -167,7 +167,7 @@ async fn an_order_waits_for_its_quorum_and_for_nothing_else() {
         "running"
     );
     // A second order for a key that is being worked on waits its turn; the same one again is no second one.
-    let rival = world.plan(&[key.clone()], &[], 0, &[]);
+    let rival = world.plan(core::slice::from_ref(&key), &[], 0, &[]);
     let rival = World::signed(&Matter::Reshare(rival), &["erin", "frank"]);
     let refused = world.submit(rival.clone()).await;
     let end = world.ended(request).await;
@@ -210,7 +210,7 @@ async fn a_ceremony_survives_a_coordinator_that_dies_in_its_midst() {
 async fn a_stuck_attempt_is_passed_by_the_next_and_never_repeated() {
     let mut world = World::new(3).await;
     let key = world.create_key("hot", "ecdsa", &[]).await;
-    let plan = world.plan(&[key.clone()], &[], 0, &[]);
+    let plan = world.plan(core::slice::from_ref(&key), &[], 0, &[]);
     let request = plan.request;
     let begun = world.order(plan).await;
     assert_eq!(begun.keys[0].epoch, 1);
@@ -233,7 +233,7 @@ async fn a_lost_node_is_replaced_and_learns_of_it_when_it_comes_back() {
     let key = world.create_key("hot", "ed25519", &[1, 2, 3]).await;
     world.crash_node(3).await;
     // With it nothing can be done, and no attempt is used up by trying.
-    let with = world.plan(&[key.clone()], &[], 0, &[]);
+    let with = world.plan(core::slice::from_ref(&key), &[], 0, &[]);
     let request = with.request;
     world.order(with).await;
     let cancel = v1::OrderQuery {
@@ -317,7 +317,7 @@ async fn a_key_is_refreshed_by_the_policys_interval_with_nobodys_order() {
 async fn a_lost_store_learns_a_key_of_a_later_epoch_from_the_nodes() {
     let mut world = World::new(4).await;
     let key = world.create_key("hot", "ed25519", &[1, 2, 3]).await;
-    let plan = world.plan(&[key.clone()], &[1, 2, 4], 2, &[]);
+    let plan = world.plan(core::slice::from_ref(&key), &[1, 2, 4], 2, &[]);
     world.done(plan).await;
     world.crash_coordinator().await;
     world.lose_store();
@@ -332,4 +332,37 @@ async fn a_lost_store_learns_a_key_of_a_later_epoch_from_the_nodes() {
         (&key.key_id, &key.public_key)
     );
     assert_eq!(held_by(&known), [1, 2, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_keys_of_one_committee_renew_their_pair_setups_once() {
+    let world = World::new(3).await;
+    let mut keys = Vec::new();
+    for number in 0..4 {
+        keys.push(world.create_key(&format!("k{number}"), "ecdsa", &[]).await);
+    }
+    let generations = |nodes: &[v1::NodeInfo]| -> Vec<u32> {
+        let statuses = nodes.iter().filter_map(|node| node.status.as_ref());
+        let pairs = statuses.flat_map(|status| &status.pairs);
+        pairs.map(|pair| pair.generation).collect()
+    };
+    let before = generations(&world.nodes().await);
+    let mut plan = world.plan(&keys, &[], 0, &[]);
+    plan.fresh_pairs = true;
+    let end = world.done(plan).await;
+    assert_eq!((end.total, end.finished, end.failed), (4, 4, 0));
+    for (number, made) in keys.iter().enumerate() {
+        let name = format!("k{number}");
+        world
+            .until(&name, "all hold it", |key| held_by(key) == [1, 2, 3])
+            .await;
+        let key = world.key(&name).await;
+        assert_eq!((key.epoch, &key.public_key), (1, &made.public_key));
+    }
+    let after = generations(&world.nodes().await);
+    let once: Vec<u32> = before.iter().map(|generation| generation + 1).collect();
+    assert_eq!(
+        after, once,
+        "one new setup for each pair, and not one for each key"
+    );
 }

@@ -277,6 +277,13 @@ impl World {
         }
     }
 
+    /// What the nodes say of themselves.
+    pub(crate) async fn nodes(&self) -> Vec<v1::NodeInfo> {
+        let mut client = QuorateClient::new(self.channel(Role::Client).await);
+        let cluster = client.get_cluster(v1::ClusterQuery {}).await;
+        cluster.expect("answers").into_inner().nodes
+    }
+
     pub(crate) async fn create_key(&self, name: &str, scheme: &str, nodes: &[u32]) -> v1::KeyInfo {
         let request = v1::CreateKeyRequest {
             name: name.into(),

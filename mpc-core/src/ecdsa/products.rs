@@ -124,7 +124,7 @@ mod tests {
         match check(equations, &seed(&secret)) {
             Ok(()) => None,
             Err(Error::Aborted(abort)) => match abort.fault {
-                Fault::ProductCheck { value } => Some((abort.poisons().unwrap(), value)),
+                Fault::ProductCheck { value } => abort.poisons().map(|peer| (peer, value)),
                 fault => panic!("another fault: {fault:?}"),
             },
             Err(error) => panic!("another error: {error:?}"),

@@ -96,7 +96,8 @@ fn compare_authority(old: &Document, new: &Document, loosened: &mut Vec<String>)
     for (name, before, after) in quorums {
         let kept = before == after && same_people(old, before.as_deref().unwrap_or_default(), new);
         // That nobody may hand out a key any more is tighter whoever could before.
-        if !kept && !(name == "export" && after.is_none()) {
+        let closed = name == "export" && after.is_none();
+        if !kept && !closed {
             loosened.push(format!(
                 "governance.{name} or the people of its groups change"
             ));

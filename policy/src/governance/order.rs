@@ -170,7 +170,7 @@ pub fn authorise(
         if matches!(matter, Matter::Export(_)) {
             return Err(OrderError::Never);
         }
-        install::governors(cluster, signatures, now_ms, &about)
+        install::governors(cluster, signatures, now_ms, about)
             .map_err(|(missing, ignored)| quorum(missing, ignored))?;
         return Ok(matter);
     };

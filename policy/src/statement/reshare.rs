@@ -35,6 +35,8 @@ pub const MAX_KEYS: usize = 64;
 pub const MAX_SEATS: usize = 32;
 /// The most attempts that one order allows for a key.
 pub const MAX_ATTEMPTS: u32 = 16;
+/// The highest attempt that can be ordered: a number far from the last one there is, so that nobody can be made to use them all up.
+pub const LAST_ATTEMPT: u32 = 1_000_000;
 /// Up to so many keys are named in the words; all of them are in the fields.
 const NAMED: usize = 8;
 
@@ -217,6 +219,7 @@ impl Plan {
         let sound = |one: &ReshareKey| {
             one.first >= 1
                 && one.first <= one.last
+                && one.last <= LAST_ATTEMPT
                 && one.last.abs_diff(one.first) < MAX_ATTEMPTS
                 && one.key.epoch < u32::MAX
         };

@@ -17,6 +17,7 @@ mod governance;
 mod keys;
 mod limits;
 mod lint;
+mod orders;
 mod properties;
 #[path = "../chains/psbt.rs"]
 mod psbt;

@@ -412,7 +412,8 @@ mod tests {
         assert_ne!(new.leaf.serial, old.leaf.serial);
         let lists = [
             ca.crl(&[], 1, day).unwrap(),
-            ca.crl(&[old.leaf.serial.clone()], 300, day).unwrap(),
+            ca.crl(core::slice::from_ref(&old.leaf.serial), 300, day)
+                .unwrap(),
         ];
         let read = Revocations::read(&lists.concat()).unwrap();
         assert_eq!((read.number, read.next_update), (300, day.until));

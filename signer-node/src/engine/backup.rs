@@ -14,6 +14,7 @@ use mpc_core::keys::KeyShare;
 use super::dkg::sealed_digest;
 use super::load::{OpenError, read_cluster};
 use super::sharings::{self, Held as Known, Record, place_of, seal_lineage, share_label};
+use crate::clock::Reading;
 use crate::codec::Malformed;
 use crate::config::Config;
 use crate::init::{open_exchange, open_identity, seal_node};
@@ -145,25 +146,33 @@ pub fn restore(config: &Config, secrets: &Secrets) -> Result<(), RestoreError> {
     let owner = Owner::new(cluster.cluster_id.as_str(), *node.as_bytes());
     let (vault, wrapped) = Vault::create(&secret, owner, Effort::default())?;
     let mut changes = seal_node(&vault, &secrets.identity, &secrets.exchange)?;
+    let at_ms = Reading::take(Reading::kernel_boot())
+        .map_err(OpenError::from)?
+        .wall_ms;
     let mut seen = std::collections::BTreeSet::new();
     for held in &secrets.keys {
         if !seen.insert(held.share.public().key_id()) {
             return Err(RestoreError::Twice(held.name.clone()));
         }
-        changes.extend(restored(&vault, &node, held)?);
+        changes.extend(restored(&vault, &node, held, at_ms)?);
     }
     Store::create(&config.store, &vault, &wrapped, &changes)?;
     Ok(())
 }
 
 /// The records of one key, as the node itself would have written them, and the mark that it came out of a backup.
-fn restored(vault: &Vault, node: &NodeId, held: &Held) -> Result<Vec<Change>, RestoreError> {
+fn restored(
+    vault: &Vault,
+    node: &NodeId,
+    held: &Held,
+    at_ms: u64,
+) -> Result<Vec<Change>, RestoreError> {
     let public = held.share.public();
     if public.node(held.share.index()) != Some(*node) {
         return Err(RestoreError::OtherShare(held.name.clone()));
     }
     let history = || RestoreError::History(held.name.clone());
-    let known = Known::decode_history(&held.history).map_err(|_: Malformed| history())?;
+    let known = Known::decode_history(&held.history, node).map_err(|_: Malformed| history())?;
     if known.lineage.active() != public || !known.lineage.holds_active() || known.name != held.name
     {
         return Err(history());
@@ -179,12 +188,13 @@ fn restored(vault: &Vault, node: &NodeId, held: &Held) -> Result<Vec<Change>, Re
         sealed: sealed_digest(&share),
         lineage: digest,
     };
-    let mark = Record::Restored {
+    let mark = Record::Restored { key, place, at_ms };
+    let retired = known.retired.then(|| Record::Retired {
         key,
-        place,
         at_ms: known.since_ms,
-    };
-    Ok(vec![
+        statements: Vec::new(),
+    });
+    let mut changes = vec![
         lineage,
         Change::Seal {
             label,
@@ -193,5 +203,7 @@ fn restored(vault: &Vault, node: &NodeId, held: &Held) -> Result<Vec<Change>, Re
         known.known(digest),
         sharings::append(&active),
         sharings::append(&mark),
-    ])
+    ];
+    changes.extend(retired.iter().map(sharings::append));
+    Ok(changes)
 }

@@ -1,20 +1,22 @@
 //! Coming back from a backup: nothing is signed with a restored share before peers have confirmed, against a challenge of this very
-//! start, that no higher sharing is known.
+//! start, that it is of the sharing in use.
 //!
 //! A coordinator carries the peers' signed statements and is not believed itself. As many other members must confirm as sign for the
-//! key, so at least one honest one among them has looked; a single one that names a higher sharing is enough to refuse. What was spent
-//! before the loss is not in a backup either: if any confirming peer has spent something, windows of limits that reach back
-//! before the confirmation count as used up.
+//! key, so at least one honest one is among them, and this node is then no worse than a member that is merely behind. Nodes that came
+//! out of a backup themselves do not count, unless all other members agree: that is how a cluster comes back of which nothing but
+//! backups is left. What a node has spent is in no backup. From the moment it may sign again, windows of limits that reach back before
+//! count as used up; only where everybody who is asked has lost everything do they begin anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mpc_core::id::NodeId;
+use mpc_core::keys::PublicKeyPackage;
 use proto::convert::array;
 use proto::v1::{AttestQuery, Attestation, CatchUp, FailureCode, NodeStatus};
 use sha2::{Digest as _, Sha256};
 
 use super::sharings::{self, Held, Place, Record, place_of, sharing_of};
-use super::{Engine, Who};
+use super::{Engine, State, Who};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 
@@ -26,7 +28,14 @@ const MAX_STATEMENTS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     place: Place,
-    sharing: [u8; 32],
+    /// Hash of the public record of the sharing.
+    record: [u8; 32],
+    /// Whether the peer may sign with it itself.
+    confirmed: bool,
+}
+
+fn hash_of(public: &PublicKeyPackage) -> [u8; 32] {
+    Sha256::digest(public.encode()).into()
 }
 
 /// What a peer says about the state of the cluster, to a node that came back.
@@ -35,8 +44,8 @@ pub(super) struct Statement {
     from: [u8; 32],
     about: [u8; 32],
     challenge: [u8; 32],
-    /// How many shares the peer has ever given away.
-    spent: u64,
+    /// Whether the peer has lost its own record of what was spent together with everybody else, and has not signed since.
+    restored: bool,
     keys: BTreeMap<[u8; 32], Seen>,
 }
 
@@ -50,7 +59,8 @@ impl Statement {
                     .fixed(key)
                     .u32(seen.place.0)
                     .u32(seen.place.1)
-                    .fixed(&seen.sharing)
+                    .fixed(&seen.record)
+                    .u8(u8::from(seen.confirmed))
                     .finish()
             })
             .collect();
@@ -59,7 +69,7 @@ impl Statement {
             .fixed(&self.from)
             .fixed(&self.about)
             .fixed(&self.challenge)
-            .u64(self.spent)
+            .u8(u8::from(self.restored))
             .list(&keys)
             .finish()
     }
@@ -71,7 +81,11 @@ impl Statement {
             return Err(BAD);
         }
         let (from, about, challenge) = (reader.array()?, reader.array()?, reader.array()?);
-        let spent = reader.u64()?;
+        let restored = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(BAD),
+        };
         let mut keys = BTreeMap::new();
         let listed = reader.list()?;
         if !listed.is_sorted() {
@@ -82,7 +96,12 @@ impl Statement {
             let key = reader.array()?;
             let seen = Seen {
                 place: (reader.u32()?, reader.u32()?),
-                sharing: reader.array()?,
+                record: reader.array()?,
+                confirmed: match reader.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(BAD),
+                },
             };
             reader.finish()?;
             if keys.insert(key, seen).is_some() {
@@ -94,7 +113,7 @@ impl Statement {
             from,
             about,
             challenge,
-            spent,
+            restored,
             keys,
         })
     }
@@ -152,7 +171,8 @@ impl Engine {
             let public = held.lineage.active();
             let seen = Seen {
                 place: place_of(public),
-                sharing: *public.sharing().as_bytes(),
+                record: hash_of(public),
+                confirmed: !held.unconfirmed,
             };
             (*key, seen)
         };
@@ -160,7 +180,10 @@ impl Engine {
             from: *who.node.as_bytes(),
             about,
             challenge: array("challenge", &call.challenge).map_err(Refusal::malformed)?,
-            spent: state.ledger.rows(),
+            restored: state.ledger.rows() == 0
+                && state
+                    .origin
+                    .is_some_and(|origin| origin.settled.unwrap_or(0) == 0),
             keys: state.sharings.iter().map(seen).collect(),
         };
         drop(state);
@@ -190,7 +213,6 @@ impl Engine {
         let (confirmed, blind_ms, pending) = {
             let mut state = self.state();
             let now = self.now(&mut state)?;
-            let blind = said.iter().any(|statement| statement.spent > 0);
             let mut confirmed = Vec::new();
             let mut refused = None;
             for (key, held) in state.sharings.iter().filter(|(_, held)| held.unconfirmed) {
@@ -202,16 +224,21 @@ impl Engine {
             if let (true, Some(refusal)) = (confirmed.is_empty(), refused) {
                 return Err(refusal);
             }
-            let blind_ms = if blind { now.witnessed_ms } else { 0 };
-            let rows: Vec<_> = confirmed
+            let everywhere = said.iter().all(|statement| statement.restored);
+            let blind_ms = if everywhere { 0 } else { now.witnessed_ms };
+            let mut rows: Vec<_> = confirmed
                 .iter()
                 .map(|key| Record::Confirmed {
                     key: *key,
                     challenge,
                     at_ms: now.wall_ms,
-                    blind_ms,
                 })
                 .collect();
+            if !confirmed.is_empty() && Self::unsettled(&state) {
+                rows.push(Record::Blind {
+                    before_ms: blind_ms,
+                });
+            }
             let changes = rows.iter().map(sharings::append).collect();
             let pending = self.commit(&state, changes);
             (confirmed, blind_ms, pending)
@@ -219,7 +246,7 @@ impl Engine {
         if !confirmed.is_empty() {
             pending.durable().await?;
             let mut state = self.state();
-            state.ledger.blind_before(blind_ms);
+            Self::settle(&mut state, blind_ms);
             for key in &confirmed {
                 if let Some(held) = state.sharings.get_mut(key) {
                     held.unconfirmed = false;
@@ -230,8 +257,21 @@ impl Engine {
         Ok(self.status())
     }
 
+    /// Whether this node came out of a backup and has not been allowed to sign since.
+    pub(super) fn unsettled(state: &State) -> bool {
+        state.origin.is_some_and(|origin| origin.settled.is_none())
+    }
+
+    /// From here on it is known which windows reach back too far.
+    pub(super) fn settle(state: &mut State, before_ms: u64) {
+        if let Some(origin) = state.origin.as_mut().filter(|one| one.settled.is_none()) {
+            origin.settled = Some(before_ms);
+            state.ledger.blind_before(before_ms);
+        }
+    }
+
     /// What peers must answer while a restored share waits for them; empty otherwise.
-    pub(super) fn open_challenge(state: &super::State) -> Vec<u8> {
+    pub(super) fn open_challenge(state: &State) -> Vec<u8> {
         if state.sharings.values().any(|held| held.unconfirmed) {
             state.challenge.to_vec()
         } else {
@@ -240,49 +280,53 @@ impl Engine {
     }
 }
 
-/// Whether peers confirm the sharing of a restored key.
+/// Whether peers confirm the sharing of a restored key. That a peer claims to know a higher one is no proof; its certificate is.
 fn judge(held: &Held, key: &[u8; 32], said: &[Statement]) -> Result<(), Refusal> {
     let public = held.lineage.active();
-    let (own, sharing) = (place_of(public), public.sharing());
+    let (own, record) = (place_of(public), hash_of(public));
     let refuse = |code, message: String, hint: &str| {
         Err(Refusal::new(code, message, hint).with_sharing(sharing_of(public)))
     };
-    let mut agreeing = BTreeSet::new();
+    let (mut sure, mut restored, mut higher) = (BTreeSet::new(), BTreeSet::new(), None);
     for statement in said {
         let Some(seen) = statement.keys.get(key) else {
             continue;
         };
         if seen.place > own {
-            let message = format!(
-                "the backup is stale: a peer knows epoch {} attempt {}, the backup has epoch {} attempt {}",
-                seen.place.0, seen.place.1, own.0, own.1
-            );
-            return refuse(
-                FailureCode::NeedCertificate,
-                message,
-                "send the activation certificates; then refresh the key with the other members as dealers",
-            );
-        }
-        if seen.place == own && seen.sharing != *sharing.as_bytes() {
-            return refuse(
-                FailureCode::SecurityAbort,
-                "a peer knows another sharing of that epoch and attempt".to_owned(),
-                "this cannot happen with one honest node among its members; an operator has to decide",
-            );
+            higher = higher.max(Some(seen.place));
         }
         let from = NodeId::from_bytes(statement.from);
-        if seen.place == own && public.index_of(&from).is_some() {
-            agreeing.insert(from);
+        if seen.place == own && seen.record == record && public.index_of(&from).is_some() {
+            if seen.confirmed {
+                sure.insert(from);
+            } else {
+                restored.insert(from);
+            }
         }
     }
     let others = public.nodes().len().saturating_sub(1);
     let needed = usize::from(public.params().threshold()).min(others);
-    if agreeing.len() < needed {
+    let all = sure.union(&restored).count();
+    if sure.len() >= needed || all >= others {
+        return Ok(());
+    }
+    if let Some(place) = higher {
+        let message = format!(
+            "the backup is stale: a peer knows epoch {} attempt {}, the backup has epoch {} attempt {}",
+            place.0, place.1, own.0, own.1
+        );
         return refuse(
-            FailureCode::CatchingUp,
-            format!("{} of {needed} members confirm the sharing", agreeing.len()),
-            "have more members of the key attest their state",
+            FailureCode::NeedCertificate,
+            message,
+            "send the activation certificates; then refresh the key with the other members as dealers",
         );
     }
-    Ok(())
+    refuse(
+        FailureCode::CatchingUp,
+        format!(
+            "{} of {needed} members confirm the sharing, and {all} of {others} agree",
+            sure.len()
+        ),
+        "have more members of the key attest their state, or order a reshare with this node as a dealer",
+    )
 }

@@ -242,9 +242,9 @@ impl Ledger {
         self.own.insert(entry.intent, own);
     }
 
-    /// From now on, windows that reach back before this moment count as used up.
-    pub(crate) fn blind_before(&mut self, witnessed_ms: u64) {
-        self.blind_ms = self.blind_ms.max(witnessed_ms);
+    /// Windows that reach back before this moment count as used up.
+    pub(crate) const fn blind_before(&mut self, witnessed_ms: u64) {
+        self.blind_ms = witnessed_ms;
     }
 
     /// When the intent was first debited, witnessed milliseconds.

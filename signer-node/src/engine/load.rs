@@ -98,6 +98,7 @@ impl Engine {
             keys: BTreeMap::new(),
             sharings: super::sharings::Sharings::new(),
             turns: BTreeMap::new(),
+            origin: super::sharings::origin(&contents)?,
             challenge,
             ceremonies: Ceremonies::default(),
             spent: contents
@@ -253,9 +254,11 @@ fn fill(
         }
     }
     (state.sharings, state.keys) = super::sharings::load(contents, vault)?;
-    state
-        .ledger
-        .blind_before(super::sharings::blind_ms(contents)?);
+    if let Some(origin) = state.origin {
+        state
+            .ledger
+            .blind_before(origin.settled.unwrap_or(u64::MAX));
+    }
     let lost = active
         .iter()
         .find(|(request, done)| done.is_none() && !active.contains(&(*request, Some(()))));

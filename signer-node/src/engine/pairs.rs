@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use mpc_core::dkg::PairStatus;
 use mpc_core::id::{NodeId, PairId};
 use mpc_core::pair::PairRecord;
+use mpc_core::roster::Roster;
 use mpc_core::{Abort, Error, Fault};
 use proto::v1::{FailureCode, PairAlarm, PairState, node_frame};
 
@@ -36,6 +37,8 @@ struct Peer {
     rekeying: Option<u32>,
     poison: Option<Poison>,
     strikes: u32,
+    /// The next session makes another setup, whatever is live: the peer would not go on with that one. In memory only.
+    anew: bool,
 }
 
 /// So many failures of a pair, and only people may have it work again.
@@ -51,6 +54,7 @@ impl Peer {
 
     /// A setup of this generation leaves behind what was wrong with lower ones.
     fn outgrow(&mut self, generation: u32) {
+        self.anew = false;
         if self.rekeying.is_some_and(|old| old < generation) {
             self.rekeying = None;
         }
@@ -165,6 +169,14 @@ impl Pairs {
         self.peers.get(peer).map_or(0, |state| state.last)
     }
 
+    /// The setup with a peer that another session may go on with: the live one, unless a newer one is prepared here or the two nodes
+    /// have just found that they would not both do so.
+    pub(super) fn reusable(&self, peer: &NodeId) -> Option<&Arc<PairRecord>> {
+        let state = self.peers.get(peer)?;
+        let live = state.live.as_ref()?;
+        (live.generation() == state.last && !state.anew).then_some(live)
+    }
+
     /// The failure that stands against a peer is on disk.
     fn stored(&mut self, peer: &NodeId) {
         let state = self.peers.get_mut(peer);
@@ -173,17 +185,10 @@ impl Pairs {
         }
     }
 
-    fn poisoned(&self) -> Option<&Poison> {
-        self.peers.values().find_map(|state| state.poison.as_ref())
-    }
-
     /// What a key generation is told.
     pub(super) fn statuses(&self) -> BTreeMap<NodeId, PairStatus> {
         let status = |(peer, state): (&NodeId, &Peer)| {
-            let live = state
-                .live
-                .clone()
-                .filter(|live| live.generation() == state.last);
+            let live = self.reusable(peer).cloned();
             (
                 *peer,
                 PairStatus {
@@ -261,12 +266,20 @@ impl Engine {
         self.0.pairs.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a key generation with pair setups starts from.
-    pub(super) fn pair_statuses(&self) -> Result<BTreeMap<NodeId, PairStatus>, Refusal> {
+    /// What a key generation of a committee with pair setups starts from.
+    pub(super) fn pair_statuses(
+        &self,
+        committee: &Roster,
+    ) -> Result<BTreeMap<NodeId, PairStatus>, Refusal> {
         let pairs = self.pairs();
-        match pairs.poisoned() {
-            None => Ok(pairs.statuses()),
-            Some(poison) => Err(self.banned(poison)),
+        let mut peers = committee.nodes();
+        match peers.find_map(|peer| pairs.poison_of(&peer)) {
+            None => {
+                let mut statuses = pairs.statuses();
+                statuses.retain(|peer, _| committee.get(peer).is_some());
+                Ok(statuses)
+            }
+            Some((poison, _)) => Err(self.banned(poison)),
         }
     }
 
@@ -405,6 +418,9 @@ impl Engine {
             let generation = live.generation();
             let theirs = self.pools().greeting(&peer).map(|theirs| theirs.last);
             if theirs.is_some_and(|last| last >= generation) {
+                if let Some(state) = pairs.peers.get_mut(&peer) {
+                    state.anew = true;
+                }
                 return;
             }
             let record = Record::Rekeying { peer, generation };

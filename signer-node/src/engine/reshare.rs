@@ -19,7 +19,11 @@ use mpc_core::reshare::{Certificate, Request, Session, Setup};
 use policy::governance::MAX_STATEMENTS;
 use policy::statement::SignedStatement;
 use proto::convert::array;
-use proto::v1::{Chain, ChainQuery, FailureCode, ReshareProgress, StartReshare, StopReshare};
+use proto::limits;
+use proto::v1::{
+    Chain, ChainQuery, FailureCode, NodeFrame, ReshareProgress, StartReshare, StopReshare,
+    node_frame,
+};
 use rand_core::UnwrapErr;
 
 use super::Engine;
@@ -86,7 +90,7 @@ impl Engine {
         let setup = Setup {
             request: approved.request.clone(),
             me,
-            share: self.dealt_share(&key, &approved.request)?,
+            share: self.dealt_share(&key, &approved.request, !call.statements.is_empty())?,
             pairs,
         };
         let now_ms = self.boot_ms()?;
@@ -253,6 +257,8 @@ impl Engine {
     ) -> Result<Held, Refusal> {
         let chain = call.chain.as_ref();
         let chain = chain.ok_or_else(|| Refusal::unknown("the key"))?;
+        // Nobody but the people of an order makes this node verify a long chain.
+        self.check_order(statements)?;
         if statements.is_empty() {
             return Err(Refusal::new(
                 FailureCode::NotAuthorised,
@@ -283,18 +289,20 @@ impl Engine {
         ))
     }
 
-    /// This node's share of the active sharing, if it deals.
+    /// This node's share of the active sharing, if it deals. One out of a backup that peers have not confirmed is dealt only on people's
+    /// order, which names the sharing: all dealers must agree on it, or nothing comes of it.
     fn dealt_share(
         &self,
         key: &[u8; 32],
         request: &Request,
+        ordered: bool,
     ) -> Result<Option<Arc<mpc_core::keys::KeyShare>>, Refusal> {
         if !request.is_dealer(&self.0.who.node) {
             return Ok(None);
         }
         let state = self.state();
         let unconfirmed = state.sharings.get(key).is_some_and(|held| held.unconfirmed);
-        let share = state.keys.get(key).filter(|_| !unconfirmed);
+        let share = state.keys.get(key).filter(|_| ordered || !unconfirmed);
         let share = share.ok_or_else(|| {
             Refusal::new(
                 FailureCode::ShareLost,
@@ -310,7 +318,7 @@ impl Engine {
         let (me, pairs) = (self.0.who.node, self.pairs());
         let mut peers = request.roster().nodes().filter(|node| *node != me);
         request.is_member(&me)
-            && (request.fresh_pairs() || peers.any(|peer| pairs.live(&peer).is_none()))
+            && (request.fresh_pairs() || peers.any(|peer| pairs.reusable(&peer).is_none()))
     }
 
     fn statuses_among(&self, request: &Request) -> BTreeMap<NodeId, PairStatus> {
@@ -337,7 +345,7 @@ impl Engine {
         let held = state.sharings.get(&key);
         let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
         let certificates = held.lineage.chain().iter();
-        Ok(Chain {
+        let chain = Chain {
             key_id: call.key_id.clone(),
             base: held.lineage.base().encode().into(),
             base_parts: held.parts.iter().map(|part| part.clone().into()).collect(),
@@ -346,7 +354,18 @@ impl Engine {
                 .collect(),
             name: held.name.clone(),
             key_request: held.request.to_vec().into(),
-        })
+        };
+        let frame = NodeFrame {
+            body: Some(node_frame::Body::Chain(chain.clone())),
+            ..NodeFrame::default()
+        };
+        limits::node_frame(&frame).map_err(|error| {
+            Refusal::unavailable(
+                format!("the chain of the key does not fit into one answer: {error}"),
+                "move what the key holds to a new key",
+            )
+        })?;
+        Ok(chain)
     }
 }
 

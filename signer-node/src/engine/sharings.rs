@@ -12,6 +12,7 @@ use std::sync::Arc;
 use mpc_core::id::NodeId;
 use mpc_core::keys::PublicKeyPackage;
 use mpc_core::lineage::Lineage;
+use mpc_core::reshare::Certificate;
 use proto::convert::reshare;
 use proto::v1::{self, FailureCode, KeyState, PreparedState};
 
@@ -23,7 +24,7 @@ use crate::failure::Refusal;
 use crate::seal::{Kind, Label, SealError, Vault};
 use crate::store::{Change, Table};
 
-pub(crate) use load::{blind_ms, load};
+pub(crate) use load::{load, origin};
 pub(crate) use record::{Place, Record};
 
 /// What is stored of a sharing that has no certificate here.
@@ -58,6 +59,16 @@ pub(crate) struct Held {
     /// It came out of a backup, and peers have not confirmed it yet.
     pub(crate) unconfirmed: bool,
     pub(crate) prepared: BTreeMap<Place, Stored>,
+}
+
+/// What a store that came out of a backup does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// When it was put together, unix milliseconds. Whatever was ordered before may have been carried out here already.
+    pub(crate) restored_ms: u64,
+    /// What was spent before this moment is not known, witnessed milliseconds; none until peers or a certificate have let this node
+    /// sign again.
+    pub(crate) settled: Option<u64>,
 }
 
 /// All keys that this node knows.
@@ -112,12 +123,13 @@ impl Held {
             .bytes(&self.part)
             .list(&self.parts)
             .u64(self.since_ms)
+            .u8(u8::from(self.retired))
             .bytes(&lineage.encode())
             .finish()
     }
 
-    /// Reads what [`Self::history`] wrote.
-    pub(crate) fn decode_history(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads what [`Self::history`] wrote. The file may have been anywhere: every certificate is verified again.
+    pub(crate) fn decode_history(bytes: &[u8], me: &NodeId) -> Result<Self, Malformed> {
         const BAD: Malformed = Malformed("history of a key");
         let mut reader = Reader::new("history of a key", bytes);
         if reader.u8()? != 1 {
@@ -127,9 +139,24 @@ impl Held {
         let part = reader.bytes()?.to_vec();
         let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
         let since_ms = reader.u64()?;
+        let retired = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(BAD),
+        };
         let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
         reader.finish()?;
-        Ok(Self::new(name, request, (part, parts), lineage, since_ms))
+        let again = |certificate: &Certificate| Certificate::decode(&certificate.encode());
+        let chain = lineage.chain().iter().map(again);
+        let chain: Vec<Certificate> = chain.collect::<Result<_, _>>().map_err(|_| BAD)?;
+        let checked = Lineage::adopt(lineage.base().clone(), chain, me).map_err(|_| BAD)?;
+        if checked.active() != lineage.active() {
+            return Err(BAD);
+        }
+        Ok(Self {
+            retired,
+            ..Self::new(name, request, (part, parts), lineage, since_ms)
+        })
     }
 
     /// What this node is to the key, in one word.
@@ -147,7 +174,9 @@ impl Held {
 
     fn state(&self, me: &NodeId, running: &[Place]) -> KeyState {
         let public = self.lineage.active();
-        let prepared = self.prepared.iter().map(|(place, stored)| PreparedState {
+        // Only the highest attempt: the lower ones can be had by their requests, and nobody must be able to fill a status.
+        let highest = self.prepared.last_key_value();
+        let prepared = highest.map(|(place, stored)| PreparedState {
             sharing: Some(v1::Sharing {
                 epoch: place.0,
                 attempt: place.1,
@@ -170,7 +199,7 @@ impl Held {
             sharing: Some(sharing_of(public)),
             index: public.index_of(me).map_or(0, |index| index.get().into()),
             since_ms: self.since_ms,
-            prepared: prepared.collect(),
+            prepared: prepared.into_iter().collect(),
         }
     }
 }

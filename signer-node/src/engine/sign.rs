@@ -122,6 +122,10 @@ impl Engine {
         if !same {
             return Err(Refusal::stale("another sharing became active meanwhile"));
         }
+        let held = state.sharings.get(&approved.intent().key_id);
+        if held.is_some_and(|held| held.retired) {
+            return Err(Refusal::denied("the key was retired meanwhile"));
+        }
         Ok(())
     }
 

@@ -1,16 +1,47 @@
 //! What the node says about itself.
 
-use proto::v1::{FreezeState, NodeStatus, PolicyState};
+use proto::limits;
+use proto::v1::{FreezeState, NodeFrame, NodeStatus, PolicyState, node_frame};
 
 use super::Engine;
 
 /// Name and version of this software.
 pub const SOFTWARE: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
 
+fn fits(status: &NodeStatus) -> bool {
+    limits::node_frame(&NodeFrame {
+        body: Some(node_frame::Body::Status(status.clone())),
+        ..NodeFrame::default()
+    })
+    .is_ok()
+}
+
 impl Engine {
     /// The node's state; with a clock that is not believed, policy and freeze are left out and `clock_ms` is 0.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
+        let mut status = self.full_status();
+        // A frame that is too large would cost the link: what can be asked for otherwise is left out first.
+        if !fits(&status) {
+            for prepared in status.keys.iter_mut().flat_map(|key| &mut key.prepared) {
+                prepared.part.clear();
+            }
+        }
+        if !fits(&status) {
+            for key in &mut status.keys {
+                key.certificate_part.clear();
+            }
+        }
+        if !fits(&status) {
+            for key in &mut status.keys {
+                key.prepared.clear();
+            }
+        }
+        while !fits(&status) && status.keys.pop().is_some() {}
+        status
+    }
+
+    fn full_status(&self) -> NodeStatus {
         let mut state = self.state();
         let now = self.now(&mut state).ok();
         let keys = self.key_states(&state);

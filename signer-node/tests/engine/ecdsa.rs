@@ -81,7 +81,7 @@ async fn ready() -> (Cluster, String) {
 }
 
 impl Cluster {
-    fn withdrawal(&self, nonce: u8, value: u64) -> SignedIntent {
+    pub(crate) fn withdrawal(&self, nonce: u8, value: u64) -> SignedIntent {
         let intent = Intent {
             cluster_id: "c-01".to_owned(),
             key_id: self.key_id("eth"),
@@ -97,7 +97,7 @@ impl Cluster {
         SignedIntent::sign(intent, &key("svc:payout")).unwrap()
     }
 
-    fn approve_ecdsa(&self, signed: &SignedIntent, policy: &str) -> SignedStatement {
+    pub(crate) fn approve_ecdsa(&self, signed: &SignedIntent, policy: &str) -> SignedStatement {
         let intent = signed.intent();
         let keys = PackageKeys(&self.keys["eth"]);
         let chain = Chain::parse(&intent.chain).unwrap();
@@ -139,7 +139,7 @@ impl Cluster {
     }
 
     /// Waits until a quorum has so many entries.
-    async fn filled(&self, quorum: &[usize], count: usize) -> Vec<Vec<u8>> {
+    pub(crate) async fn filled(&self, quorum: &[usize], count: usize) -> Vec<Vec<u8>> {
         self.until(|| {
             let entries = self.entries(quorum);
             (entries.len() >= count).then_some(entries)
@@ -176,7 +176,7 @@ impl Cluster {
         }
     }
 
-    fn open_call(
+    pub(crate) fn open_call(
         &self,
         quorum: &[usize],
         signed: &SignedIntent,
@@ -199,14 +199,18 @@ impl Cluster {
         }
     }
 
-    async fn open_entry(&self, node: usize, call: &v1::EcdsaOpen) -> Result<Vec<u8>, Failure> {
+    pub(crate) async fn open_entry(
+        &self,
+        node: usize,
+        call: &v1::EcdsaOpen,
+    ) -> Result<Vec<u8>, Failure> {
         match self.call(node, Call::EcdsaOpen(call.clone())).await? {
             Answer::EcdsaRound1(answer) => Ok(answer.envelope.to_vec()),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn finish_entry(
+    pub(crate) async fn finish_entry(
         &self,
         node: usize,
         entry: &[u8],
@@ -327,7 +331,11 @@ async fn a96_a_nonce_that_one_request_uses_is_refused_to_another_after_a_restart
     };
     let approval = cluster.approve_ecdsa(&other, &policy);
     for _ in 0..2 {
-        let entry = cluster.filled(&quorum, 1).await.remove(0);
+        let unspent = || {
+            let mut listed = cluster.entries(&quorum).into_iter();
+            listed.rfind(|name| *name != entries[0])
+        };
+        let entry = cluster.until(unspent).await;
         let call = cluster.open_call(&quorum, &other, &approval, &entry);
         let refusal = cluster.open_entry(0, &call).await;
         let failure = refusal.expect_err("the nonce is taken");

@@ -9,4 +9,5 @@ mod disk;
 mod ecdsa;
 mod life;
 mod reshare;
+mod restore;
 mod secrets;

@@ -1,5 +1,8 @@
 //! New shares of keys that exist, at real nodes: refresh, other committees, lost messages, crashes.
 
+mod crash;
+mod hostile;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -137,8 +140,13 @@ impl Cluster {
 
     /// Starts a reshare at everybody who takes part.
     pub(crate) async fn start_wish(&self, name: &str, wish: &Wish) -> Request {
+        self.start_wish_from(name, wish, wish.dealers[0]).await
+    }
+
+    /// The same, with the chain that new members are shown from a certain node.
+    pub(crate) async fn start_wish_from(&self, name: &str, wish: &Wish, from: usize) -> Request {
         let (mut call, request) = self.draft(name, wish);
-        let chain = self.chain(wish.dealers[0], name).await;
+        let chain = self.chain(from, name).await;
         for node in wish.participants() {
             call.chain = Some(chain.clone());
             let begun = self.begin(node, &call).await.unwrap();

@@ -69,6 +69,7 @@ pub(in crate::demo) fn ethereum_wallet(key: &Key) -> SampleWallet {
             },
         ],
         lock: format!("{}s", LOCK.as_secs()),
+        window: "24h".to_owned(),
     }
 }
 
@@ -87,6 +88,7 @@ pub(in crate::demo) fn bitcoin_wallet(key: &Key) -> SampleWallet {
             large: COIN / 2,
         }],
         lock: format!("{}s", LOCK.as_secs()),
+        window: "24h".to_owned(),
     }
 }
 

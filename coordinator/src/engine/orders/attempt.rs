@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use mpc_core::{
     id::{Attempt, Epoch, NodeId},
     reshare::Request,
@@ -28,6 +29,9 @@ const PRESENCE: Duration = Duration::from_secs(20);
 
 /// How long a node may take to answer the start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a node may take to end a session.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a node may be away before the attempts whose session it had are given up.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -70,7 +74,7 @@ impl Engine {
         stop: &CancellationToken,
     ) -> Result<(), Option<Failure>> {
         let numbers = self.numbers(&request.participants());
-        let end = Instant::now() + PRESENCE;
+        let begun = Instant::now();
         loop {
             if stop.is_cancelled() {
                 return Err(Some(cancelled()));
@@ -78,13 +82,15 @@ impl Engine {
             let absent: Vec<u16> = numbers
                 .iter()
                 .copied()
-                .filter(|number| self.links.get(*number).is_none())
+                .filter(|number| !self.is_ready(*number))
                 .collect();
             if absent.is_empty() {
                 return Ok(());
             }
-            if Instant::now() >= end {
-                let message = format!("nodes {absent:?} are not connected");
+            if begun.elapsed() >= PRESENCE {
+                let message = format!(
+                    "nodes {absent:?} are not connected, or wait for their peers after a restore"
+                );
                 let hint = "start them, or have an order signed that does without them";
                 return Err(Some(refuse(FailureCode::Unavailable, message, hint)));
             }
@@ -93,6 +99,12 @@ impl Engine {
                 () = self.stopping.cancelled() => return Err(None),
             }
         }
+    }
+
+    /// Whether a node is connected and has caught up with its peers.
+    fn is_ready(&self, number: u16) -> bool {
+        let status = self.links.get(number).and_then(|link| link.status());
+        status.is_some_and(|status| status.catching_up.is_empty())
     }
 
     /// Runs one attempt. With `Ok(Ok(()))` its certificate, or a higher one, has been stored.
@@ -107,9 +119,13 @@ impl Engine {
         let name = key.id();
         let place = (request.epoch(), request.attempt());
         let (sender, mut heard) = mpsc::channel(PROGRESS);
-        let ear = Ear { place, sender };
-        self.ears().insert(name, ear);
         let numbers = self.numbers(&request.participants());
+        let ear = Ear {
+            place,
+            numbers: numbers.iter().copied().collect(),
+            sender,
+        };
+        self.ears().insert(name, ear);
         let mut running = Running {
             name,
             place,
@@ -129,7 +145,7 @@ impl Engine {
         let ended = self.listen_to(id, &mut running, &mut heard, stop).await;
         self.ears().remove(&name);
         if !matches!(ended, Ok(Ok(())) | Err(None)) {
-            self.stop_attempt(&running);
+            self.stop_attempt(&running).await;
         }
         ended
     }
@@ -154,16 +170,17 @@ impl Engine {
         let sender = self
             .ears()
             .get(&name)
-            .filter(|ear| ear.place == place)
+            .filter(|ear| ear.is_for(place, link.index()))
             .map(|ear| ear.sender.clone());
         match sender {
             Some(sender) => {
-                if sender.try_send((link.index(), progress)).is_err() {
+                let heard = sender.try_send((link.index(), progress));
+                let _kept = heard.inspect_err(|_| {
                     tracing::warn!(
                         node = link.index(),
                         "a progress message of a ceremony was dropped"
                     );
-                }
+                });
             }
             None if !progress.certificate.is_empty() => {
                 let (engine, number) = (Arc::clone(self), link.index());
@@ -219,7 +236,11 @@ impl Engine {
                     ..Default::default()
                 },
             };
-            let sender = engine.ears().get(&key.id()).map(|ear| ear.sender.clone());
+            let sender = engine
+                .ears()
+                .get(&key.id())
+                .filter(|ear| ear.is_for(place, number))
+                .map(|ear| ear.sender.clone());
             if let Some(sender) = sender {
                 // Nobody listens any more: the attempt is over.
                 let _over = sender.send((number, progress)).await;
@@ -307,6 +328,9 @@ impl Engine {
         number: u16,
         progress: v1::ReshareProgress,
     ) -> Result<(), Failure> {
+        if !running.boots.contains_key(&number) {
+            return Ok(());
+        }
         self.show_key(id, &running.name, |key| {
             let stage = progress.stage.as_str();
             if matches!(stage, "round1" | "round2" | "round3") {
@@ -320,7 +344,7 @@ impl Engine {
                 stage.clone_into(&mut node.stage);
             }
         });
-        if !progress.part.is_empty() && running.boots.contains_key(&number) {
+        if !progress.part.is_empty() {
             running.parts.insert(number, progress.part.clone());
             if running.parts.len() == running.boots.len() {
                 running.complete.get_or_insert_with(Instant::now);
@@ -400,20 +424,23 @@ impl Engine {
         }
     }
 
-    fn stop_attempt(&self, running: &Running) {
-        for link in running
-            .boots
-            .keys()
-            .filter_map(|number| self.links.get(*number))
-        {
+    /// Has everybody end an attempt, and waits a little for their word: a node whose session still runs may begin no other.
+    async fn stop_attempt(&self, running: &Running) {
+        let numbers = running.boots.keys();
+        let links = numbers.filter_map(|number| self.links.get(*number));
+        let calls = links.map(|link| {
             let stop = v1::StopReshare {
                 key_id: Bytes::copy_from_slice(&running.name),
                 epoch: running.place.0.0,
                 attempt: running.place.1.0,
             };
-            // A node that does not hear of it gives up when its own time is over.
-            let _unheard = link.tell(coordinator_frame::Body::StopReshare(stop));
-        }
+            async move {
+                let body = coordinator_frame::Body::StopReshare(stop);
+                // A node that does not hear of it gives up when its own time is over.
+                let _unheard = link.call(body, STOP_TIMEOUT).await;
+            }
+        });
+        join_all(calls).await;
     }
 }
 

@@ -16,10 +16,13 @@ use proto::{
 use tokio_util::sync::CancellationToken;
 
 use super::{KEYS_AT_ONCE, KeyName, OrderId, has_ended, refuse, request_of};
-use crate::{clock, engine::Engine, error::from_store, keys::Key};
+use crate::{clock, engine::Engine, error::from_store, keys::Key, links::Link};
 
-/// Pause before the next attempt.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Pause before the second attempt; every further one waits twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long members may take to say that they hold a certificate before the key counts as done all the same.
 const ACK_PATIENCE: Duration = Duration::from_secs(15);
@@ -207,6 +210,7 @@ impl Engine {
         } else {
             self.next_attempt(name, epoch).max(first)
         };
+        let mut pause = PAUSE;
         loop {
             let key = self.keys.get(name).ok_or_else(unknown)?;
             if key.package.epoch().0 >= epoch {
@@ -250,27 +254,38 @@ impl Engine {
                         .next_attempt(name, epoch)
                         .max(attempt.saturating_add(1));
                     tokio::select! {
-                        () = tokio::time::sleep(PAUSE) => {}
+                        () = tokio::time::sleep(pause) => {}
+                        () = stop.cancelled() => {}
                         () = self.stopping.cancelled() => return Err(None),
                     }
+                    pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }
             }
         }
     }
 
-    /// The lowest attempt of an epoch that neither an order nor a node is known to have used.
+    /// The lowest attempt of an epoch that no order is known to have used. What the nodes say they have signed counts as far as so many
+    /// members say it that one of them is honest: a single one could otherwise claim that all the numbers are used up.
     pub(in crate::engine) fn next_attempt(&self, name: &KeyName, epoch: u32) -> u32 {
-        let mut next = self.orders.next_attempt(name, epoch);
-        for link in self.links.all() {
+        let own = self.orders.next_attempt(name, epoch);
+        let Some(key) = self.keys.get(name) else {
+            return own;
+        };
+        let signed = |link: &Link| {
             let keys = link.status().map(|status| status.keys).unwrap_or_default();
-            let own = keys.iter().filter(|key| key.key_id.as_ref() == name);
-            let signed = own.flat_map(|key| &key.prepared);
-            let places = signed.filter_map(|prepared| prepared.sharing.as_ref());
-            for place in places.filter(|place| place.epoch == epoch) {
-                next = next.max(place.attempt.saturating_add(1));
-            }
-        }
-        next
+            let about = keys.iter().filter(|key| key.key_id.as_ref() == name);
+            let prepared = about.flat_map(|key| &key.prepared);
+            let places = prepared.filter_map(|prepared| prepared.sharing.as_ref());
+            let mine = places.filter(|place| place.epoch == epoch);
+            mine.map(|place| place.attempt).max()
+        };
+        let nodes = key.package.nodes().values();
+        let links = nodes.filter_map(|node| self.links.by_node(node));
+        let mut claims: Vec<u32> = links.filter_map(|link| signed(&link)).collect();
+        claims.sort_unstable_by(|left, right| right.cmp(left));
+        let needed = usize::from(key.package.params().threshold());
+        let believed = claims.get(needed.saturating_sub(1)).copied();
+        own.max(believed.map_or(0, |attempt| attempt.saturating_add(1)))
     }
 
     /// Waits until the members say that they hold the certificate; those that do not are told again for as long as it takes.
@@ -286,7 +301,7 @@ impl Engine {
             one.attempt = sharing.attempt.0;
             one.sharing = Some(reshare::sharing_to_wire(reshare::sharing_of(&key.package)));
         });
-        let end = tokio::time::Instant::now() + ACK_PATIENCE;
+        let begun = std::time::Instant::now();
         loop {
             let acked = self.acked(&name, sharing.place());
             self.show_key(id, &name, |one| {
@@ -304,7 +319,7 @@ impl Engine {
             if missing.is_empty() {
                 return Ok(());
             }
-            if tokio::time::Instant::now() >= end {
+            if begun.elapsed() >= ACK_PATIENCE {
                 tracing::warn!(key = %key.row.name, nodes = ?missing, "these members have not taken the new sharing yet; they are told again when they come");
                 return Ok(());
             }

@@ -3,7 +3,11 @@
 //! A certificate proves itself to whoever knows the sharing before it, so it does not matter who brings it. Only a certificate lets a
 //! node erase an old share, so it is worth chasing those who do not have it.
 
-use std::{collections::BTreeSet, sync::Arc, sync::PoisonError, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use mpc_core::{
     dkg::DkgCertificate,
@@ -22,7 +26,7 @@ use crate::{
     engine::Engine,
     error::from_store,
     keys::Key,
-    links::Link,
+    links::{CallError, Link},
     store::{KeyRow, KeyStage, KeyStep, SharingRow},
 };
 
@@ -143,28 +147,32 @@ impl Engine {
 
     /// Shows a node the certificates that it does not have, lowest first. Nodes that have no record of the key have no use for them.
     pub(super) async fn bring_up(&self, link: &Link, key: &Key) {
-        if let Some(place) = self.place_of(&key.id(), link.index()) {
-            self.show_certificates(link, key, place).await;
+        if let Some(place) = self.place_of(&key.id(), link.index())
+            && !self.show_certificates(link, key, place).await
+        {
+            self.bring_up_again(link, key).await;
         }
     }
 
-    /// As [`Engine::bring_up`], for a node that says itself that it is behind: what it acknowledged before does not count.
+    /// As [`Engine::bring_up`], for a node that says itself that something is missing: what it acknowledged before does not count, and
+    /// it is shown all of its own epoch, where it may be beside the chain.
     pub(super) async fn bring_up_again(&self, link: &Link, key: &Key) {
         self.orders
             .acks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&(key.id(), link.index()));
-        let place = stated(link, &key.id()).unwrap_or_default();
-        let below = place.min((key.sharing().epoch, Attempt(0)));
+        let (epoch, _) = stated(link, &key.id()).unwrap_or_default();
+        let below = (epoch.min(key.sharing().epoch), Attempt(0));
         self.show_certificates(link, key, below).await;
     }
 
-    async fn show_certificates(&self, link: &Link, key: &Key, place: (Epoch, Attempt)) {
+    /// False if the node refused one because it does not know what that one continues.
+    async fn show_certificates(&self, link: &Link, key: &Key, place: (Epoch, Attempt)) -> bool {
         let name = key.id();
         let missing = key.above(place);
         if missing.is_empty() {
-            return;
+            return true;
         }
         let entry = (name, link.index());
         let free = self
@@ -174,8 +182,9 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(entry);
         if !free {
-            return;
+            return true;
         }
+        let mut known = true;
         for certificate in missing {
             let sharing = certificate.sharing();
             let activate = v1::Activate {
@@ -193,6 +202,7 @@ impl Engine {
                 Ok(_) => break,
                 Err(error) => {
                     tracing::warn!(node = link.index(), key = %key.row.name, %error, "a certificate was not taken; it is shown again");
+                    known = !matches!(&error, CallError::Refused(failure) if failure.code() == FailureCode::NeedCertificate);
                     break;
                 }
             }
@@ -202,6 +212,7 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&entry);
+        known
     }
 
     /// The public history of a key, for a node that has no record of it.
@@ -254,35 +265,42 @@ impl Engine {
         name: &KeyName,
         links: &[Arc<Link>],
     ) -> Result<(), Failure> {
-        let mut shown: Vec<(usize, v1::Chain)> = Vec::new();
+        let mut shown: BTreeMap<Bytes, Vec<v1::Chain>> = BTreeMap::new();
         for link in links {
-            let Ok(chain) = self.ask_chain(link, name).await else {
-                continue;
-            };
-            match shown.iter_mut().find(|(_, one)| one.base == chain.base) {
-                Some((count, one)) => {
-                    *count = count.saturating_add(1);
-                    if chain.certificates.len() > one.certificates.len() {
-                        *one = chain;
-                    }
-                }
-                None => shown.push((1, chain)),
+            if let Ok(chain) = self.ask_chain(link, name).await {
+                shown.entry(chain.base.clone()).or_default().push(chain);
             }
         }
-        let most = shown.into_iter().max_by_key(|(count, _)| *count);
-        let (count, chain) =
+        let most = shown.into_iter().max_by_key(|(_, chains)| chains.len());
+        let (base, mut chains) =
             most.ok_or_else(|| malformed("no node shows its history".to_owned()))?;
-        let base = PublicKeyPackage::decode(&chain.base)
+        let base = PublicKeyPackage::decode(&base)
             .map_err(|error| malformed(format!("the key's record does not decode: {error}")))?;
         let enough = base.params().threshold().max(self.cluster.threshold);
-        if count < usize::from(enough) {
+        if chains.len() < usize::from(enough) {
             return Err(malformed("too few nodes show the same record".to_owned()));
         }
-        self.adopt_key(name, &base, &chain).await?;
-        for certificate in &chain.certificates {
-            self.take_certificate(certificate).await?;
+        // What one of them adds or leaves out does not keep the others from being heard.
+        chains.sort_by_key(|chain| chain.certificates.len());
+        let mut last = Ok(());
+        for chain in &chains {
+            let taken = self.adopt_key(name, &base, chain).await;
+            if taken.is_err() {
+                last = taken;
+                continue;
+            }
+            for certificate in &chain.certificates {
+                if let Err(failure) = self.take_certificate(certificate).await {
+                    last = Err(failure);
+                    break;
+                }
+            }
         }
-        Ok(())
+        if self.keys.get(name).is_some() {
+            Ok(())
+        } else {
+            last
+        }
     }
 
     /// Takes up a key from the certificate of its generation.
@@ -333,7 +351,7 @@ impl Engine {
             stage: KeyStage::Running,
             created_ms: clock::now_ms(),
             package: Bytes::new(),
-            parts: std::collections::BTreeMap::new(),
+            parts: BTreeMap::new(),
             nodes: numbers,
         };
         let _one_at_a_time = self.admin.lock().await;

@@ -29,6 +29,13 @@ struct Move {
     gained: Option<(KeyShare, Vec<PairRecord>)>,
 }
 
+/// What follows from a certificate.
+enum Judged {
+    Nothing,
+    Noted(Box<Lineage>),
+    Move(Box<Move>),
+}
+
 const fn place(sharing: &Sharing) -> Place {
     (sharing.epoch.0, sharing.attempt.0)
 }
@@ -98,8 +105,10 @@ impl Engine {
     ) -> Result<ReshareProgress, Refusal> {
         let turn = self.turn_of(key);
         let _turn = turn.lock().await;
-        let Some(change) = self.judge_certificate(key, &certificate)? else {
-            return self.answer_active(key);
+        let change = match self.judge_certificate(key, &certificate)? {
+            Judged::Nothing => return self.answer_active(key),
+            Judged::Noted(lineage) => return self.note(key, &certificate, *lineage).await,
+            Judged::Move(change) => *change,
         };
         // Setups of one pair become active one after the other.
         let makes_pairs = change
@@ -118,7 +127,7 @@ impl Engine {
         &self,
         key: &[u8; 32],
         certificate: &Certificate,
-    ) -> Result<Option<Move>, Refusal> {
+    ) -> Result<Judged, Refusal> {
         let (mut lineage, sealed, active) = {
             let state = self.state();
             let held = state.sharings.get(key);
@@ -133,8 +142,10 @@ impl Engine {
         };
         let learned = lineage.learn(certificate.clone(), &self.0.who.node);
         let learned = learned.map_err(|refusal| refused(&refusal).with_sharing(active))?;
-        let Learned::Activated(activation) = learned else {
-            return Ok(None);
+        let activation = match learned {
+            Learned::Activated(activation) => activation,
+            Learned::Noted => return Ok(Judged::Noted(Box::new(lineage))),
+            Learned::Known | Learned::Behind => return Ok(Judged::Nothing),
         };
         let Activation {
             now,
@@ -155,13 +166,39 @@ impl Engine {
         } else {
             None
         };
-        Ok(Some(Move {
+        Ok(Judged::Move(Box::new(Move {
             lineage,
             now,
             erase,
             lost: share_lost,
             gained,
-        }))
+        })))
+    }
+
+    /// Stores a certificate that changes nothing here, but that a later one may continue.
+    async fn note(
+        &self,
+        key: &[u8; 32],
+        certificate: &Certificate,
+        lineage: Lineage,
+    ) -> Result<ReshareProgress, Refusal> {
+        let (seal, digest) = seal_lineage(&self.0.vault, &lineage).map_err(StoreError::from)?;
+        let row = Record::Noted {
+            key: *key,
+            place: place(&certificate.sharing()),
+            lineage: digest,
+        };
+        match self.commit_now(vec![seal, sharings::append(&row)]).await {
+            Ok(()) => {
+                if let Some(held) = self.state().sharings.get_mut(key) {
+                    held.lineage = lineage;
+                }
+            }
+            // It was noted before.
+            Err(refusal) if refusal.code() == FailureCode::Replayed => {}
+            Err(refusal) => return Err(refusal),
+        }
+        self.answer_active(key)
     }
 
     /// One write: the certificate, the new share in its place, the setups, and every share that is worthless now removed.
@@ -194,9 +231,7 @@ impl Engine {
             setups = wanted;
             share = Some(gained);
         }
-        changes.push(Change::Erase {
-            label: prepared_label(*key, at),
-        });
+        changes.extend(self.worthless(key, at));
         for old in erase.iter().filter(|old| place(old) != at) {
             changes.extend(erasures(*key, place(old)));
         }
@@ -210,7 +245,19 @@ impl Engine {
             sealed,
             lineage: digest,
         }));
+        let settles = {
+            let mut state = self.state();
+            let unsettled = Self::unsettled(&state);
+            let now = unsettled.then(|| self.now(&mut state)).transpose()?;
+            now.map(|now| now.witnessed_ms)
+        };
+        if let Some(before_ms) = settles {
+            changes.push(sharings::append(&Record::Blind { before_ms }));
+        }
         self.commit_now(changes).await?;
+        if let Some(before_ms) = settles {
+            Self::settle(&mut self.state(), before_ms);
+        }
         let peers: Vec<_> = setups.iter().map(PairRecord::peer).collect();
         let answer = self.take_over(key, lineage, (at, at_ms), share, setups);
         peers.iter().for_each(|peer| self.greet(peer));
@@ -223,6 +270,19 @@ impl Engine {
         self.announce_pools();
         self.send(node_frame::Body::ReshareProgress(answer.clone()));
         Ok(answer)
+    }
+
+    /// What was prepared for this sharing or a lower one, with a share or without.
+    fn worthless(&self, key: &[u8; 32], at: Place) -> Vec<Change> {
+        let state = self.state();
+        let held = state.sharings.get(key).into_iter();
+        let places = held.flat_map(|held| held.prepared.keys()).copied();
+        places
+            .filter(|place| *place <= at)
+            .map(|place| Change::Erase {
+                label: prepared_label(*key, place),
+            })
+            .collect()
     }
 
     /// What is on disk is now also true in memory. Nonces, sessions and openings of lower sharings are gone with this.

@@ -35,6 +35,27 @@ impl Engine {
             let hint = "have exactly this reshare ordered by the people whom the policy names";
             Refusal::new(FailureCode::NotAuthorised, message, hint)
         };
+        if let Some(origin) = state.origin {
+            // Its log of sessions is lost: whatever was allowed before may have been begun here already.
+            let late = |signed: &SignedStatement| {
+                signed.statement().common().issued_ms > origin.restored_ms
+            };
+            let fresh = if statements.is_empty() {
+                held.since_ms > origin.restored_ms
+            } else {
+                statements.iter().all(late)
+            };
+            if !fresh {
+                return Err(refuse(
+                    "this node came out of a backup after this was allowed".to_owned(),
+                ));
+            }
+            if document.is_none() && Self::unsettled(state) {
+                return Err(refuse(
+                    "this node came out of a backup and has no policy yet".to_owned(),
+                ));
+            }
+        }
         let rebuilt = if statements.is_empty() {
             let document = document.ok_or_else(|| refuse("nobody has ordered this".to_owned()))?;
             governance::standing_refresh(
@@ -63,6 +84,26 @@ impl Engine {
         self.check_committee(&rebuilt)?;
         self.check_setups(&rebuilt, !statements.is_empty())?;
         Ok(rebuilt)
+    }
+
+    /// Whether enough people ordered something about keys, whatever it is.
+    ///
+    /// # Errors
+    /// `NotAuthorised`.
+    pub(super) fn check_order(&self, statements: &[SignedStatement]) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let now = self.now(&mut state)?;
+        let document = state.policies.active(&now).ok();
+        let document = document.map(governance::Installed::document);
+        let cluster = &self.0.who.cluster;
+        let ordered = governance::authorise(document, cluster, statements, now.wall_ms);
+        ordered.map(|_| ()).map_err(|error| {
+            Refusal::new(
+                FailureCode::NotAuthorised,
+                error.to_string(),
+                "have the reshare ordered by the people whom the policy names",
+            )
+        })
     }
 
     /// The bounds of the cluster file, which no order lifts.

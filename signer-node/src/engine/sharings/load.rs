@@ -6,7 +6,8 @@ use std::sync::Arc;
 use mpc_core::lineage::Lineage;
 
 use super::{
-    Held, Place, Record, Sharings, Stored, lineage_label, place_of, prepared_label, share_label,
+    Held, Origin, Place, Record, Sharings, Stored, lineage_label, place_of, prepared_label,
+    share_label,
 };
 use crate::codec::Malformed;
 use crate::engine::dkg::sealed_digest;
@@ -64,17 +65,29 @@ pub(crate) fn load(contents: &Contents, vault: &Vault) -> Result<(Sharings, Keys
     Ok((sharings, keys))
 }
 
-/// Up to when others have spent what this node does not know of, witnessed milliseconds.
-pub(crate) fn blind_ms(contents: &Contents) -> Result<u64, StoreError> {
-    let mut latest = 0;
+/// When the store was put together from a backup, if it was, and up to when it does not know what was spent.
+pub(crate) fn origin(contents: &Contents) -> Result<Option<Origin>, StoreError> {
+    let mut origin: Option<Origin> = None;
     for row in contents.rows(Table::Sharings) {
         let record = Record::decode(&row.body)
             .map_err(|error: Malformed| damaged(row.number, error.to_string()))?;
-        if let Record::Confirmed { blind_ms, .. } = record {
-            latest = latest.max(blind_ms);
+        match record {
+            Record::Restored { at_ms, .. } => {
+                let known = origin.get_or_insert(Origin {
+                    restored_ms: at_ms,
+                    settled: None,
+                });
+                known.restored_ms = known.restored_ms.max(at_ms);
+            }
+            Record::Blind { before_ms } => {
+                if let Some(known) = &mut origin {
+                    known.settled = Some(before_ms);
+                }
+            }
+            _ => {}
         }
     }
-    Ok(latest)
+    Ok(origin)
 }
 
 fn follow(
@@ -142,6 +155,11 @@ fn follow(
             told.unconfirmed = false;
             (told.since_ms, told.lineage, told.row) = (at_ms, lineage, row.number);
         }
+        Record::Noted { key, lineage, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            (told.lineage, told.row) = (lineage, row.number);
+        }
+        Record::Blind { .. } => {}
         Record::Retired { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.retired = true,
         Record::Restored { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = true,
         Record::Confirmed { key, .. } => {

@@ -50,6 +50,12 @@ pub(crate) enum Record {
         sealed: [u8; 32],
         lineage: [u8; 32],
     },
+    /// A certificate of a lower attempt beside the active sharing was learnt: others may go on from there.
+    Noted {
+        key: [u8; 32],
+        place: Place,
+        lineage: [u8; 32],
+    },
     /// People ordered that the key signs no more.
     Retired {
         key: [u8; 32],
@@ -67,9 +73,10 @@ pub(crate) enum Record {
         key: [u8; 32],
         challenge: [u8; 32],
         at_ms: u64,
-        /// Up to this moment others have spent what this node does not know of, witnessed milliseconds; zero if nothing.
-        blind_ms: u64,
     },
+    /// The store came out of a backup, and what was spent before this moment is not known here; witnessed milliseconds, zero if nobody
+    /// has spent anything that is known anywhere.
+    Blind { before_ms: u64 },
 }
 
 impl Record {
@@ -78,6 +85,8 @@ impl Record {
             Self::Known { key, .. } => Writer::new().u8(1).fixed(key).finish(),
             Self::Prepared { key, place, .. } => at(2, key, *place).finish(),
             Self::Active { key, place, .. } => at(3, key, *place).finish(),
+            Self::Noted { key, place, .. } => at(7, key, *place).finish(),
+            Self::Blind { .. } => Writer::new().u8(8).finish(),
             Self::Retired { key, .. } => Writer::new().u8(4).fixed(key).finish(),
             Self::Restored { key, place, .. } => at(5, key, *place).finish(),
             Self::Confirmed { key, challenge, .. } => {
@@ -128,6 +137,11 @@ impl Record {
                 sealed,
                 lineage,
             } => at(3, key, *place).u64(*at_ms).fixed(sealed).fixed(lineage),
+            Self::Noted {
+                key,
+                place,
+                lineage,
+            } => at(7, key, *place).fixed(lineage),
             Self::Retired {
                 key,
                 at_ms,
@@ -138,13 +152,8 @@ impl Record {
                 key,
                 challenge,
                 at_ms,
-                blind_ms,
-            } => Writer::new()
-                .u8(6)
-                .fixed(key)
-                .fixed(challenge)
-                .u64(*at_ms)
-                .u64(*blind_ms),
+            } => Writer::new().u8(6).fixed(key).fixed(challenge).u64(*at_ms),
+            Self::Blind { before_ms } => Writer::new().u8(8).fixed(&[0; 32]).u64(*before_ms),
         }
         .finish()
     }
@@ -198,7 +207,14 @@ impl Record {
                 key,
                 challenge: reader.array()?,
                 at_ms: reader.u64()?,
-                blind_ms: reader.u64()?,
+            },
+            8 if key == [0; 32] => Self::Blind {
+                before_ms: reader.u64()?,
+            },
+            7 => Self::Noted {
+                key,
+                place: place(&mut reader)?,
+                lineage: reader.array()?,
             },
             _ => return Err(BAD),
         };
@@ -253,6 +269,11 @@ mod tests {
                 sealed: [0; 32],
                 lineage: [8; 32],
             },
+            Record::Noted {
+                key,
+                place,
+                lineage: [8; 32],
+            },
             Record::Retired {
                 key,
                 at_ms: 9,
@@ -267,8 +288,8 @@ mod tests {
                 key,
                 challenge: [9; 32],
                 at_ms: 9,
-                blind_ms: 8,
             },
+            Record::Blind { before_ms: 8 },
         ];
         let mut keys = std::collections::BTreeSet::new();
         for record in all {

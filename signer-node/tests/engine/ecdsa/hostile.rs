@@ -34,11 +34,11 @@ impl Cluster {
         Owner::new("c-01", *self.id(node).as_bytes())
     }
 
-    pub(super) fn id(&self, node: usize) -> NodeId {
+    pub(crate) fn id(&self, node: usize) -> NodeId {
         *self.nodes_of(&[node]).first().unwrap()
     }
 
-    fn backup(&self, node: usize, to: &std::path::Path) {
+    pub(crate) fn backup(&self, node: usize, to: &std::path::Path) {
         let source = rusqlite::Connection::open(self.home(node).join("node.db")).unwrap();
         source
             .execute("VACUUM INTO ?1", [to.to_str().unwrap()])
@@ -47,7 +47,7 @@ impl Cluster {
         std::fs::set_permissions(to, mode).unwrap();
     }
 
-    async fn restore(&mut self, node: usize, from: &std::path::Path) {
+    pub(crate) async fn restore(&mut self, node: usize, from: &std::path::Path) {
         self.stop(node).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         for side in ["node.db", "node.db-wal", "node.db-shm"] {
@@ -301,9 +301,9 @@ async fn a17_a_crash_in_the_middle_of_a_check_is_no_way_around_the_ban() {
         // Dying again and again does not help either.
         for _ in 0..3 {
             cluster.start(0).await.unwrap();
-            let expected = if cheats { "poisoned" } else { "active" };
+            // It holds at once, and is told once it is on disk.
+            let expected = if cheats { "stopped" } else { "active" };
             assert_eq!(cluster.pair(0, 2).status, expected);
-            assert_eq!(cluster.pair(0, 2).strikes, u32::from(cheats));
             cluster.stop(0).await;
         }
         cluster.start(0).await.unwrap();
@@ -352,7 +352,10 @@ async fn a19_no_relay_can_make_honest_nodes_ban_each_other() {
         }
     });
     // Use up what is there, again and again.
-    for _ in 0..40 {
+    for round in 0..400 {
+        if round >= 40 && count.load(Ordering::SeqCst) > 46 {
+            break;
+        }
         for set in [[1, 2], [1, 3], [2, 3]] {
             let call = v1::FillPool {
                 signers: set.to_vec(),
