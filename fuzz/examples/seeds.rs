@@ -22,6 +22,7 @@ use proto::v1::{self, coordinator_frame, node_frame};
 use quorate_fuzz::committee::{
     CHEAT, Key, PURPOSES, SIGNED, Signing, THRESHOLD, cheat, committee, node,
 };
+use quorate_fuzz::signers::Trial;
 use quorate_fuzz::store::{owner, secret};
 use signer_node::fuzzing::RECORDS;
 use signer_node::seal::{Effort, Vault};
@@ -32,9 +33,12 @@ fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let all = [
         ("dkg_session", dkg_session()),
+        ("ecdsa_message", ecdsa_message()),
+        ("ecdsa_session", ecdsa_session()),
         ("evidence", evidences()),
         ("frost_session", frost_session()),
         ("key_package", key_package()),
+        ("pair_record", pair_record()),
         ("peer_message", peer_message()),
         ("store_record", store_record(folder)),
         ("tunnel", tunnel()),
@@ -353,6 +357,64 @@ fn dkg_session() -> Seeds {
 }
 
 /// Scripts: scheme, tree or none, message, then decisions as the target reads them.
+/// Which message, of two signers or of three, and its body.
+fn ecdsa_message() -> Seeds {
+    let kinds = [
+        Kind::EcdsaCommit,
+        Kind::EcdsaExtend,
+        Kind::EcdsaMultiply,
+        Kind::EcdsaOpen,
+        Kind::EcdsaRespond,
+        Kind::EcdsaExplain,
+    ];
+    let mut out = Seeds::new();
+    for (three, flag) in [(false, 0), (true, 0x80)] {
+        let trial = Trial::of(three);
+        for (kind, number) in kinds.into_iter().zip(0_u8..) {
+            let roster = &trial.signers.committee.roster;
+            let genuine = Envelope::open(roster, trial.genuine(kind)).expect("genuine");
+            let seed = [&[flag | number], genuine.body()].concat();
+            let of = if three { "three" } else { "two" };
+            out.insert(format!("{kind}-of-{of}").replace('/', "-"), seed);
+        }
+    }
+    out
+}
+
+/// One decision for each message; a change of a message takes the bytes after its decision.
+fn ecdsa_session() -> Seeds {
+    let pass = |count: usize| vec![0; count];
+    let flip = [4, 0, 0, 0, 40, 1];
+    let flip_response = [4, 0, 0, 0, 31, 1];
+    let script =
+        |three: u8, before: usize, then: &[u8]| [&[three], &pass(before)[..], then].concat();
+    seeds([
+        ("two", vec![0]),
+        ("three", vec![1]),
+        ("lost", script(0, 2, &[1])),
+        ("repeated", script(1, 0, &[2; 18])),
+        (
+            "changed-on-the-way",
+            script(0, 0, &[3, 0, 0, 90, 1].repeat(6)),
+        ),
+        ("lie-in-the-commitment", script(0, 2, &flip)),
+        ("lie-in-the-extension", script(0, 3, &flip)),
+        ("lie-in-the-multiplication", script(0, 5, &flip)),
+        ("lie-in-the-opening", script(0, 6 + 1, &flip)),
+        (
+            "lie-in-the-response",
+            script(0, 6 + 4 + 2 + 1, &flip_response),
+        ),
+        ("lie-among-three", script(1, 18 + 9 + 3 + 2, &flip_response)),
+    ])
+}
+
+fn pair_record() -> Seeds {
+    let trial = Trial::of(false);
+    let record = trial.signers.pair(&trial.victim(), &trial.cheat());
+    seeds([("genuine", record.dangerous_to_bytes().to_vec())])
+}
+
 fn frost_session() -> Seeds {
     seeds([
         (

@@ -128,44 +128,55 @@ fn sign(
 #[test]
 fn a_key_comes_with_a_setup_for_every_pair_and_signs() {
     for (threshold, parties, quorum) in [(2, 2, &[1, 2][..]), (2, 3, &[1, 3]), (3, 4, &[1, 2, 4])] {
-        let run = finished(Purpose::Ecdsa, threshold, parties, 5);
-        let committee = run.committee.clone();
-        let mut outputs = outputs(run);
-        let mut names: BTreeMap<BTreeSet<NodeId>, BTreeSet<PairId>> = BTreeMap::new();
-        for (node, output) in &outputs {
-            assert_eq!(output.pairs.len(), usize::from(parties) - 1);
-            for pair in &output.pairs {
-                assert_eq!(pair.generation(), 1);
-                let both = BTreeSet::from([*node, pair.peer()]);
-                names.entry(both).or_default().insert(pair.name());
-            }
-        }
-        assert!(
-            names.values().all(|names| names.len() == 1),
-            "both name a setup alike"
-        );
-        let all: BTreeSet<_> = names.values().flatten().collect();
-        assert_eq!(all.len(), names.len(), "no two setups have one name");
-        let taken = outputs
-            .iter_mut()
-            .map(|(node, output)| {
-                let pairs = std::mem::take(&mut output.pairs);
-                let status = pairs.into_iter().map(|pair| {
-                    let pair = Arc::new(pair);
-                    let live = Some(Arc::clone(&pair));
-                    (
-                        pair.peer(),
-                        PairStatus {
-                            last_generation: 1,
-                            live,
-                        },
-                    )
-                });
-                (*node, status.collect())
-            })
-            .collect();
-        sign(&committee, &outputs, &taken, quorum);
+        signs_with_fresh_setups(threshold, parties, 5, quorum);
     }
+}
+
+#[test]
+fn so_it_is_for_six_and_seven_nodes() {
+    signs_with_fresh_setups(2, 6, 6, &[3, 6]);
+    signs_with_fresh_setups(4, 7, 7, &[1, 2, 5, 7]);
+}
+
+/// Makes a key, looks at the setups of all pairs, and signs with it.
+fn signs_with_fresh_setups(threshold: u16, parties: u16, seed: u64, quorum: &[u16]) {
+    let run = finished(Purpose::Ecdsa, threshold, parties, seed);
+    let committee = run.committee.clone();
+    let mut outputs = outputs(run);
+    let mut names: BTreeMap<BTreeSet<NodeId>, BTreeSet<PairId>> = BTreeMap::new();
+    for (node, output) in &outputs {
+        assert_eq!(output.pairs.len(), usize::from(parties) - 1);
+        for pair in &output.pairs {
+            assert_eq!(pair.generation(), 1);
+            let both = BTreeSet::from([*node, pair.peer()]);
+            names.entry(both).or_default().insert(pair.name());
+        }
+    }
+    assert!(
+        names.values().all(|names| names.len() == 1),
+        "both name a setup alike"
+    );
+    let all: BTreeSet<_> = names.values().flatten().collect();
+    assert_eq!(all.len(), names.len(), "no two setups have one name");
+    let taken = outputs
+        .iter_mut()
+        .map(|(node, output)| {
+            let pairs = std::mem::take(&mut output.pairs);
+            let status = pairs.into_iter().map(|pair| {
+                let pair = Arc::new(pair);
+                let live = Some(Arc::clone(&pair));
+                (
+                    pair.peer(),
+                    PairStatus {
+                        last_generation: 1,
+                        live,
+                    },
+                )
+            });
+            (*node, status.collect())
+        })
+        .collect();
+    sign(&committee, &outputs, &taken, quorum);
 }
 
 #[test]

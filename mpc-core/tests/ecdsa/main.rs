@@ -8,6 +8,7 @@
 )]
 
 mod blame;
+mod derivation;
 mod edges;
 mod fused;
 mod keygen;
