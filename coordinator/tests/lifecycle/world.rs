@@ -286,6 +286,7 @@ impl World {
 
     pub(crate) async fn create_key(&self, name: &str, scheme: &str, nodes: &[u32]) -> v1::KeyInfo {
         let request = v1::CreateKeyRequest {
+            import: None,
             name: name.into(),
             scheme: scheme.into(),
             threshold: 2,
