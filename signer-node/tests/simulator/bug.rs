@@ -1,0 +1,15 @@
+//! Nodes that break a rule, to show that the checks notice.
+
+/// The rule that every node of a schedule breaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// None: nodes as they should be.
+    #[default]
+    None,
+    /// Messages of a ceremony leave before what they promise is on disk.
+    SendsBeforeSync,
+    /// A share of a signature leaves before its debit is on disk.
+    SignsBeforeSync,
+    /// What was let go is not counted.
+    ForgetsDebits,
+}
