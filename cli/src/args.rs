@@ -1,5 +1,7 @@
 //! The argument tree: every verb, its options and its examples, and nothing that acts.
 
+mod backup;
+mod cert;
 mod operator;
 mod request;
 
@@ -7,6 +9,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use backup::{
+    Against, BackupCommand, BackupCreateArgs, BackupJoinArgs, BackupKeygenArgs, BackupRestoreArgs,
+    BackupSplitArgs, BackupVerifyArgs,
+};
+pub use cert::{
+    CertCommand, CertCrlArgs, CertRevokeArgs, CertRotateArgs, CertStatusArgs, NewKey, Place,
+};
 pub use operator::{
     BenchArgs, CheckConfigArgs, ClusterCommand, ClusterInitArgs, CompletionArgs, DemoArgs,
     EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs,
@@ -99,6 +108,18 @@ pub enum Command {
         after_help = "Examples:\n  quorate key create hot\n  quorate key list\n  quorate key address hot --path m/0/5"
     )]
     Key(KeyCommand),
+    /// Back shares up, check backups, bring a node back from one
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate backup create --config node-1/node.toml --recipient 8a1f… --out backups\n  quorate backup verify backups/hot-e0.0-node1.backup"
+    )]
+    Backup(BackupCommand),
+    /// Certificates of nodes, coordinator and clients: status, renewal, revocation
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate cert status\n  quorate cert rotate all"
+    )]
+    Cert(CertCommand),
     /// Check, try, sign and install the policy document
     #[command(
         subcommand,

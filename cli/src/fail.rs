@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::Path};
 
-/// What the exit code of `quorate` means. `cli/EXIT_CODES.md` is the same table for people.
+/// What the exit code of `quorate` means. `docs/exit-codes.md` is the same table for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done as asked.
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_written_table_names_every_code_and_word() {
-        let table = include_str!("../EXIT_CODES.md");
+        let table = include_str!("../../docs/exit-codes.md");
         let rows = table.lines().filter(|l| l.starts_with("| ")).count();
         assert_eq!(rows, Exit::ALL.len() + 1, "header and one row per code");
         for exit in Exit::ALL {

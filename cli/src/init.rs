@@ -209,7 +209,10 @@ fn names(args: &ClusterInitArgs) -> Result<Vec<PersonId>, Fail> {
 }
 
 /// Makes a directory, or takes one that is empty.
-fn new_dir(dir: &Path) -> Result<(), Fail> {
+///
+/// # Errors
+/// It is in use or cannot be made.
+pub fn new_dir(dir: &Path) -> Result<(), Fail> {
     fs::create_dir_all(dir).map_err(|e| Fail::write(dir, &e))?;
     let mut entries = fs::read_dir(dir).map_err(|e| Fail::read(dir, &e))?;
     if entries.next().is_some() {

@@ -9,12 +9,14 @@
 //! | [`local`] | a cluster as child processes of this binary |
 //! | [`sample`] | the policy documents that this program writes |
 //! | [`people`] | key files, statements, `ssh-keygen` |
+//! | [`mod@backup`] | backup files, recovery keys and their printed parts |
 //! | [`demo`] | the demonstration |
 //! | [`mod@bench`] | the load generator |
 //! | [`verbs`] | everything else |
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod backup;
 pub mod bench;
 pub mod demo;
 pub mod fail;

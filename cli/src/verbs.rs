@@ -1,5 +1,7 @@
 //! The verbs, one module per noun.
 
+pub mod backup;
+pub mod cert;
 pub mod check;
 pub mod cluster;
 pub mod decide;
@@ -37,6 +39,8 @@ pub async fn run(cli: Cli, output: Output) -> Result<Reply, Fail> {
         Command::Node(command) => services::node(command).await,
         Command::Coordinator(command) => services::coordinator(command).await,
         Command::Key(command) => key::run(&context, command).await,
+        Command::Backup(command) => backup::run(&context, command).await,
+        Command::Cert(command) => cert::run(&context, &command),
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Request(command) => request::run(&context, command).await,
         Command::Approve(args) => decide::approve(&context, &args).await,

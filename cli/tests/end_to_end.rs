@@ -10,6 +10,10 @@
 
 #[path = "end_to_end/admission.rs"]
 mod admission;
+#[path = "end_to_end/backup.rs"]
+mod backup;
+#[path = "end_to_end/certificates.rs"]
+mod certificates;
 #[path = "end_to_end/chains.rs"]
 mod chains;
 #[path = "end_to_end/crashes.rs"]

@@ -1,4 +1,4 @@
-//! What operators and governors ask: wallets, keys, the cluster's state, policies, freezes.
+//! What operators and governors ask: wallets, the cluster's state, policies, freezes.
 
 use std::fmt;
 
@@ -220,56 +220,6 @@ impl Client {
             .await
     }
 
-    /// Runs a distributed key generation and tells every stage of it until the key is active.
-    ///
-    /// # Errors
-    /// [`Error::Stop`] when a node broke the protocol, [`Error::Retry`] when a node was silent.
-    pub async fn create_key(
-        &self,
-        name: &str,
-        scheme: &str,
-        threshold: u32,
-        mut told: impl FnMut(&v1::DkgProgress),
-    ) -> Result<v1::DkgProgress, Error> {
-        let request = v1::CreateKeyRequest {
-            name: name.to_owned(),
-            scheme: scheme.to_owned(),
-            threshold,
-        };
-        let mut stream = self
-            .operator()
-            .create_key(request)
-            .await
-            .map_err(|s| self.refused(&s))?
-            .into_inner();
-        let mut last = None;
-        while let Some(progress) = stream.message().await.map_err(|s| self.refused(&s))? {
-            told(&progress);
-            if let Some(failure) = &progress.failure {
-                return Err(Error::from_failure(failure));
-            }
-            last = Some(progress);
-        }
-        match last {
-            Some(progress) if progress.stage == "active" => Ok(progress),
-            Some(progress) => Err(Error::wrong_answer(format_args!(
-                "key generation ended at stage {}",
-                progress.stage
-            ))),
-            None => Err(Error::wrong_answer("key generation told nothing")),
-        }
-    }
-
-    /// The keys that the nodes report.
-    ///
-    /// # Errors
-    /// [`Fix::NotAuthorised`] unless this certificate is an operator's.
-    pub async fn keys(&self) -> Result<Vec<v1::KeyInfo>, Error> {
-        self.call_operator(|mut api| async move { api.list_keys(v1::ListKeysQuery {}).await })
-            .await
-            .map(|list| list.keys)
-    }
-
     /// Installs a signed policy on the coordinator and every node.
     ///
     /// # Errors
@@ -306,6 +256,6 @@ fn install(document: &[u8], statements: &[SignedStatement]) -> v1::InstallPolicy
     }
 }
 
-fn encode<B: From<Vec<u8>>>(statements: &[SignedStatement]) -> Vec<B> {
+pub(crate) fn encode<B: From<Vec<u8>>>(statements: &[SignedStatement]) -> Vec<B> {
     statements.iter().map(|s| s.encode().into()).collect()
 }

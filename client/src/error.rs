@@ -250,9 +250,15 @@ impl Error {
             }
             .into(),
             // As an error of a call, a limit is one on calls; what a policy's limits refuse is a denied request.
-            Code::Stale | Code::Limit | Code::Unavailable | Code::TimedOut | Code::Internal => {
-                Retry::Unavailable { message }.into()
-            }
+            Code::Stale
+            | Code::Limit
+            | Code::Unavailable
+            | Code::TimedOut
+            | Code::Internal
+            | Code::NeedCertificate
+            | Code::StaleSharing
+            | Code::ShareLost
+            | Code::CatchingUp => Retry::Unavailable { message }.into(),
             Code::Unspecified => {
                 Self::wrong_answer(format_args!("a failure with no code: {message}"))
             }

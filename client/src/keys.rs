@@ -26,6 +26,12 @@ pub struct Child {
 }
 
 impl PublicKey {
+    /// Everything public about the key in this epoch.
+    #[must_use]
+    pub const fn package(&self) -> &PublicKeyPackage {
+        &self.package
+    }
+
     /// Reads an encoded public key package.
     ///
     /// # Errors

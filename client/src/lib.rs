@@ -36,10 +36,12 @@
 //! | [`requests`] | submit, follow, explain, cancel, approve |
 //! | [`review`] | an intent fetched and decoded here, for whoever has to approve it |
 //! | [`verify`] | the checks between the coordinator's answer and the caller |
-//! | [`admin`] | what operators ask: keys, policies, freezes |
+//! | [`admin`] | what operators ask: wallets, policies, freezes |
+//! | [`ceremony`] | what operators ask about keys: make, refresh, reshare, retire, export |
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod ceremony;
 pub mod connect;
 pub mod error;
 pub mod keys;

@@ -334,6 +334,7 @@ impl Api {
             status: link.as_ref().and_then(|link| link.status()),
             rtt_us: link.as_ref().map_or(0, |link| link.rtt_us()),
             clock_offset_ms: link.as_ref().map_or(0, |link| link.offset_ms()),
+            drained: false,
         }
     }
 }

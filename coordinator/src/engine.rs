@@ -13,7 +13,10 @@ use std::{
 };
 
 use policy::cluster::ClusterFile;
-use proto::v1::{self, Failure};
+use proto::{
+    evidence_files::EvidenceFiles,
+    v1::{self, Failure},
+};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,6 +34,7 @@ use crate::{
 
 mod announce;
 mod approve;
+mod evidence;
 mod expiry;
 mod freeze;
 mod keys;
@@ -62,6 +66,7 @@ pub(crate) struct Engine {
     policies: policy_book::Book,
     freeze: freeze::Switch,
     ceremonies: keys::Ceremonies,
+    evidence: evidence::Archive,
     live: Mutex<BTreeMap<RequestId, Live>>,
     deadlines: expiry::Deadlines,
     /// One change of policy, freeze or keys at a time.
@@ -102,9 +107,12 @@ impl Engine {
             start,
             tasks.clone(),
         ));
-        for row in store.evidence().await? {
+        let convictions = store.evidence().await?;
+        for row in &convictions {
             signing.convict(row.node);
         }
+        let files = EvidenceFiles::beside(&config.store);
+        let evidence = evidence::Archive::load(&convictions, files);
         let keys = Keys::default();
         let ceremonies = keys::Ceremonies::default();
         for row in store.keys().await? {
@@ -126,6 +134,7 @@ impl Engine {
             policies,
             freeze,
             ceremonies,
+            evidence,
             live: Mutex::default(),
             deadlines: expiry::Deadlines::default(),
             admin: tokio::sync::Mutex::default(),
@@ -176,6 +185,7 @@ impl Engine {
         self.send_orders(&link).await;
         self.end_lost_sessions(link.index());
         self.send_certificates(&link).await;
+        self.send_evidence(&link).await;
         for key in self.keys.all() {
             self.signing.refill(&key, &link);
         }

@@ -2,15 +2,12 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use mpc_core::{
-    id::PartyIndex,
-    identity::IdentityPublic,
-    roster::{Member, Roster},
-};
+use mpc_core::roster::Roster;
 use policy::cluster::ClusterFile;
 use proto::{
     FILE_DESCRIPTOR_SET,
     channel::{acceptor, config::Files},
+    convert::reshare::roster_of,
     limits,
     v1::{
         node_link_server::NodeLinkServer, operator_server::OperatorServer,
@@ -171,25 +168,10 @@ fn read_cluster(config: &Config) -> Result<ClusterFile, RunError> {
 }
 
 fn read_roster(cluster: &ClusterFile) -> Result<Roster, RunError> {
-    let fail = |message: String| RunError::Cluster {
+    roster_of(cluster).map_err(|error| RunError::Cluster {
         path: "nodes".into(),
-        message,
-    };
-    let members = cluster
-        .nodes
-        .iter()
-        .map(|node| {
-            let index = PartyIndex::new(node.index).map_err(|error| fail(error.to_string()))?;
-            let identity = IdentityPublic::from_bytes(&node.identity)
-                .map_err(|error| fail(error.to_string()))?;
-            Ok(Member {
-                index,
-                identity,
-                exchange: node.exchange,
-            })
-        })
-        .collect::<Result<Vec<_>, RunError>>()?;
-    Roster::new(members).map_err(|error| fail(error.to_string()))
+        message: error.to_string(),
+    })
 }
 
 fn files(config: &Config) -> Files {

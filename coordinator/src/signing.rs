@@ -19,7 +19,10 @@ use policy::{
 };
 use prost::bytes::Bytes;
 use proto::{
-    convert::wallet_keys::PackageKeys,
+    convert::{
+        reshare::{sharing_of, sharing_to_wire},
+        wallet_keys::PackageKeys,
+    },
     v1::{self, coordinator_frame, node_frame},
 };
 use tokio_util::task::TaskTracker;
@@ -344,6 +347,7 @@ impl Signing {
             key_id: Bytes::copy_from_slice(&key.id()),
             epoch: key.package.epoch().0,
             count: u32::try_from(count).unwrap_or(u32::MAX),
+            sharing: Some(sharing_to_wire(sharing_of(&key.package))),
         });
         let node_frame::Body::Commitments(answer) =
             link.call(prepare, self.config.answer_timeout).await?

@@ -21,6 +21,7 @@
 //! backups of an epoch together with its shares.
 
 mod encryption;
+mod node_keys;
 mod parts;
 mod row;
 
@@ -33,6 +34,7 @@ use crate::keys::{KeyGroup, KeyShare, PublicKeyPackage};
 use crate::secret::SecretScalar;
 use crate::transcript::{self, Tag};
 
+pub use node_keys::{NODE_KEYS_BYTES, NodeKeys, open_node_keys, seal_node_keys};
 pub use parts::{PART_BYTES, PartsError, RecoveryPart, join, split};
 
 use encryption::Recipient;

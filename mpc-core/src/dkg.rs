@@ -40,17 +40,22 @@
 //! Secure against any number of corrupted parties below the threshold as to secrecy, and against all but one as to
 //! correctness. A run never goes on without an accused party: it aborts and names it.
 
+pub(crate) mod ceremony;
+pub(crate) mod certificate;
 mod collect;
 mod complaint;
+mod finish;
 pub(crate) mod judge;
+mod machine;
 mod originals;
 mod pairing;
-mod pending;
+pub(crate) mod pending;
+pub(crate) mod plan;
 #[cfg(test)]
 mod rigged;
 mod round1;
 mod round2;
-mod round3;
+pub(crate) mod round3;
 mod session;
 
 pub use pairing::PairStatus;
@@ -59,15 +64,12 @@ pub use session::Session;
 
 use std::collections::BTreeMap;
 
-use crate::codec::{DecodeError, Problem, Reader, Writer};
 #[cfg(doc)]
 use crate::envelope::Kind;
-use crate::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId, SessionId};
+use crate::id::{Attempt, NodeId, Params, Purpose, RequestId};
 use crate::keys::KeyShare;
 use crate::pair::PairRecord;
 use crate::roster::Roster;
-use crate::transcript::{self, Tag};
-use crate::{Error, Misuse};
 
 /// What a key generation is to make, and with whom. All parties must use the same values, except `me`.
 #[derive(Clone, Debug)]
@@ -98,103 +100,4 @@ pub struct DkgOutput {
     pub certificate: DkgCertificate,
     /// The pair setups that were made on the way, to be active from now on. Secret.
     pub pairs: Vec<PairRecord>,
-}
-
-/// Everything public that is fixed before the first message: what all parties and every later judge agree on.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    roster: Roster,
-    purpose: Purpose,
-    params: Params,
-    request_id: RequestId,
-    attempt: Attempt,
-    params_hash: [u8; 32],
-    /// Name of the session before round 1 has been collected.
-    ssid0: SessionId,
-}
-
-impl Plan {
-    fn new(
-        roster: Roster,
-        purpose: Purpose,
-        threshold: u16,
-        request_id: RequestId,
-        attempt: Attempt,
-    ) -> Result<Self, Misuse> {
-        let params = Params::new(threshold, u16::try_from(roster.len()).unwrap_or(u16::MAX))?;
-        let params_hash = roster.params_hash(purpose, threshold);
-        let ssid0 = transcript::hash(Tag::SSID0)
-            .field("dkg")
-            .field(purpose.suite().as_str())
-            .field(purpose.as_str())
-            .field([0; 32])
-            .u32(0)
-            .u32(attempt.0)
-            .list(
-                roster
-                    .by_index()
-                    .map(|(index, _)| index.get().to_be_bytes()),
-            )
-            .field(params_hash)
-            .field(request_id)
-            .digest();
-        Ok(Self {
-            roster,
-            purpose,
-            params,
-            request_id,
-            attempt,
-            params_hash,
-            ssid0: SessionId::from_bytes(ssid0),
-        })
-    }
-
-    /// Of how many peers a party speaks in rounds 1 and 3: none without pair setups.
-    const fn paired_peers(&self) -> usize {
-        if self.purpose.needs_pairs() {
-            self.parties().saturating_sub(1)
-        } else {
-            0
-        }
-    }
-
-    const fn threshold(&self) -> usize {
-        self.params.threshold() as usize
-    }
-
-    const fn parties(&self) -> usize {
-        self.params.parties() as usize
-    }
-
-    fn index(&self, node: &NodeId) -> Result<PartyIndex, Error> {
-        self.roster
-            .index(node)
-            .ok_or(Error::Unreachable("a collected message has no index"))
-    }
-
-    /// What evidence says about the session: `purpose code | u16 t | u32 attempt | request id`.
-    fn context(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        out.var(self.purpose.as_str().as_bytes())
-            .u16(self.params.threshold())
-            .u32(self.attempt.0);
-        out.bytes(self.request_id.as_bytes());
-        out.finish()
-    }
-
-    /// The plan that evidence names, with the verifier's own roster.
-    fn from_context(roster: &Roster, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let refuse = |field| DecodeError::new(field, Problem::Unknown);
-        let mut reader = Reader::new(bytes);
-        let name = core::str::from_utf8(reader.var("purpose", 16)?).ok();
-        let purpose = name
-            .and_then(Purpose::parse)
-            .ok_or_else(|| refuse("purpose"))?;
-        let threshold = reader.u16("threshold")?;
-        let attempt = Attempt(reader.u32("attempt")?);
-        let request_id = RequestId::from_bytes(reader.array("request_id")?);
-        reader.finish("context")?;
-        Self::new(roster.clone(), purpose, threshold, request_id, attempt)
-            .map_err(|_| refuse("threshold"))
-    }
 }

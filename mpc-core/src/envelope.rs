@@ -77,6 +77,20 @@ kinds! {
     EcdsaOpen = "SIG/S1";
     /// Threshold ECDSA, online round 2: response.
     EcdsaRespond = "SIG/S2";
+    /// Reshare: signed originals, after an echo did not match.
+    ReshareOriginals = "RESHARE/ORIG";
+    /// Reshare: reply to an offer of base transfers, for one node.
+    ReshareReply = "RESHARE/R2P";
+    /// Reshare, round 1: commitment.
+    ReshareRound1 = "RESHARE/R1";
+    /// Reshare, round 2: opening, proofs and encrypted shares.
+    ReshareRound2 = "RESHARE/R2";
+    /// Reshare, round 3: parts of the certificate, or a complaint.
+    ReshareRound3 = "RESHARE/R3";
+    /// Reshare: trial of a new pair setup, extension, for one node.
+    ReshareTrialExtension = "RESHARE/T1";
+    /// Reshare: trial of a new pair setup, multiplication, for one node.
+    ReshareTrialMultiply = "RESHARE/T2";
     /// Commitments to signing nonces.
     FrostCommitment = "FROST.C";
     /// Share of a signature.
@@ -203,7 +217,8 @@ impl Envelope {
         Self::open_with(bytes, |node| roster.get(node).map(|member| member.identity))
     }
 
-    fn open_with(
+    /// As [`Self::open`], with another directory of identity keys.
+    pub(crate) fn open_with(
         bytes: &[u8],
         identity: impl Fn(&NodeId) -> Option<IdentityPublic>,
     ) -> Result<Self, Rejection> {

@@ -233,6 +233,9 @@ pub enum Fault {
         /// The message.
         message: Kind,
     },
+    /// The constant term that it dealt is not the one its part of the key implies: it would change the key.
+    #[error("the dealt constant term is not the dealer's part of the key")]
+    WrongConstant,
     /// The zero share that it gave is not the one that it had committed to.
     #[error("a zero share does not match its commitment")]
     ZeroShareMismatch,

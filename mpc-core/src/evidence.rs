@@ -175,22 +175,23 @@ impl Evidence {
     /// [`EvidenceError`] when nothing is proven.
     pub fn judge(&self, roster: &Roster) -> Result<(NodeId, Fault), EvidenceError> {
         let open = |bytes: &Vec<u8>| Envelope::open(roster, bytes);
-        let messages = self
-            .messages
-            .iter()
-            .map(open)
-            .collect::<Result<Vec<_>, _>>()?;
+        let opened = || {
+            self.messages
+                .iter()
+                .map(open)
+                .collect::<Result<Vec<_>, _>>()
+        };
         match self.claim {
-            Claim::Equivocation => judge_equivocation(&self.context, &messages),
+            Claim::Equivocation => judge_equivocation(&self.context, &opened()?),
             Claim::DkgRound1 | Claim::DkgRound2 | Claim::DkgRound3 | Claim::DkgEcho => {
-                dkg::judge::judge(self.claim, roster, &self.context, &messages)
+                dkg::judge::judge(self.claim, roster, &self.context, &self.messages)
             }
             Claim::EcdsaMalformed | Claim::EcdsaZeroShare | Claim::EcdsaOpening => {
-                ecdsa::judge(self.claim, &self.context, &messages)
+                ecdsa::judge(self.claim, &self.context, &opened()?)
             }
-            Claim::EcdsaBlame => blame::judge(&self.context, &messages),
-            Claim::FrostCommitment => wire::judge_commitment(&self.context, &messages),
-            Claim::FrostShare => wire::judge_share(&self.context, &messages),
+            Claim::EcdsaBlame => blame::judge(&self.context, &opened()?),
+            Claim::FrostCommitment => wire::judge_commitment(&self.context, &opened()?),
+            Claim::FrostShare => wire::judge_share(&self.context, &opened()?),
         }
     }
 }

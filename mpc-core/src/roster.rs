@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::Misuse;
+use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::id::{MAX_PARTIES, NodeId, PartyIndex, Purpose};
 use crate::identity::{self, IdentityPublic};
 use crate::transcript::{self, Tag};
@@ -96,6 +97,40 @@ impl Roster {
     #[must_use]
     pub fn by_index(&self) -> impl ExactSizeIterator<Item = (PartyIndex, NodeId)> + Clone {
         self.by_index.iter().map(|(index, node)| (*index, *node))
+    }
+
+    /// `u16 n | n times (u16 index, IK 32, EK 32)`, by index.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.u16(u16::try_from(self.len()).unwrap_or(u16::MAX));
+        for member in self
+            .by_index
+            .values()
+            .filter_map(|node| self.members.get(node))
+        {
+            out.bytes(&entry(member));
+        }
+    }
+
+    /// Reads what [`Self::write`] has written.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let count = reader.u16("members")?;
+        if count > MAX_PARTIES {
+            return Err(DecodeError::new("members", Problem::Length));
+        }
+        let mut members: Vec<Member> = Vec::new();
+        for _ in 0..count {
+            let index = PartyIndex::new(reader.u16("index")?)
+                .map_err(|_| DecodeError::new("index", Problem::Unknown))?;
+            if members.last().is_some_and(|last| last.index >= index) {
+                return Err(DecodeError::new("index", Problem::NotCanonical));
+            }
+            members.push(Member {
+                index,
+                identity: IdentityPublic::from_bytes(&reader.array("identity")?)?,
+                exchange: reader.array("exchange")?,
+            });
+        }
+        Self::new(members).map_err(|_| DecodeError::new("members", Problem::Unknown))
     }
 
     /// What people compare before a key is made: roster, purpose and threshold in 32 bytes.

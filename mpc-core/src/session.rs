@@ -123,6 +123,25 @@ impl<O> Step<O> {
         }
     }
 
+    /// The same step of a party that keeps nothing: there is nothing to lose, so nothing has to be durable.
+    pub(crate) fn without_write(self) -> Self {
+        Self::now(self.effects)
+    }
+
+    /// The same step with another form of its output.
+    pub(crate) fn try_map<P>(
+        self,
+        map: impl FnOnce(O) -> Result<P, Error>,
+    ) -> Result<Step<P>, Error> {
+        Ok(Step {
+            write: self.write,
+            effects: Effects {
+                send: self.effects.send,
+                output: self.effects.output.map(map).transpose()?,
+            },
+        })
+    }
+
     /// Takes the step apart.
     pub fn split(self) -> Ready<O> {
         match self.write {

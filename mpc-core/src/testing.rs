@@ -11,8 +11,10 @@
 )]
 
 mod signers;
+mod stage;
 
 use core::convert::Infallible;
+use core::ops::{Deref, DerefMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -20,15 +22,15 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng, TryCryptoRng, TryRng};
 
 pub use signers::{Letter, Signers};
+pub use stage::{Flight, Stage, Stored};
 
 use crate::Error;
 use crate::dkg::{self, DkgOutput, PairStatus, Setup};
-use crate::envelope::{Envelope, Header, Recipient};
+use crate::envelope::{Envelope, Header};
 use crate::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId};
 use crate::identity::{ExchangeKey, IdentityKey};
 use crate::pair::{COLUMNS, ReceiverSeeds, SEED_BYTES, SenderSeeds};
 use crate::roster::{Member, Roster};
-use crate::session::{Inbound, Ready, Session, Step, WriteKind};
 
 /// How long a round may take in a simulation.
 pub const TIMEOUT_MS: u64 = 1000;
@@ -176,47 +178,26 @@ impl Committee {
     }
 }
 
-/// A message under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flight {
-    /// The authenticated sender.
-    pub from: NodeId,
-    /// The receiver.
-    pub to: NodeId,
-    /// An encoded envelope.
-    pub bytes: Vec<u8>,
-}
-
-/// One write of a node. Not printed: it may be a share.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// What it was.
-    pub kind: WriteKind,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-}
-
-impl core::fmt::Debug for Stored {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Stored({:?}, {} bytes)", self.kind, self.bytes.len())
-    }
-}
-
 /// A key generation of a whole committee.
 #[derive(Debug)]
 pub struct Simulator {
     /// The parties.
     pub committee: Committee,
-    /// Their sessions.
-    pub sessions: BTreeMap<NodeId, dkg::Session>,
-    /// Messages under way, first in first out unless the test takes them in another order.
-    pub network: VecDeque<Flight>,
-    /// What every node has stored, in order.
-    pub stores: BTreeMap<NodeId, Vec<Stored>>,
-    /// How the session of a node ended.
-    pub results: BTreeMap<NodeId, Result<DkgOutput, Error>>,
-    /// The time.
-    pub now_ms: u64,
+    stage: Stage<dkg::Session>,
+}
+
+impl Deref for Simulator {
+    type Target = Stage<dkg::Session>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.stage
+    }
+}
+
+impl DerefMut for Simulator {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.stage
+    }
 }
 
 impl Simulator {
@@ -243,14 +224,8 @@ impl Simulator {
     ) -> Self {
         let parties = u16::try_from(committee.roster.len()).expect("a small committee");
         let params = Params::new(threshold, parties).expect("valid parameters");
-        let mut simulator = Self {
-            sessions: BTreeMap::new(),
-            network: VecDeque::new(),
-            stores: BTreeMap::new(),
-            results: BTreeMap::new(),
-            now_ms: 0,
-            committee,
-        };
+        let stage = Stage::new(committee.roster.nodes());
+        let mut simulator = Self { committee, stage };
         // Another stream than the committee's, whose identity seeds would be drawn again otherwise.
         let mut rng = rng(!seed);
         let mut request = [0; 32];
@@ -270,116 +245,15 @@ impl Simulator {
             let (me, identity) = (setup.me, Arc::clone(simulator.committee.identity(index)));
             let (session, step) = dkg::Session::start(setup, identity, &mut rng, 0, TIMEOUT_MS)
                 .expect("a valid setup");
-            simulator.sessions.insert(me, session);
-            simulator.carry_out(me, step);
+            simulator.stage.enter(me, session, step);
         }
         simulator
     }
 
-    /// Stores and sends what a step asks for.
-    fn carry_out(&mut self, node: NodeId, step: Step<DkgOutput>) {
-        let effects = match step.split() {
-            Ready::Now(effects) => effects,
-            Ready::AfterWrite(write, held) => {
-                let stored = Stored {
-                    kind: write.kind(),
-                    bytes: write.bytes().to_vec(),
-                };
-                self.stores.entry(node).or_default().push(stored);
-                held.release(write.stored()).expect("the right receipt")
-            }
-        };
-        for message in effects.send {
-            let all = self.committee.roster.nodes().filter(|to| *to != node);
-            let receivers: Vec<_> = match message.to {
-                Recipient::Everyone => all.collect(),
-                Recipient::One(to) => vec![to],
-            };
-            let flights = receivers.into_iter().map(|to| Flight {
-                from: node,
-                to,
-                bytes: message.bytes.clone(),
-            });
-            self.network.extend(flights);
-        }
-        if let Some(output) = effects.output {
-            self.results.insert(node, Ok(output));
-        }
-    }
-
-    /// Hands a message to its receiver. A rejection is returned; an error that ends the session goes to the results.
-    ///
-    /// # Errors
-    /// The error of the session.
-    pub fn deliver(&mut self, flight: Flight) -> Result<(), Error> {
-        let (to, now_ms) = (flight.to, self.now_ms);
-        let session = self.sessions.get_mut(&to).expect("a member");
-        let result = session.handle(
-            Inbound {
-                from: flight.from,
-                bytes: flight.bytes,
-            },
-            now_ms,
-        );
-        let result = self.take(to, result);
-        self.tick_due(to);
-        result
-    }
-
-    fn take(&mut self, node: NodeId, result: Result<Step<DkgOutput>, Error>) -> Result<(), Error> {
-        match result {
-            Ok(step) => self.carry_out(node, step),
-            Err(error) => {
-                if !matches!(error, Error::Rejected(_)) {
-                    self.results
-                        .entry(node)
-                        .or_insert_with(|| Err(error.clone()));
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn tick_due(&mut self, node: NodeId) {
-        let now_ms = self.now_ms;
-        loop {
-            let session = self.sessions.get_mut(&node).expect("a member");
-            if session
-                .deadline_ms()
-                .is_none_or(|deadline| deadline > now_ms)
-            {
-                return;
-            }
-            let result = session.tick(now_ms);
-            if self.take(node, result).is_err() {
-                return;
-            }
-        }
-    }
-
     /// Delivers everything in order, passing each message through `adversary` first, until nothing is under way.
     pub fn run_with(&mut self, mut adversary: impl FnMut(&Committee, Flight) -> Vec<Flight>) {
-        while let Some(flight) = self.network.pop_front() {
-            for flight in adversary(&self.committee, flight) {
-                // Rejections and failures are in the results or have no consequence.
-                let _ = self.deliver(flight);
-            }
-        }
-    }
-
-    /// Delivers everything as it is.
-    pub fn run(&mut self) {
-        self.run_with(|_, flight| vec![flight]);
-    }
-
-    /// Lets the time of the current round run out everywhere.
-    pub fn expire(&mut self) {
-        self.now_ms = self.now_ms.saturating_add(TIMEOUT_MS);
-        let nodes: Vec<_> = self.sessions.keys().copied().collect();
-        for node in nodes {
-            self.tick_due(node);
-        }
+        let Self { committee, stage } = self;
+        stage.run_with(|flight| adversary(committee, flight));
     }
 
     /// The output of a node that finished.

@@ -498,11 +498,8 @@ fn silence_is_named_and_not_blamed_in_every_round() {
             BTreeSet::from([three])
         );
         simulator.now_ms = TIMEOUT_MS - 1;
-        let before = simulator
-            .sessions
-            .get_mut(&one)
-            .unwrap()
-            .tick(simulator.now_ms);
+        let now_ms = simulator.now_ms;
+        let before = simulator.sessions.get_mut(&one).unwrap().tick(now_ms);
         assert!(before.is_ok(), "not yet");
         simulator.now_ms = 0;
         simulator.expire();

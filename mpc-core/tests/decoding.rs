@@ -213,16 +213,16 @@ fn key_records_that_contradict_themselves_are_refused() {
         PublicKeyPackage::decode(&package).as_ref(),
         Ok(share.public())
     );
-    // version 1, key id 32, sharing 32, purpose 1, epoch 4, t 2, n 2, chain code 32, X 32, then 66 bytes per member
+    // version 1, key id 32, sharing 32, purpose 1, epoch 4, attempt 4, t 2, n 2, chain code 32, X 32, then 66 bytes per member
     let refused = |at: usize, new: &[u8]| {
         let mut changed = package.clone();
         changed[at..at + new.len()].copy_from_slice(new);
         PublicKeyPackage::decode(&changed).unwrap_err()
     };
     let other = Point::<Ed25519>::mul_base(&Scalar::from_u64(9)).encode();
-    let member = |number: usize| 138 + 66 * number;
+    let member = |number: usize| 142 + 66 * number;
     assert_eq!(
-        refused(0, &[2]),
+        refused(0, &[1]),
         DecodeError::new("version", Problem::Unknown)
     );
     assert_eq!(
@@ -230,15 +230,15 @@ fn key_records_that_contradict_themselves_are_refused() {
         DecodeError::new("purpose", Problem::Unknown)
     );
     assert_eq!(
-        refused(70, &[0, 1]),
+        refused(74, &[0, 1]),
         DecodeError::new("threshold", Problem::Unknown)
     );
     assert_eq!(
-        refused(70, &[0, 4]),
+        refused(74, &[0, 4]),
         DecodeError::new("threshold", Problem::Unknown)
     );
     assert_eq!(
-        refused(106, other.as_slice()),
+        refused(110, other.as_slice()),
         DecodeError::new("package", Problem::Unknown)
     );
     assert_eq!(

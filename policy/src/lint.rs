@@ -402,6 +402,14 @@ fn lint_whole(document: &Document, warnings: &mut Vec<Warning>) {
             .flat_map(|clause| &clause.quorum)
             .map(|one| &one.group),
     );
+    let quorums = [&authority.reshare, &authority.export];
+    named.extend(
+        quorums
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|one| &one.group),
+    );
     named.extend(
         document
             .rules()

@@ -1,4 +1,4 @@
-//! What people sign: one text form for approvals, cancellations, freezes and policies.
+//! What people sign: one text form for approvals, cancellations, freezes, policies and orders about keys.
 //!
 //! A statement is plain text that its signer can read before signing:
 //!
@@ -16,12 +16,16 @@
 //! What is parsed must render to the same bytes, so a statement has exactly one spelling. An Ed25519 credential signs the
 //! tagged hash of these bytes; an SSH credential signs the bytes as a file, `ssh-keygen -Y sign -n quorate`.
 
+mod keys;
 mod order;
+pub mod reshare;
 pub(crate) mod text;
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 
+pub use self::keys::{Export, Exportation, KeyRef, MAX_REASON, Retire, Retirement};
 pub use self::order::{Cancel, Freeze, PolicyConsent, Unfreeze};
+pub use self::reshare::{Plan, Reshare};
 use self::text::{TextReader, TextWriter, is_value, parse_hex, parse_time};
 use crate::approval::Approval;
 use crate::codec::{CodecError, MAX_IDENTIFIER, Reader, Writer, is_identifier};
@@ -46,10 +50,16 @@ pub enum StatementKind {
     Approval,
     /// The initiator takes an intent back.
     Cancel,
+    /// Hand the shares of a key to one recipient.
+    Export,
     /// Stop signing; one person is enough.
     Freeze,
     /// A governor's consent to one policy document.
     Policy,
+    /// Replace the shares of keys.
+    Reshare,
+    /// Take a key out of use.
+    Retire,
     /// Resume signing.
     Unfreeze,
 }
@@ -61,8 +71,11 @@ impl StatementKind {
         match self {
             Self::Approval => "quorate/approval/v1",
             Self::Cancel => "quorate/cancel/v1",
+            Self::Export => "quorate/export/v1",
             Self::Freeze => "quorate/freeze/v1",
             Self::Policy => "quorate/policy/v1",
+            Self::Reshare => "quorate/reshare/v1",
+            Self::Retire => "quorate/retire/v1",
             Self::Unfreeze => "quorate/unfreeze/v1",
         }
     }
@@ -71,8 +84,11 @@ impl StatementKind {
         [
             Self::Approval,
             Self::Cancel,
+            Self::Export,
             Self::Freeze,
             Self::Policy,
+            Self::Reshare,
+            Self::Retire,
             Self::Unfreeze,
         ]
         .into_iter()
@@ -244,10 +260,16 @@ pub enum Statement {
     Approval(Approval),
     /// An intent taken back.
     Cancel(Cancel),
+    /// The shares of a key for one recipient.
+    Export(Export),
     /// Stop signing.
     Freeze(Freeze),
     /// Consent to a policy document.
     Policy(PolicyConsent),
+    /// New shares for keys.
+    Reshare(Reshare),
+    /// A key taken out of use.
+    Retire(Retire),
     /// Resume signing.
     Unfreeze(Unfreeze),
 }
@@ -259,8 +281,11 @@ impl Statement {
         match self {
             Self::Approval(_) => StatementKind::Approval,
             Self::Cancel(_) => StatementKind::Cancel,
+            Self::Export(_) => StatementKind::Export,
             Self::Freeze(_) => StatementKind::Freeze,
             Self::Policy(_) => StatementKind::Policy,
+            Self::Reshare(_) => StatementKind::Reshare,
+            Self::Retire(_) => StatementKind::Retire,
             Self::Unfreeze(_) => StatementKind::Unfreeze,
         }
     }
@@ -271,8 +296,11 @@ impl Statement {
         match self {
             Self::Approval(it) => &it.common,
             Self::Cancel(it) => &it.common,
+            Self::Export(it) => &it.common,
             Self::Freeze(it) => &it.common,
             Self::Policy(it) => &it.common,
+            Self::Reshare(it) => &it.common,
+            Self::Retire(it) => &it.common,
             Self::Unfreeze(it) => &it.common,
         }
     }
@@ -286,6 +314,18 @@ impl Statement {
             Self::Approval(it) => it.write_lines(self.common().write(it.write(writer))),
             Self::Cancel(it) => self.common().write(it.write(writer)),
             Self::Policy(it) => self.common().write(it.write(writer)),
+            Self::Export(it) => self
+                .common()
+                .write(it.matter.write(writer))
+                .words(&it.matter.lines()),
+            Self::Reshare(it) => self
+                .common()
+                .write(it.plan.write(writer))
+                .words(&it.plan.lines()),
+            Self::Retire(it) => self
+                .common()
+                .write(it.matter.write(writer))
+                .words(&it.matter.lines()),
             Self::Freeze(_) | Self::Unfreeze(_) => self.common().write(writer),
         }
         .finish()
@@ -302,6 +342,9 @@ impl Statement {
         let statement = match kind {
             StatementKind::Approval => Self::Approval(Approval::read(cluster, &mut reader)?),
             StatementKind::Cancel => Self::Cancel(Cancel::read(cluster, &mut reader)?),
+            StatementKind::Export => Self::Export(Export::read(cluster, &mut reader)?),
+            StatementKind::Reshare => Self::Reshare(Reshare::read(cluster, &mut reader)?),
+            StatementKind::Retire => Self::Retire(Retire::read(cluster, &mut reader)?),
             StatementKind::Freeze => Self::Freeze(Freeze {
                 common: Common::read(cluster, &mut reader)?,
             }),

@@ -13,8 +13,10 @@ use policy::credential::CredentialKey;
 use policy::intent::{Intent, IntentError, SignedIntent};
 use policy::solana::{Version, build, decode};
 use policy::statement::{
-    Cancel, Common, Freeze, MAX_BODY, MAX_LIFETIME_MS, PolicyConsent, Signature, SignatureError,
-    SignedStatement, Statement, StatementError, StatementKind, TimingError, Unfreeze,
+    Cancel, Common, Export, Exportation, Freeze, KeyRef, MAX_BODY, MAX_LIFETIME_MS, Plan,
+    PolicyConsent, Reshare, Retire, Retirement, Signature, SignatureError, SignedStatement,
+    Statement, StatementError, StatementKind, TimingError, Unfreeze,
+    reshare::{ReshareKey, Seat},
 };
 use proptest::prelude::*;
 
@@ -77,6 +79,42 @@ fn approval() -> Approval {
     )
 }
 
+fn key_ref() -> KeyRef {
+    KeyRef {
+        key: [5; 32],
+        name: "hot".into(),
+        scheme: "ecdsa".into(),
+        epoch: 3,
+        attempt: 1,
+        sharing: [6; 32],
+    }
+}
+
+fn seat(index: u16, node: u16) -> Seat {
+    Seat {
+        index,
+        node,
+        id: [u8::try_from(node).unwrap(); 32],
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        request: [8; 32],
+        keys: vec![ReshareKey {
+            key: key_ref(),
+            first: 1,
+            last: 3,
+        }],
+        holders: vec![seat(1, 1), seat(2, 2), seat(3, 3)],
+        threshold: 2,
+        dealers: vec![1, 3],
+        members: vec![seat(1, 1), seat(2, 3), seat(3, 4)],
+        new_threshold: 3,
+        fresh_pairs: true,
+    }
+}
+
 fn one_of_each() -> Vec<Statement> {
     vec![
         Statement::Approval(approval()),
@@ -90,6 +128,27 @@ fn one_of_each() -> Vec<Statement> {
             policy_id: "treasury".to_owned(),
             version: 42,
             policy: POLICY,
+        }),
+        Statement::Reshare(Reshare {
+            common: common(),
+            plan: plan(),
+        }),
+        Statement::Retire(Retire {
+            common: common(),
+            matter: Retirement {
+                request: [8; 32],
+                key: key_ref(),
+                reason: "the product has ended".into(),
+            },
+        }),
+        Statement::Export(Export {
+            common: common(),
+            matter: Exportation {
+                request: [8; 32],
+                key: key_ref(),
+                recipient: [7; 32],
+                reason: "we leave".into(),
+            },
         }),
         Statement::Unfreeze(Unfreeze { common: common() }),
     ]
@@ -128,7 +187,7 @@ fn the_text_of_an_approval() {
 #[test]
 fn every_kind_survives_signing_and_encoding() {
     let kinds: Vec<StatementKind> = one_of_each().iter().map(Statement::kind).collect();
-    assert_eq!(kinds.len(), 5);
+    assert_eq!(kinds.len(), 8);
     for statement in one_of_each() {
         assert_eq!(Statement::parse(&statement.render()), Ok(statement.clone()));
         let signed = SignedStatement::sign(&statement, &key()).unwrap();

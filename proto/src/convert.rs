@@ -4,6 +4,7 @@
 //! Every refusal is a [`Failure`]: what happened, and what to do next. Between a client and the coordinator it travels in
 //! the details of a gRPC status; the status code is only a hint for tools that do not know this system.
 pub mod protocol;
+pub mod reshare;
 pub mod verdict;
 pub mod wallet_keys;
 
@@ -141,8 +142,15 @@ pub const fn grpc_code(code: FailureCode) -> Code {
         FailureCode::Unspecified => Code::Unknown,
         FailureCode::Malformed => Code::InvalidArgument,
         FailureCode::NotAuthorised => Code::PermissionDenied,
-        FailureCode::Denied | FailureCode::NotYet | FailureCode::Frozen => Code::FailedPrecondition,
-        FailureCode::Stale | FailureCode::Aborted => Code::Aborted,
+        FailureCode::Denied
+        | FailureCode::NotYet
+        | FailureCode::Frozen
+        | FailureCode::ShareLost
+        | FailureCode::CatchingUp => Code::FailedPrecondition,
+        FailureCode::Stale
+        | FailureCode::Aborted
+        | FailureCode::NeedCertificate
+        | FailureCode::StaleSharing => Code::Aborted,
         FailureCode::Replayed | FailureCode::Conflict => Code::AlreadyExists,
         FailureCode::Unknown => Code::NotFound,
         FailureCode::Limit => Code::ResourceExhausted,
@@ -192,7 +200,11 @@ pub const fn may_retry(code: FailureCode) -> bool {
         | FailureCode::Version
         | FailureCode::SecurityAbort
         | FailureCode::Conflict
-        | FailureCode::Internal => false,
+        | FailureCode::Internal
+        | FailureCode::NeedCertificate
+        | FailureCode::StaleSharing
+        | FailureCode::ShareLost
+        | FailureCode::CatchingUp => false,
     }
 }
 
@@ -272,7 +284,7 @@ mod tests {
 
     #[test]
     fn every_failure_survives_the_way_through_a_status() {
-        assert_eq!(all().count(), 17);
+        assert_eq!(all().count(), 21);
         for code in all().skip(1) {
             let failure = Failure::new(code, "what")
                 .hint("next")

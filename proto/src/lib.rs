@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`channel`] | the mutual-TLS channels to the coordinator, and the nested one between two nodes |
 //! | [`convert`] | wire values to and from what the services work with; failures and gRPC statuses |
+//! | [`evidence_files`] | evidence of faults as files |
 //! | [`keys`] | the public side of threshold keys |
 //! | [`limits`] | how large each kind of message may be |
 //! | [`link`] | what a node signs on its link |
@@ -13,6 +14,7 @@
 
 pub mod channel;
 pub mod convert;
+pub mod evidence_files;
 pub mod keys;
 pub mod limits;
 pub mod link;

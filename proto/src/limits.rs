@@ -41,8 +41,14 @@ pub const STATUS: usize = 128 << 10;
 /// The names of all entries of a pool.
 pub const POOL: usize = 64 << 10;
 
+/// The order of a reshare with the key's history, or an activation certificate with all its parts.
+pub const RESHARE: usize = 256 << 10;
+
 /// The envelopes of one online round of an ECDSA signature, of all signers.
 pub const ROUND: usize = 256 << 10;
+
+/// Evidence of a fault. What is larger stays where it was found.
+pub const EVIDENCE: usize = 256 << 10;
 
 /// A frame that is larger than its kind may be, or has no kind.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -92,6 +98,14 @@ pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
         Body::EcdsaRound2(body) => check("ecdsa round 2", body.encoded_len(), SMALL),
         Body::PoolEntries(body) => check("pool entries", body.encoded_len(), POOL),
         Body::PairAlarm(body) => check("pair alarm", body.encoded_len(), SMALL),
+        Body::ReshareProgress(body) => check("reshare progress", body.encoded_len(), STATUS),
+        Body::Chain(body) => check("chain", body.encoded_len(), RESHARE),
+        Body::Exported(body) => check("exported", body.encoded_len(), SMALL),
+        Body::KeyState(body) => check("key state", body.encoded_len(), STATUS),
+        Body::Attestation(body) => check("attestation", body.encoded_len(), STATUS),
+        Body::LedgerRows(body) => check("ledger rows", body.encoded_len(), RESHARE),
+        Body::EcdsaExplanation(body) => check("ecdsa explanation", body.encoded_len(), COMMITMENTS),
+        Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
 }
 
@@ -116,6 +130,17 @@ pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError>
         Body::EcdsaOpen(body) => check("ecdsa open", body.encoded_len(), SIGN),
         Body::EcdsaFinish(body) => check("ecdsa finish", body.encoded_len(), ROUND),
         Body::FillPool(body) => check("fill pool", body.encoded_len(), SMALL),
+        Body::StartReshare(body) => check("start reshare", body.encoded_len(), RESHARE),
+        Body::Activate(body) => check("activate", body.encoded_len(), RESHARE),
+        Body::StopReshare(body) => check("stop reshare", body.encoded_len(), SMALL),
+        Body::ChainQuery(body) => check("chain query", body.encoded_len(), SMALL),
+        Body::Retire(body) => check("retire", body.encoded_len(), REQUEST),
+        Body::Export(body) => check("export", body.encoded_len(), REQUEST),
+        Body::AttestQuery(body) => check("attest query", body.encoded_len(), SMALL),
+        Body::CatchUp(body) => check("catch up", body.encoded_len(), RESHARE),
+        Body::LedgerQuery(body) => check("ledger query", body.encoded_len(), SMALL),
+        Body::EcdsaExplain(body) => check("ecdsa explain", body.encoded_len(), ROUND),
+        Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
 }
 

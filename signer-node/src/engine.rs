@@ -5,9 +5,11 @@
 //! one lock, then, where something must survive a crash, a durable write, and only then an answer.
 
 mod announce;
+pub mod backup;
 mod checks;
 mod dkg;
 mod ecdsa;
+mod evidence;
 mod freeze;
 mod intents;
 pub(crate) mod keys;
@@ -35,6 +37,7 @@ use mpc_core::id::{NodeId, PartyIndex};
 use mpc_core::identity::IdentityKey;
 use mpc_core::roster::Roster;
 use proto::channel::nested::TunnelIdentity;
+use proto::evidence_files::EvidenceFiles;
 use proto::link::hello_digest;
 use proto::v1::{CoordinatorFrame, NodeFrame, coordinator_frame, node_frame};
 use tokio::sync::mpsc;
@@ -85,6 +88,8 @@ struct Inner {
     who: Who,
     limits: Limits,
     store: Store,
+    /// What convicts other nodes.
+    evidence: EvidenceFiles,
     vault: Arc<Vault>,
     time: TimeSource,
     // Locked in this order: state, pairs, pools, tunnels.
@@ -208,7 +213,23 @@ impl Engine {
             }
             Call::EcdsaOpen(call) => Answer::EcdsaRound1(self.ecdsa_open(&call).await?),
             Call::EcdsaFinish(call) => Answer::EcdsaRound2(self.ecdsa_finish(&call).await?),
+            Call::EcdsaExplain(call) => Answer::EcdsaExplanation(self.ecdsa_explain(&call)?),
+            Call::Evidence(call) => {
+                self.take_evidence(&call);
+                return Ok(None);
+            }
             Call::FillPool(call) => Answer::PoolEntries(self.fill_pool(&call)?),
+            Call::StartReshare(_)
+            | Call::Activate(_)
+            | Call::StopReshare(_)
+            | Call::ChainQuery(_)
+            | Call::Retire(_)
+            | Call::Export(_)
+            | Call::AttestQuery(_)
+            | Call::CatchUp(_)
+            | Call::LedgerQuery(_) => {
+                return Err(Refusal::malformed("this node does not know such a call"));
+            }
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),
         }))
     }

@@ -15,8 +15,7 @@ impl Refusal {
             code: code.into(),
             message: message.into(),
             hint: hint.to_owned(),
-            reasons: Vec::new(),
-            culprits: Vec::new(),
+            ..Failure::default()
         })
     }
 

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Unlock;
 use crate::seal::{Effort, Kind, Label, Owner, SealError, Secret, Vault};
-use crate::store::{Contents, Store, StoreError};
+use crate::store::{Change, Contents, Store, StoreError};
 
 /// The public keys of a new node, as `cluster.toml` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,39 +51,65 @@ pub fn create_store(
     let exchange = ExchangeKey::generate(&mut rng);
     let owner = Owner::new(cluster.as_str(), *identity.public().node_id().as_bytes());
     let (vault, wrapped) = Vault::create(&secret, owner, Effort::default())?;
-    let sealed = [
-        (
-            IDENTITY,
-            vault.seal(&IDENTITY, identity.dangerous_to_seed().as_slice())?,
-        ),
-        (
-            EXCHANGE,
-            vault.seal(&EXCHANGE, exchange.dangerous_to_bytes().as_slice())?,
-        ),
-    ];
-    Store::create(path, &vault, &wrapped, &sealed)?;
+    Store::create(
+        path,
+        &vault,
+        &wrapped,
+        &seal_node(&vault, &identity, &exchange)?,
+    )?;
     Ok(PublicIdentity {
         identity: *identity.public().as_bytes(),
         exchange: exchange.public(),
     })
 }
 
-/// Opens the identity key of a store.
+/// The records of a node's own keys.
+pub(crate) fn seal_node(
+    vault: &Vault,
+    identity: &IdentityKey,
+    exchange: &ExchangeKey,
+) -> Result<Vec<Change>, SealError> {
+    let seal = |label: Label, secret: &[u8]| {
+        let record = vault.seal(&label, secret)?;
+        Ok(Change::Seal { label, record })
+    };
+    Ok(vec![
+        seal(IDENTITY, identity.dangerous_to_seed().as_slice())?,
+        seal(EXCHANGE, exchange.dangerous_to_bytes().as_slice())?,
+    ])
+}
+
+/// Opens the seed of the identity key of a store.
 pub(crate) fn open_identity(
     contents: &Contents,
     vault: &Vault,
 ) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+    open(contents, vault, &IDENTITY)
+}
+
+/// Opens the export key of a store.
+pub(crate) fn open_exchange(contents: &Contents, vault: &Vault) -> Result<ExchangeKey, StoreError> {
+    let bytes = open(contents, vault, &EXCHANGE)?;
+    ExchangeKey::dangerous_from_bytes(&bytes)
+        .map_err(|_| StoreError::Seal(SealError::Malformed(EXCHANGE.to_string())))
+}
+
+fn open(
+    contents: &Contents,
+    vault: &Vault,
+    label: &Label,
+) -> Result<Zeroizing<[u8; 32]>, StoreError> {
     let missing = || StoreError::Damaged {
         table: "sealed",
         row: 0,
-        what: format!("the record {IDENTITY} is missing"),
+        what: format!("the record {label} is missing"),
     };
-    let record = contents.sealed(&IDENTITY).ok_or_else(missing)?;
-    let bytes = vault.open(&IDENTITY, record)?;
-    let mut seed = Zeroizing::new([0; 32]);
-    if bytes.len() != seed.len() {
-        return Err(StoreError::Seal(SealError::Malformed(IDENTITY.to_string())));
+    let record = contents.sealed(label).ok_or_else(missing)?;
+    let bytes = vault.open(label, record)?;
+    let mut secret = Zeroizing::new([0; 32]);
+    if bytes.len() != secret.len() {
+        return Err(StoreError::Seal(SealError::Malformed(label.to_string())));
     }
-    seed.copy_from_slice(&bytes);
-    Ok(seed)
+    secret.copy_from_slice(&bytes);
+    Ok(secret)
 }

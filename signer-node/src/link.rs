@@ -7,6 +7,7 @@ use core::future::Future;
 use core::time::Duration;
 use std::sync::Arc;
 
+use policy::cluster::{ClusterFile, CoordinatorEntry};
 use proto::channel::config::Files;
 use proto::channel::dial::{Target, connect};
 use proto::channel::identity::SpkiPin;
@@ -82,29 +83,51 @@ pub async fn run(
         cert: tls.cert.clone(),
         key: tls.key.clone(),
     };
-    let pins = cluster
-        .coordinator
-        .pins
-        .iter()
-        .map(|pin| SpkiPin::from_bytes(*pin))
-        .collect();
-    let (addr, name) = (&cluster.coordinator.addr, &cluster.coordinator.server_name);
-    let target = Target::new(files, cluster.cluster_id.clone(), addr, name, pins);
+    let target = target(cluster, files);
     tokio::select! {
         () = shutdown => {}
-        () = keep(engine, config, &target) => {}
+        () = keep(engine, config, target) => {}
         () = keep_time(engine, config) => {}
     }
     Ok(())
 }
 
-async fn keep(engine: &Engine, config: &Config, target: &Target) {
+fn target(cluster: &ClusterFile, files: Files) -> Target {
+    let CoordinatorEntry {
+        addr,
+        server_name,
+        pins,
+    } = &cluster.coordinator;
+    let pins = pins.iter().map(|pin| SpkiPin::from_bytes(*pin)).collect();
+    Target::new(files, cluster.cluster_id.clone(), addr, server_name, pins)
+}
+
+/// Where the coordinator is and how it is recognised, as the cluster file has it now: its key can be renewed, and another
+/// machine can take its place, without a restart here. Nothing else of a changed file counts before the next start.
+fn renewed(engine: &Engine, config: &Config, old: Target) -> Target {
+    let read = proto::settings::read_text(&config.cluster)
+        .map_err(|problem| problem.message)
+        .and_then(|text| ClusterFile::parse(text.as_bytes()).map_err(|error| error.to_string()));
+    match read {
+        Ok(cluster) if cluster.cluster_id == engine.cluster().cluster_id => {
+            target(&cluster, old.files)
+        }
+        Ok(_) => old,
+        Err(reason) => {
+            tracing::warn!(reason, "the cluster file is kept as it was");
+            old
+        }
+    }
+}
+
+async fn keep(engine: &Engine, config: &Config, mut target: Target) {
     let first = Duration::from_millis(config.link.retry_first_ms);
     let longest = Duration::from_millis(config.link.retry_max_ms);
     let mut pause = first;
     loop {
         let begun = Instant::now();
-        match session(engine, config, target).await {
+        target = renewed(engine, config, target);
+        match session(engine, config, &target).await {
             Ok(()) => tracing::info!("link ended"),
             Err(error) => tracing::warn!(reason = ?error.to_string(), "link down"),
         }

@@ -380,6 +380,32 @@ fn describe(header: &[u8]) -> Result<String, Malformed> {
     ))
 }
 
+/// Puts a key of 32 bytes under a secret, for a file of its own. `owner` names what the key is, and must be the same again.
+///
+/// # Errors
+/// [`SealError::Randomness`].
+pub fn wrap_key(
+    secret: &Secret,
+    owner: &Owner,
+    effort: Effort,
+    key: &Zeroizing<[u8; 32]>,
+) -> Result<Vec<u8>, SealError> {
+    wrap::wrap(secret, owner, effort, key)
+}
+
+/// Opens what [`wrap_key`] made.
+///
+/// # Errors
+/// [`SealError::WrongSecret`], [`SealError::Swapped`] for the key of another owner, [`SealError::Damaged`] or
+/// [`SealError::Malformed`].
+pub fn unwrap_key(
+    secret: &Secret,
+    owner: &Owner,
+    bytes: &[u8],
+) -> Result<Box<Zeroizing<[u8; 32]>>, SealError> {
+    wrap::unwrap(secret, owner, bytes)
+}
+
 /// Fills a buffer from the operating system.
 pub(crate) fn random(buffer: &mut [u8]) -> Result<(), SealError> {
     getrandom::fill(buffer).map_err(|_| SealError::Randomness)

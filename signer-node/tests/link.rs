@@ -412,6 +412,7 @@ async fn a_call_that_outlives_its_deadline_is_carried_to_its_end() {
             request_id: vec![request; 32].into(),
             attempt: 0,
             deadline_ms: 1_000,
+            nodes: Vec::new(),
         })
     };
     let store = rusqlite::Connection::open(setting.dir.path().join("node-1.db")).unwrap();

@@ -36,7 +36,11 @@ fn label() -> Label {
 fn new_store(path: &Path) {
     let (vault, wrapped) = Vault::create(&secret(), owner(), Effort::default()).unwrap();
     let record = vault.seal(&label(), &[7; 32]).unwrap();
-    Store::create(path, &vault, &wrapped, &[(label(), record)]).unwrap();
+    let first = Change::Seal {
+        label: label(),
+        record,
+    };
+    Store::create(path, &vault, &wrapped, &[first]).unwrap();
 }
 
 fn open(path: &Path) -> Result<(Store, Contents, Arc<Vault>), StoreError> {

@@ -125,6 +125,9 @@ pub struct KeyShowArgs {
     /// Show the addresses of this child key
     #[arg(long, value_name = "PATH", default_value = "m")]
     pub path: String,
+    /// Also write the public key package to this new file, for `quorate backup verify`
+    #[arg(long, value_name = "FILE")]
+    pub package: Option<PathBuf>,
 }
 
 /// `quorate key address`.

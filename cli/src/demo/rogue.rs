@@ -242,6 +242,7 @@ impl Rogue {
                 key_id: key_id.to_vec().into(),
                 epoch,
                 count: 1,
+                sharing: None,
             };
             match self.ask(*node, Ask::Prepare(prepare)).await? {
                 Answer::Commitments(found) => {
@@ -261,6 +262,7 @@ impl Rogue {
             attempt: 1,
             commitments,
             task: 0,
+            sharing: None,
         };
         let mut reactions = BTreeMap::new();
         for node in nodes {

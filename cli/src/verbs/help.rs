@@ -9,7 +9,7 @@ use crate::{
     output::Reply,
 };
 
-const EXIT_CODES: &str = include_str!("../../EXIT_CODES.md");
+const EXIT_CODES: &str = include_str!("../../../docs/exit-codes.md");
 
 /// `quorate help`.
 ///

@@ -145,7 +145,12 @@ fn public(info: &KeyInfo) -> Result<Option<PublicKey>, Fail> {
 async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
     let path = keys::path(&args.path)?;
     let info = find(context, &args.key).await?;
-    let child = match public(&info)? {
+    let key = public(&info)?;
+    if let (Some(path), Some(_)) = (&args.package, &key) {
+        let text = format!("{}\n", hex::encode(&info.public_package));
+        super::write_new(path, text.as_bytes())?;
+    }
+    let child = match key {
         Some(key) => Some((*key.chain_code(), key.child(&path)?)),
         None => None,
     };

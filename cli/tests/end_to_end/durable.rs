@@ -63,11 +63,17 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // On SIGTERM it detaches and ends; it has ended already if it has killed.
+        // On SIGTERM it detaches and ends; it has ended already if it has killed. It may also be waiting for a thread of a process that
+        // is dead already: then SIGKILL, with which the kernel detaches.
         let _asked = Command::new("kill")
             .args(["-TERM", &self.0.id().to_string()])
             .stderr(Stdio::null())
             .status();
+        let until = Instant::now() + Duration::from_secs(2);
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _killed = self.0.kill();
         let _reaped = self.0.wait();
         // What it was about to kill is dead by then.
         std::thread::sleep(Duration::from_millis(50));

@@ -232,6 +232,7 @@ async fn a44_the_same_commitments_never_sign_twice() {
             key_id: world.key.id.to_vec().into(),
             epoch: 0,
             count: 1,
+            sharing: None,
         };
         let Answer::Commitments(found) = rogue
             .ask(node, Ask::Prepare(prepare))
@@ -254,6 +255,7 @@ async fn a44_the_same_commitments_never_sign_twice() {
             attempt,
             commitments: commitments.clone(),
             task: 0,
+            sharing: None,
         })
     };
     let answer = rogue.ask(1, sign(&first, 1)).await.expect("an answer");

@@ -15,6 +15,8 @@ use super::Api;
 
 type ProgressStream = Pin<Box<dyn Stream<Item = Result<v1::DkgProgress, Status>> + Send>>;
 
+type OrderStream = Pin<Box<dyn Stream<Item = Result<v1::OrderStatus, Status>> + Send>>;
+
 impl Api {
     fn admit_operator(&self, extensions: &Extensions) -> Result<(), Failure> {
         self.admit(extensions, &[RoleKind::Operator])
@@ -24,6 +26,47 @@ impl Api {
 #[tonic::async_trait]
 impl Operator for Api {
     type CreateKeyStream = ProgressStream;
+    type WatchOrderStream = OrderStream;
+
+    async fn submit_order(
+        &self,
+        request: Request<v1::KeyOrderRequest>,
+    ) -> Result<Response<v1::OrderStatus>, Status> {
+        self.admit_operator(request.extensions())?;
+        Err(Status::unimplemented("orders about keys"))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<v1::OrderQuery>,
+    ) -> Result<Response<OrderStream>, Status> {
+        self.admit_operator(request.extensions())?;
+        Err(Status::unimplemented("orders about keys"))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<v1::ListOrdersQuery>,
+    ) -> Result<Response<v1::OrderList>, Status> {
+        self.admit_operator(request.extensions())?;
+        Err(Status::unimplemented("orders about keys"))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<v1::OrderQuery>,
+    ) -> Result<Response<v1::OrderStatus>, Status> {
+        self.admit_operator(request.extensions())?;
+        Err(Status::unimplemented("orders about keys"))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<v1::DrainRequest>,
+    ) -> Result<Response<v1::NodeInfo>, Status> {
+        self.admit_operator(request.extensions())?;
+        Err(Status::unimplemented("draining nodes"))
+    }
 
     async fn create_key(
         &self,

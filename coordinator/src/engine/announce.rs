@@ -136,6 +136,12 @@ impl Engine {
                         .spawn(Arc::clone(self).store_alarm(link.index(), alarm));
                 }
             }
+            node_frame::Body::Evidence(said) => {
+                let (engine, from) = (Arc::clone(self), link.index());
+                self.tasks.spawn(async move {
+                    engine.keep_evidence(Some(from), None, said.evidence).await;
+                });
+            }
             node_frame::Body::Failure(failure) => {
                 tracing::warn!(node = link.index(), code = ?failure.code(), reason = failure.message, "the node reports");
             }

@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mpc_core::{
     dkg::DkgCertificate,
-    evidence,
     id::{Params, Purpose},
 };
 use prost::bytes::Bytes;
@@ -28,7 +27,7 @@ use crate::{
     error::from_store,
     keys::Key,
     links::Link,
-    store::{EvidenceRow, KeyRow, KeyStage, KeyStep},
+    store::{KeyRow, KeyStage, KeyStep},
 };
 
 /// Progress messages that wait for whoever asked for the key; it may be slow, the generation is not held up.
@@ -175,6 +174,7 @@ impl Engine {
             request_id: Bytes::copy_from_slice(&row.request_id),
             attempt: 0,
             deadline_ms,
+            nodes: Vec::new(),
         };
         let (engine, request_id) = (Arc::clone(self), start.request_id.clone());
         self.tasks.spawn(async move {
@@ -282,7 +282,10 @@ impl Engine {
             });
             return Ok(());
         }
-        self.keep_evidence(index, &progress).await;
+        if !progress.evidence.is_empty() {
+            self.keep_evidence(Some(index), None, progress.evidence)
+                .await;
+        }
         if ceremony.parts.contains_key(&index) {
             return Ok(());
         }
@@ -292,30 +295,6 @@ impl Engine {
             .hint("look at the named nodes, then ask for a new key");
         told.culprits = failure.culprits;
         Err(told)
-    }
-
-    /// Keeps evidence that holds; what one node says of another without proof is only logged.
-    async fn keep_evidence(&self, index: u16, progress: &v1::DkgProgress) {
-        let Ok((culprit, fault)) = evidence::verify(self.links.roster(), &progress.evidence) else {
-            if !progress.evidence.is_empty() {
-                tracing::warn!(node = index, "the evidence of this node does not hold");
-            }
-            return;
-        };
-        let Some(culprit) = self.links.roster().index(&culprit) else {
-            return;
-        };
-        tracing::error!(node = culprit.get(), %fault, "alert: a node broke the key generation");
-        let row = EvidenceRow {
-            node: culprit.get(),
-            at_ms: clock::now_ms(),
-            request: None,
-            evidence: progress.evidence.clone(),
-            fault: fault.to_string(),
-        };
-        if let Err(error) = self.store.add_evidence(row).await {
-            tracing::error!(%error, "evidence was not stored");
-        }
     }
 
     /// Goes as far as what is there allows: true once the key can be used.

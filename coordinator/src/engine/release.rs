@@ -267,6 +267,11 @@ impl Engine {
     async fn accuse(&self, request: RequestId, culprits: Vec<Culprit>) {
         for culprit in culprits {
             tracing::error!(node = culprit.index, fault = culprit.fault, request = %request, "alert: a node broke the protocol");
+            if !culprit.evidence.is_empty() {
+                self.keep_evidence(None, Some(request), culprit.evidence)
+                    .await;
+                continue;
+            }
             let row = EvidenceRow {
                 node: culprit.index,
                 at_ms: clock::now_ms(),

@@ -3,6 +3,8 @@
 //! Everybody sends to everybody through here: the coordinator shows all first-round envelopes to all signers and combines the
 //! second-round ones, which takes no secret. Whatever goes wrong, the entry is gone; another one, or another set, is tried.
 
+mod explain;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,7 +21,10 @@ use mpc_core::{
 };
 use policy::transaction::{Hash, Task};
 use prost::bytes::Bytes;
-use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
+use proto::{
+    convert::reshare::{sharing_of, sharing_to_wire},
+    v1::{self, Failure, FailureCode, coordinator_frame, node_frame},
+};
 
 use super::{Job, NoSignature, Signing, TaskOutcome, TaskSigned, entries::Set, tally::Tally};
 use crate::{
@@ -143,6 +148,17 @@ impl<'a> Run<'a> {
             .copied()
             .filter(|index| !self.out.contains(index))
             .collect();
+        let trusted: Vec<u16> = free
+            .iter()
+            .copied()
+            .filter(|index| !self.signing.is_convicted(*index))
+            .collect();
+        // Whoever is convicted is asked only where nobody else is left to ask.
+        self.choose_among(&trusted, size)
+            .or_else(|| self.choose_among(&free, size))
+    }
+
+    fn choose_among(&self, free: &[u16], size: usize) -> Option<Set> {
         let mut edges = self.signing.disputes.edges(&self.links);
         edges.bar(&self.barred);
         let rank = |set: &Set| -> Option<usize> {
@@ -160,9 +176,7 @@ impl<'a> Run<'a> {
             .filter(|set| self.signing.entries.depth(set, &self.links) > 0)
             .filter_map(|set| Some((rank(&set)?, set)))
             .min();
-        ready
-            .map(|(_, set)| set)
-            .or_else(|| edges.pick(&free, size))
+        ready.map(|(_, set)| set).or_else(|| edges.pick(free, size))
     }
 
     /// Takes an entry, or has the nodes make one.
@@ -252,6 +266,7 @@ impl<'a> Run<'a> {
             task: self.number,
             entry: name(entry),
             signers: set.iter().map(|index| u32::from(*index)).collect(),
+            sharing: Some(sharing_to_wire(sharing_of(&self.job.key.package))),
         };
         let body = coordinator_frame::Body::EcdsaOpen(open);
         let openings = match self.round(set, entry, body, Kind::EcdsaOpen).await {
@@ -281,13 +296,20 @@ impl<'a> Run<'a> {
             envelopes.into_iter().map(|bytes| bytes.to_vec()).collect()
         };
         let roster = self.signing.links.roster();
-        match combine(roster, request, entry, &plain(openings), &plain(responses)) {
+        let rounds = [plain(openings), plain(responses)];
+        let [openings, responses] = &rounds;
+        match combine(roster, request, entry, openings, responses) {
             Ok(signature) => Tried::Done(match self.task.hash {
                 Hash::Keccak256 => signature.to_recoverable_bytes().to_vec(),
                 Hash::DoubleSha256 | Hash::None => signature.to_bytes().to_vec(),
             }),
             Err(error) => {
-                self.failed(set, &error);
+                if !self
+                    .is_explained(set, entry, request, &rounds, &error)
+                    .await
+                {
+                    self.failed(set, &error);
+                }
                 Tried::Burned
             }
         }

@@ -15,7 +15,10 @@ use mpc_core::{
 };
 use policy::transaction::{self, Task};
 use prost::bytes::Bytes;
-use proto::v1::{self, Failure, FailureCode, coordinator_frame, node_frame};
+use proto::{
+    convert::reshare::{sharing_of, sharing_to_wire},
+    v1::{self, Failure, FailureCode, coordinator_frame, node_frame},
+};
 
 use super::{
     Job, LATE_MS, NoSignature, Signing, TaskOutcome, TaskSigned, pools::Ready, tally::Tally,
@@ -275,6 +278,7 @@ impl<'a> Run<'a> {
             attempt: self.on_wire(attempt).0,
             commitments,
             task: self.number,
+            sharing: Some(sharing_to_wire(sharing_of(&self.job.key.package))),
         };
         let deadline = self.signing.config.answer_timeout;
         for index in &signers {

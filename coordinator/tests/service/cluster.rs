@@ -262,6 +262,17 @@ impl Cluster {
         Sqlite::open(&self.folder.path().join("coordinator.db")).expect("opens")
     }
 
+    /// The files of evidence that a coordinator has written, by name.
+    pub(crate) fn evidence_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let folder = self.folder.path().join("evidence");
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let read = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().into_string().expect("a name");
+            (name, std::fs::read(entry.path()).expect("reads"))
+        };
+        entries.map(|entry| read(entry.expect("lists"))).collect()
+    }
+
     /// As if the disk had died.
     pub(crate) fn lose_store(&self) {
         for suffix in ["", "-wal", "-shm"] {

@@ -11,7 +11,7 @@ use std::{
 
 use coordinator::store::Store as _;
 use mpc_core::{
-    ecdsa::{Opened, Payload, PoolEntry, SigningRequest},
+    ecdsa::{Opened, Payload, PoolEntry, Responded, SigningRequest},
     hd::DerivationPath,
     id::RequestId,
     testing::{Signers, rng},
@@ -23,6 +23,8 @@ use proto::v1::{
     node_frame::Body as Answer,
 };
 use tokio::sync::mpsc;
+
+mod blame;
 
 use super::{
     cluster::{Cluster, Running, now_ms, start_again, start_with, submission},
@@ -39,8 +41,10 @@ enum Script {
     Refuses(FailureCode),
     /// Opens, and then says that what this peer opened does not hold.
     Accuses(u32),
-    /// Answers the second round with a share of something else.
+    /// Answers the second round with a share of something else, and does not explain it.
     Lies,
+    /// The same, with an explanation.
+    Excuses,
 }
 
 /// What the nodes do among themselves, over their own connections.
@@ -84,6 +88,7 @@ impl Peers {
 struct Node {
     script: Arc<Mutex<Script>>,
     opened: Arc<AtomicUsize>,
+    shown: Arc<Mutex<Vec<Vec<u8>>>>,
     say: mpsc::Sender<NodeFrame>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -101,6 +106,9 @@ struct Actor {
     script: Arc<Mutex<Script>>,
     opened: Arc<AtomicUsize>,
     states: BTreeMap<[u8; 32], Opened>,
+    answered: BTreeMap<[u8; 32], Responded>,
+    /// Evidence that the coordinator has shown to it.
+    shown: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 fn no(code: FailureCode, culprits: Vec<u32>) -> Answer {
@@ -143,14 +151,23 @@ impl Actor {
                 match script {
                     Script::Silent => return None,
                     Script::Refuses(code) => no(code, Vec::new()),
-                    Script::Honest | Script::Accuses(_) | Script::Lies => self.open(&open),
+                    Script::Honest | Script::Accuses(_) | Script::Lies | Script::Excuses => {
+                        self.open(&open)
+                    }
                 }
             }
             Call::EcdsaFinish(_) if script == Script::Silent => return None,
             Call::EcdsaFinish(finish) => match script {
                 Script::Accuses(peer) => no(FailureCode::Aborted, vec![peer]),
-                _ => self.finish(&finish, script == Script::Lies),
+                _ => self.finish(&finish, matches!(script, Script::Lies | Script::Excuses)),
             },
+            Call::EcdsaExplain(_) if script == Script::Lies => no(FailureCode::Stale, Vec::new()),
+            Call::EcdsaExplain(call) => self.explain(&call),
+            Call::Evidence(shown) => {
+                let mut all = self.shown.lock().expect("lock");
+                all.push(shown.evidence.to_vec());
+                return None;
+            }
             _ => return None,
         })
     }
@@ -198,14 +215,38 @@ impl Actor {
         let state = self.states.remove(&name).expect("opened before");
         let openings: Vec<Vec<u8>> = finish.round1.iter().map(|bytes| bytes.to_vec()).collect();
         let identity = committee.identity(self.index);
-        let mut envelope = state
-            .respond(&committee.roster, identity, &openings)
+        let (mut envelope, responded) = state
+            .respond_accountably(&committee.roster, identity, &openings)
             .expect("responds");
+        self.answered.insert(name, responded);
         if lies {
             envelope = committee.reseal(&envelope, |_, body| body[31] ^= 1);
         }
         Answer::EcdsaRound2(v1::EcdsaRound2 {
             entry: finish.entry.clone(),
+            envelope: envelope.into(),
+        })
+    }
+
+    /// As honest as it gets: a liar explains what it should have answered.
+    fn explain(&mut self, call: &v1::EcdsaExplain) -> Answer {
+        let committee = &self.peers.signers.committee;
+        let name: [u8; 32] = call.entry.as_ref().try_into().expect("32 bytes");
+        let responded = self.answered.remove(&name).expect("answered before");
+        let plain = |list: &[prost::bytes::Bytes]| -> Vec<Vec<u8>> {
+            list.iter().map(|bytes| bytes.to_vec()).collect()
+        };
+        let envelope = responded
+            .explain_unchecked(
+                &committee.roster,
+                committee.identity(self.index),
+                &plain(&call.round1),
+                &plain(&call.round2),
+                &mut rng(9),
+            )
+            .expect("a failed signature");
+        Answer::EcdsaExplanation(v1::EcdsaExplanation {
+            entry: call.entry.clone(),
             envelope: envelope.into(),
         })
     }
@@ -225,6 +266,7 @@ async fn connect(
             .await
             .expect("greets");
         let (script, opened) = (Arc::new(Mutex::new(script)), Arc::<AtomicUsize>::default());
+        let shown = Arc::default();
         let mut actor = Actor {
             index,
             boot_id,
@@ -232,6 +274,8 @@ async fn connect(
             script: Arc::clone(&script),
             opened: Arc::clone(&opened),
             states: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            shown: Arc::clone(&shown),
         };
         let say = out.clone();
         let task = tokio::spawn(async move {
@@ -253,6 +297,7 @@ async fn connect(
         nodes.push(Node {
             script,
             opened,
+            shown,
             say,
             task,
         });

@@ -66,6 +66,7 @@ async fn create(cluster: &Cluster, running: &Running) -> Streaming<DkgProgress> 
         name: "new".into(),
         scheme: "ed25519".into(),
         threshold: 2,
+        nodes: Vec::new(),
     };
     operator
         .create_key(request)

@@ -278,6 +278,7 @@ impl Actor {
                 epoch: prepare.epoch,
                 boot_id: self.boot_id.to_vec().into(),
                 envelopes: self.commitments(usize::try_from(prepare.count).expect("small")),
+                sharing: None,
             })),
             Call::Sign(sign) => {
                 self.asked.fetch_add(1, Ordering::Relaxed);

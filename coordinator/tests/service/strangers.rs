@@ -274,6 +274,7 @@ async fn a_key_is_only_begun_when_every_node_is_there() {
         name: name.into(),
         scheme: scheme.into(),
         threshold,
+        nodes: Vec::new(),
     };
     let refused = |status: Status| code(&status);
     let missing = operator

@@ -1,13 +1,13 @@
-//! Exactly one message of every party: the only way from single messages to a full round.
+//! Exactly one message of every participant: the only way from single messages to a full round.
 
 use std::collections::BTreeMap;
 
+use super::plan::{Plan, Seat};
 use crate::Error;
 use crate::codec::DecodeError;
 use crate::echo::echo;
 use crate::envelope::Envelope;
 use crate::id::{NodeId, PartyIndex, SessionId};
-use crate::roster::Roster;
 
 /// A decoded message with the signed bytes it came in.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Signed<M> {
     pub(super) message: M,
 }
 
-/// The first message of each party.
+/// The first message of each participant.
 #[derive(Debug)]
 pub(super) struct Collect<M> {
     slots: BTreeMap<NodeId, Signed<M>>,
@@ -90,55 +90,100 @@ impl<M> Collect<M> {
     }
 
     /// The full round.
-    pub(super) fn complete(&self, roster: &Roster) -> Result<Complete<'_, M>, Error> {
-        let entry = |(index, node): (PartyIndex, NodeId)| {
-            self.slots.get(&node).map(|signed| Entry {
-                index,
-                node,
+    pub(super) fn complete(&self, plan: &Plan) -> Result<Complete<'_, M>, Error> {
+        let entry = |(node, seat): (&NodeId, &Seat)| {
+            self.slots.get(node).map(|signed| Entry {
+                node: *node,
+                seat: *seat,
                 signed,
             })
         };
-        let entries: Option<Vec<_>> = roster.by_index().map(entry).collect();
-        entries.map(Complete).ok_or(Error::Unreachable(
+        let entries: Option<Vec<_>> = plan.seats.iter().map(entry).collect();
+        entries.map(Complete::new).ok_or(Error::Unreachable(
             "a round was closed before it was complete",
         ))
     }
 }
 
-/// One party's message in a full round.
+/// One participant's message in a full round.
 #[derive(Debug)]
 pub(super) struct Entry<'a, M> {
-    pub(super) index: PartyIndex,
     pub(super) node: NodeId,
+    pub(super) seat: Seat,
     pub(super) signed: &'a Signed<M>,
 }
 
-impl<M> Entry<'_, M> {
-    pub(super) const fn message(&self) -> &M {
+impl<'a, M> Entry<'a, M> {
+    pub(super) const fn message(&self) -> &'a M {
         &self.signed.message
     }
 }
 
-/// A full round, by index. Only [`Collect::complete`] builds it.
+/// A full round. Only [`Collect::complete`] builds it.
 #[derive(Debug)]
-pub(super) struct Complete<'a, M>(Vec<Entry<'a, M>>);
+pub(super) struct Complete<'a, M> {
+    entries: Vec<Entry<'a, M>>,
+    dealers: BTreeMap<PartyIndex, usize>,
+    receivers: BTreeMap<PartyIndex, usize>,
+}
 
 impl<'a, M> Complete<'a, M> {
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Entry<'a, M>> + Clone {
-        self.0.iter()
+    fn new(entries: Vec<Entry<'a, M>>) -> Self {
+        let by = |index: fn(&Seat) -> Option<PartyIndex>| {
+            let place = |(at, entry): (usize, &Entry<'a, M>)| Some((index(&entry.seat)?, at));
+            entries.iter().enumerate().filter_map(place).collect()
+        };
+        Self {
+            dealers: by(|seat| seat.dealer),
+            receivers: by(|seat| seat.receiver),
+            entries,
+        }
     }
 
-    pub(super) fn of(&self, index: PartyIndex) -> Result<&'a M, Error> {
-        let entry = self.0.iter().find(|entry| entry.index == index);
+    /// Everybody's, by node.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Entry<'a, M>> + Clone {
+        self.entries.iter()
+    }
+
+    /// Those of the dealers, by their index as dealers.
+    pub(super) fn dealers(&self) -> impl Iterator<Item = (PartyIndex, &Entry<'a, M>)> + Clone {
+        let entry = |(index, at): (&PartyIndex, &usize)| Some((*index, self.entries.get(*at)?));
+        self.dealers.iter().filter_map(entry)
+    }
+
+    /// Those of the receivers, by their index as receivers.
+    pub(super) fn receivers(&self) -> impl Iterator<Item = (PartyIndex, &Entry<'a, M>)> + Clone {
+        let entry = |(index, at): (&PartyIndex, &usize)| Some((*index, self.entries.get(*at)?));
+        self.receivers.iter().filter_map(entry)
+    }
+
+    pub(super) fn of(&self, node: &NodeId) -> Result<&'a M, Error> {
+        let entry = self.entries.iter().find(|entry| entry.node == *node);
         entry
-            .map(|entry| &entry.signed.message)
-            .ok_or(Error::Unreachable("an index is not in the round"))
+            .map(Entry::message)
+            .ok_or(Error::Unreachable("a participant is not in the round"))
+    }
+
+    /// The message of the receiver with this index.
+    pub(super) fn receiver(&self, index: PartyIndex) -> Result<&'a M, Error> {
+        let at = self.receivers.get(&index);
+        at.and_then(|at| self.entries.get(*at))
+            .map(Entry::message)
+            .ok_or(Error::Unreachable("a receiver is not in the round"))
+    }
+
+    /// The message of the dealer with this index.
+    pub(super) fn dealer(&self, index: PartyIndex) -> Result<&'a M, Error> {
+        let at = self.dealers.get(&index);
+        at.and_then(|at| self.entries.get(*at))
+            .map(Entry::message)
+            .ok_or(Error::Unreachable("a dealer is not in the round"))
     }
 
     /// The echo of the round: `H("echo"; ssid, u8 round, (nid_i || envh_i) list by node)`.
     pub(super) fn echo(&self, session: SessionId, round: u8) -> [u8; 32] {
         let digests = self
-            .0
+            .entries
             .iter()
             .map(|entry| (entry.node, *entry.signed.envelope.digest()));
         echo(session, round, digests)

@@ -8,8 +8,9 @@
 )]
 
 use super::collect::Complete;
+use super::plan::Plan;
+use super::round1;
 use super::round2::{self, Dealt, Lane};
-use super::{Plan, round1};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::group::{Group, Point, Ristretto255};
 use crate::id::{NodeId, PartyIndex, SessionId};
@@ -35,21 +36,23 @@ impl Complaint {
         session: SessionId,
         lane: &Lane<'_>,
         dealt: &Dealt<G>,
-    ) -> Self {
-        let shared = *lane.sending_key.point() * dealt.receiving.expose_secret();
+    ) -> Result<Self, Error> {
+        let receiving = dealt.receiving.as_ref();
+        let receiving = receiving.ok_or(Error::Unreachable("a complaint of one without a key"))?;
+        let shared = *lane.sending_key.point() * receiving.expose_secret();
         let fields: [&[u8]; 2] = [session.as_bytes(), accused.as_bytes()];
         let statement = statement(lane, &shared);
         let proof = EqualityProof::prove(
             &context(&fields, accuser),
             &dealt.hedge,
-            &dealt.receiving,
+            receiving,
             &statement,
         );
-        Self {
+        Ok(Self {
             accused,
             shared,
             proof,
-        }
+        })
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -81,16 +84,17 @@ impl Complaint {
         second: &Complete<'_, round2::Message<G>>,
     ) -> Result<(NodeId, Fault), Error> {
         let accuser_is_wrong = (accuser, Fault::FalseComplaint);
-        let receiver = plan.index(&accuser)?;
-        let Some(dealer) = plan
-            .roster
-            .index(&self.accused)
-            .filter(|dealer| *dealer != receiver)
-        else {
+        // Only who gets a share can complain, and only about another who deals.
+        let seat = plan.seats.get(&self.accused);
+        let dealer = seat.and_then(|seat| seat.dealer);
+        let (Some(receiver), Some(dealer)) = (plan.seat(&accuser)?.receiver, dealer) else {
             return Ok(accuser_is_wrong);
         };
-        let dealt = second.of(dealer)?;
-        let receiving_key = &first.of(receiver)?.receiving_key;
+        if self.accused == accuser {
+            return Ok(accuser_is_wrong);
+        }
+        let dealt = second.dealer(dealer)?.deal()?;
+        let receiving_key = first.receiver(receiver)?.receiving_key()?;
         let lane = Lane {
             session,
             dealer,

@@ -3,13 +3,15 @@
 //! A judge never mixes sessions: the context gives `ssid0` together with the roster, the first-round messages give `ssid`,
 //! and the echo inside the accused message says which messages its author had seen.
 
+use super::certificate::{Certificate, Form, Verdict};
 use super::collect::{Collect, Complete, Insert};
+use super::finish::Finish;
 use super::originals::{self, Originals};
-use super::round3::{self, Finish, Verdict};
-use super::{Plan, round1, round2};
+use super::plan::{Plan, Slot};
+use super::{certificate, round1, round2, round3};
 use crate::Fault;
 use crate::codec::DecodeError;
-use crate::envelope::{Envelope, Kind};
+use crate::envelope::Envelope;
 use crate::evidence::{Claim, Evidence, EvidenceError};
 use crate::group::{Ed25519, Secp256k1};
 use crate::id::{NodeId, SessionId, Suite};
@@ -26,12 +28,14 @@ pub(crate) fn judge(
     claim: Claim,
     roster: &Roster,
     context: &[u8],
-    messages: &[Envelope],
+    messages: &[Vec<u8>],
 ) -> Judgement {
     let plan = Plan::from_context(roster, context)?;
+    let open = |bytes: &Vec<u8>| plan.open(bytes);
+    let messages = messages.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     match plan.purpose.suite() {
-        Suite::Ed25519 => judge_in::<Ed25519>(claim, &plan, messages),
-        Suite::Secp256k1 => judge_in::<Secp256k1>(claim, &plan, messages),
+        Suite::Ed25519 => judge_in::<Ed25519>(claim, &plan, &messages),
+        Suite::Secp256k1 => judge_in::<Secp256k1>(claim, &plan, &messages),
     }
 }
 
@@ -92,7 +96,7 @@ pub(super) fn echo_evidence(
     claim: &Envelope,
     shown: &Envelope,
 ) -> Evidence {
-    let mut messages = if claim.header().kind == Kind::DkgRound3 {
+    let mut messages = if plan.slot(claim.header().kind) == Some(Slot::Round3) {
         first.encoded()
     } else {
         Vec::new()
@@ -122,12 +126,13 @@ fn collect<M>(
     session: SessionId,
     round: u8,
     messages: &[Envelope],
-    decode: impl Fn(&[u8]) -> Result<M, DecodeError>,
+    decode: impl Fn(&Plan, &NodeId, &[u8]) -> Result<M, DecodeError>,
 ) -> Result<Collect<M>, EvidenceError> {
-    let mut round_messages = Collect::new(plan.parties());
+    let mut round_messages = Collect::new(plan.participants());
     for envelope in messages {
         expect(plan, session, round, envelope)?;
-        match round_messages.insert(envelope.clone(), &decode) {
+        let from = envelope.header().from;
+        match round_messages.insert(envelope.clone(), |body| decode(plan, &from, body)) {
             Insert::New => {}
             Insert::Same | Insert::Conflict(_) | Insert::Malformed(_) => {
                 return Err(not_proven(
@@ -145,8 +150,15 @@ fn collect<M>(
 
 fn full<'a, M>(plan: &Plan, round: &'a Collect<M>) -> Result<Complete<'a, M>, EvidenceError> {
     round
-        .complete(&plan.roster)
+        .complete(plan)
         .map_err(|_| not_proven("a round is not complete"))
+}
+
+fn malformed(accused: &Envelope, error: DecodeError) -> Fault {
+    Fault::Malformed {
+        message: accused.header().kind,
+        error,
+    }
 }
 
 fn judge_round1(plan: &Plan, messages: &[Envelope]) -> Judgement {
@@ -154,15 +166,10 @@ fn judge_round1(plan: &Plan, messages: &[Envelope]) -> Judgement {
         return Err(not_proven("one message is needed"));
     };
     expect(plan, plan.ssid0, 1, accused)?;
-    match round1::Message::decode(plan, accused.body()) {
+    let from = accused.header().from;
+    match round1::Message::decode(plan, &from, accused.body()) {
         Ok(_) => Err(not_proven("the message decodes")),
-        Err(error) => Ok((
-            accused.header().from,
-            Fault::Malformed {
-                message: Kind::DkgRound1,
-                error,
-            },
-        )),
+        Err(error) => Ok((from, malformed(accused, error))),
     }
 }
 
@@ -173,10 +180,8 @@ fn open_round1<'a>(
 ) -> Result<(Collect<round1::Message>, &'a [Envelope], &'a Envelope), EvidenceError> {
     let enough = not_proven("messages are missing");
     let (accused, others) = messages.split_last().ok_or_else(|| enough.clone())?;
-    let (first, between) = others.split_at_checked(plan.parties()).ok_or(enough)?;
-    let first = collect(plan, plan.ssid0, 1, first, |body| {
-        round1::Message::decode(plan, body)
-    })?;
+    let (first, between) = others.split_at_checked(plan.participants()).ok_or(enough)?;
+    let first = collect(plan, plan.ssid0, 1, first, round1::Message::decode)?;
     Ok((first, between, accused))
 }
 
@@ -189,17 +194,9 @@ fn judge_round2<G: Finish>(plan: &Plan, messages: &[Envelope]) -> Judgement {
     let session = round1::session_id(plan, &first);
     expect(plan, session, 2, accused)?;
     let culprit = accused.header().from;
-    let message = match round2::Message::<G>::decode(plan, accused.body()) {
+    let message = match round2::Message::<G>::decode(plan, &culprit, accused.body()) {
         Ok(message) => message,
-        Err(error) => {
-            return Ok((
-                culprit,
-                Fault::Malformed {
-                    message: Kind::DkgRound2,
-                    error,
-                },
-            ));
-        }
+        Err(error) => return Ok((culprit, malformed(accused, error))),
     };
     if message.echo != first.echo(session, 1) {
         return Err(not_proven("the accused had seen another round 1"));
@@ -208,7 +205,7 @@ fn judge_round2<G: Finish>(plan: &Plan, messages: &[Envelope]) -> Judgement {
         .iter()
         .find(|entry| entry.node == culprit)
         .ok_or_else(|| not_proven("the accused is missing"))?;
-    match message.check(plan, session, entry.index, entry.message()) {
+    match message.check(plan, session, &culprit, &entry.seat, entry.message()) {
         Ok(()) => Err(not_proven("the message is right")),
         Err(fault) => Ok((culprit, fault)),
     }
@@ -220,21 +217,11 @@ fn judge_round3<G: Finish>(plan: &Plan, messages: &[Envelope]) -> Judgement {
     let session = round1::session_id(plan, &first);
     expect(plan, session, 3, accused)?;
     let culprit = accused.header().from;
-    let message = match round3::Message::decode(plan.paired_peers(), accused.body()) {
+    let message = match certificate::Message::decode(Form::of(plan, &culprit), accused.body()) {
         Ok(message) => message,
-        Err(error) => {
-            return Ok((
-                culprit,
-                Fault::Malformed {
-                    message: Kind::DkgRound3,
-                    error,
-                },
-            ));
-        }
+        Err(error) => return Ok((culprit, malformed(accused, error))),
     };
-    let second = collect(plan, session, 2, between, |body| {
-        round2::Message::<G>::decode(plan, body)
-    })?;
+    let second = collect(plan, session, 2, between, round2::Message::<G>::decode)?;
     let second = full(plan, &second)?;
     if message.echo != second.echo(session, 2) {
         return Err(not_proven("the accused had seen another round 2"));
@@ -273,13 +260,13 @@ fn judge_round3<G: Finish>(plan: &Plan, messages: &[Envelope]) -> Judgement {
 pub(super) fn check_certificate(
     plan: &Plan,
     node: NodeId,
-    certificate: &round3::Certificate,
+    certificate: &Certificate,
     transcript: &[u8; 32],
 ) -> Result<(), Fault> {
     if certificate.transcript != *transcript {
         return Err(Fault::CertificateMismatch);
     }
-    if certificate.verify(&plan.roster, &node) {
+    if certificate.verify(plan, &node) {
         Ok(())
     } else {
         Err(Fault::InvalidProof {
@@ -293,9 +280,9 @@ fn judge_echo(plan: &Plan, messages: &[Envelope]) -> Judgement {
     let [others @ .., claim, shown] = messages else {
         return Err(not_proven("messages are missing"));
     };
-    let (round, later, message) = match claim.header().kind {
-        Kind::DkgRound2 => (1, 2, Kind::DkgRound1),
-        Kind::DkgRound3 => (2, 3, Kind::DkgRound2),
+    let (round, later, message) = match plan.slot(claim.header().kind) {
+        Some(Slot::Round2) => (1, 2, plan.kind(Slot::Round1)),
+        Some(Slot::Round3) => (2, 3, plan.kind(Slot::Round2)),
         _ => return Err(not_proven("the first message carries no echo")),
     };
     let session = claim.header().session;
@@ -311,15 +298,13 @@ fn judge_echo(plan: &Plan, messages: &[Envelope]) -> Judgement {
     let of_plan = if round == 1 {
         others.is_empty()
     } else {
-        let first = collect(plan, plan.ssid0, 1, others, |body| {
-            round1::Message::decode(plan, body)
-        })?;
+        let first = collect(plan, plan.ssid0, 1, others, round1::Message::decode)?;
         round1::session_id(plan, &full(plan, &first)?) == session
     };
     if !of_plan {
         return Err(not_proven("round 1 does not lead to this session"));
     }
-    let claimed = originals::claimed_echo(claim)
+    let claimed = originals::claimed_echo(plan, claim)
         .ok_or_else(|| not_proven("the first message carries no echo"))?;
     // The shown session links the two messages; without it, messages of two sessions could be held against each other.
     if shown.body().first_chunk() != Some(session.as_bytes()) {

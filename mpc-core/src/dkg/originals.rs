@@ -3,17 +3,17 @@
 //! Two different originals of one sender convict that sender. A party whose originals do not give the echo it had sent
 //! convicts itself.
 
-use super::Plan;
 use super::collect::Collect;
+use super::plan::{Plan, Slot};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::echo;
-use crate::envelope::{Envelope, Header, Kind, Recipient};
+use crate::envelope::{Envelope, Header, Recipient};
 use crate::id::{NodeId, SessionId};
 
 /// Longest original: a round-2 message of the largest committee takes less than a tenth of this.
 const MAX_ORIGINAL: usize = 1 << 16;
 
-/// Body of [`Kind::DkgOriginals`]: the sender's session and its copy of every message of the round, by node.
+/// Body of [`Slot::Originals`]: the sender's session and its copy of every message of the round, by node.
 #[derive(Clone, Debug)]
 pub(super) struct Originals {
     pub(super) session: SessionId,
@@ -41,7 +41,9 @@ impl Originals {
         let mut reader = Reader::new(bytes);
         let session = SessionId::from_bytes(reader.array("session")?);
         let read = |_| reader.var("originals", MAX_ORIGINAL).map(<[u8]>::to_vec);
-        let envelopes = (0..plan.parties()).map(read).collect::<Result<_, _>>()?;
+        let envelopes = (0..plan.participants())
+            .map(read)
+            .collect::<Result<_, _>>()?;
         reader.finish("body")?;
         Ok(Self { session, envelopes })
     }
@@ -49,10 +51,10 @@ impl Originals {
     /// The messages, if every one is what it should be: signed by its sender, for this round and session.
     pub(super) fn open(&self, plan: &Plan, round: u8) -> Option<Vec<Envelope>> {
         let open = |(node, bytes): (NodeId, &Vec<u8>)| {
-            let envelope = Envelope::open(&plan.roster, bytes).ok()?;
+            let envelope = plan.open(bytes).ok()?;
             (*envelope.header() == header(plan, self.session, round, node)?).then_some(envelope)
         };
-        plan.roster.nodes().zip(&self.envelopes).map(open).collect()
+        plan.nodes().zip(&self.envelopes).map(open).collect()
     }
 
     /// The echo that the shown messages give; `None` if they cannot give any.
@@ -67,14 +69,14 @@ impl Originals {
 
 /// The header that a broadcast of `round` by `from` has.
 pub(super) fn header(plan: &Plan, session: SessionId, round: u8, from: NodeId) -> Option<Header> {
-    let (kind, session) = match round {
-        1 => (Kind::DkgRound1, plan.ssid0),
-        2 => (Kind::DkgRound2, session),
-        3 => (Kind::DkgRound3, session),
+    let (slot, session) = match round {
+        1 => (Slot::Round1, plan.ssid0),
+        2 => (Slot::Round2, session),
+        3 => (Slot::Round3, session),
         _ => return None,
     };
     Some(Header {
-        kind,
+        kind: plan.kind(slot),
         session,
         round,
         from,
@@ -83,9 +85,9 @@ pub(super) fn header(plan: &Plan, session: SessionId, round: u8, from: NodeId) -
 }
 
 /// The echo inside a message of the round after the echoed one.
-pub(super) fn claimed_echo(claim: &Envelope) -> Option<[u8; 32]> {
+pub(super) fn claimed_echo(plan: &Plan, claim: &Envelope) -> Option<[u8; 32]> {
     let mut reader = Reader::new(claim.body());
-    if claim.header().kind == Kind::DkgRound3 {
+    if plan.slot(claim.header().kind) == Some(Slot::Round3) {
         reader.u8("form").ok()?;
     }
     reader.array("echo").ok()
@@ -96,7 +98,7 @@ pub(super) fn claimed_echo(claim: &Envelope) -> Option<[u8; 32]> {
 pub(super) fn shown_header(plan: &Plan, session: SessionId, round: u8, from: NodeId) -> Header {
     let session = if round == 1 { plan.ssid0 } else { session };
     Header {
-        kind: Kind::DkgOriginals,
+        kind: plan.kind(Slot::Originals),
         session,
         round,
         from,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rand_core::CryptoRng;
 
+use super::plan::{Plan, Slot};
 use super::round1::PairOffer;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::Kind;
@@ -126,7 +127,7 @@ struct Making {
 /// A message for one peer.
 pub(super) struct Letter {
     pub(super) to: NodeId,
-    pub(super) kind: Kind,
+    pub(super) slot: Slot,
     pub(super) body: Vec<u8>,
 }
 
@@ -134,6 +135,9 @@ pub(super) struct Letter {
 #[derive(Debug)]
 pub(super) struct Pairing {
     me: NodeId,
+    /// How the messages are called that a peer may be accused of.
+    round1: Kind,
+    multiply: Kind,
     session: SessionId,
     echo: [u8; 32],
     nonces: BTreeMap<NodeId, [u8; 32]>,
@@ -144,6 +148,7 @@ pub(super) struct Pairing {
 impl Pairing {
     /// Answers the offers of all peers. `theirs` is what each peer's round 1 said about this node; `nonces` everybody's contribution.
     pub(super) fn start(
+        plan: &Plan,
         me: NodeId,
         session: SessionId,
         echo: [u8; 32],
@@ -153,6 +158,8 @@ impl Pairing {
     ) -> Result<(Self, Vec<Letter>), Error> {
         let mut pairing = Self {
             me,
+            round1: plan.kind(Slot::Round1),
+            multiply: plan.kind(Slot::TrialMultiply),
             session,
             echo,
             nonces,
@@ -182,7 +189,7 @@ impl Pairing {
                     let (seeds, reply) = base_ot::choose(&run, &offer, &draws);
                     letters.push(Letter {
                         to: peer,
-                        kind: Kind::DkgReply,
+                        slot: Slot::Reply,
                         body: reply.to_bytes(),
                     });
                     let generation = last
@@ -215,20 +222,20 @@ impl Pairing {
     pub(super) fn accept(
         &mut self,
         from: &NodeId,
-        kind: Kind,
+        slot: Slot,
         body: &[u8],
     ) -> Result<(), DecodeError> {
         let Some(making) = self.making.get_mut(from) else {
             return Err(DecodeError::new("body", Problem::Unknown));
         };
         let mut reader = Reader::new(body);
-        match kind {
-            Kind::DkgReply => {
+        match slot {
+            Slot::Reply => {
                 let reply = Reply::read(&mut reader)?;
                 reader.finish("body")?;
                 making.reply.get_or_insert(reply);
             }
-            Kind::DkgTrialExtension => {
+            Slot::TrialExtension => {
                 let name = PairId::from_bytes(reader.array("pid")?);
                 let message = extension::Message::read(&mut reader)?;
                 reader.finish("body")?;
@@ -281,7 +288,7 @@ impl Pairing {
                 making.receiver = Some(receiver);
                 letters.push(Letter {
                     to: *peer,
-                    kind: Kind::DkgTrialExtension,
+                    slot: Slot::TrialExtension,
                     body: body.finish(),
                 });
             }
@@ -312,7 +319,7 @@ impl Pairing {
                 making.answered = true;
                 letters.push(Letter {
                     to: *peer,
-                    kind: Kind::DkgTrialMultiply,
+                    slot: Slot::TrialMultiply,
                     body: body.finish(),
                 });
             }
@@ -320,7 +327,7 @@ impl Pairing {
                 (making.receiver.is_some(), &making.multiplication)
             {
                 if *seen != echo {
-                    let message = Kind::DkgRound1;
+                    let message = self.round1;
                     making.failed = Some(Abort::local(*peer, Fault::EchoUnsupported { message }));
                     continue;
                 }
@@ -332,7 +339,7 @@ impl Pairing {
                 match vole::receive(receiver, &context, message) {
                     Ok(_) => making.done = true,
                     Err(VoleError::Malformed(error)) => {
-                        let message = Kind::DkgTrialMultiply;
+                        let message = self.multiply;
                         let fault = Fault::Malformed { message, error };
                         making.failed = Some(Abort::local(*peer, fault));
                     }

@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::DkgOutput;
-use super::round3::{self, Certificate, Message, Verdict};
+use super::certificate::{Form, Holding, Message, Outcome, Verdict};
+use super::round3;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::envelope::{Envelope, Kind, MAX_ENVELOPE, Recipient};
-use crate::id::{KeyId, MAX_PARTIES, NodeId, PartyIndex};
-use crate::identity::IdentityPublic;
+use crate::id::{Attempt, Epoch, KeyId, MAX_PARTIES, NodeId};
 use crate::keys::KeyShare;
 use crate::pair::{PairRecord, RECORD_BYTES};
-use crate::roster::{Member, Roster};
+use crate::roster::Roster;
 use crate::{Error, Rejection};
 
 const VERSION: u8 = 1;
@@ -39,12 +39,11 @@ impl DkgCertificate {
         parts: impl IntoIterator<Item = T>,
     ) -> Result<Self, Rejection> {
         let (mut collected, mut common) = (BTreeMap::new(), None);
-        let mut certificates = BTreeMap::new();
+        let mut holdings = BTreeMap::new();
         for part in parts {
             let envelope = Envelope::open(roster, part.as_ref())?;
-            let certificate = signed_certificate(roster, &envelope)?;
-            let transcript = certificate.transcript;
-            certificates.insert(envelope.header().from, certificate);
+            let (transcript, holding) = signed_certificate(roster, &envelope)?;
+            holdings.insert(envelope.header().from, holding);
             let session = envelope.header().session;
             if *common.get_or_insert((session, transcript)) != (session, transcript) {
                 return Err(Rejection::InvalidCertificate(
@@ -55,7 +54,7 @@ impl DkgCertificate {
         }
         match common {
             Some((_, transcript)) if collected.len() == roster.len() => {
-                if disagreeing_pair(roster, &certificates).is_some() {
+                if disagreeing_pair(roster, &holdings).is_some() {
                     return Err(Rejection::InvalidCertificate(
                         "two members name different setups for their pair",
                     ));
@@ -146,15 +145,13 @@ impl DkgCertificate {
 }
 
 /// Two members that do not name the same setup for their pair.
-pub(super) fn disagreeing_pair(
+pub(crate) fn disagreeing_pair(
     roster: &Roster,
-    certificates: &BTreeMap<NodeId, Certificate>,
+    holdings: &BTreeMap<NodeId, Holding>,
 ) -> Option<(NodeId, NodeId)> {
-    for (one, certificate) in certificates {
-        for (other, reverse) in certificates {
-            if one < other
-                && certificate.pair(roster, one, other) != reverse.pair(roster, other, one)
-            {
+    for (one, holding) in holdings {
+        for (other, reverse) in holdings {
+            if one < other && holding.pair(roster, one, other) != reverse.pair(roster, other, one) {
                 return Some((*one, *other));
             }
         }
@@ -162,8 +159,11 @@ pub(super) fn disagreeing_pair(
     None
 }
 
-/// The certificate in a signed round-3 message.
-fn signed_certificate(roster: &Roster, envelope: &Envelope) -> Result<Certificate, Rejection> {
+/// The transcript and the signature in a signed round-3 message.
+fn signed_certificate(
+    roster: &Roster,
+    envelope: &Envelope,
+) -> Result<([u8; 32], Holding), Rejection> {
     let header = envelope.header();
     if (header.kind, header.round, header.to) != (Kind::DkgRound3, 3, Recipient::Everyone) {
         return Err(Rejection::Unexpected { kind: header.kind });
@@ -175,16 +175,24 @@ fn signed_certificate(roster: &Roster, envelope: &Envelope) -> Result<Certificat
     else {
         return Err(Rejection::InvalidCertificate("a part is a complaint"));
     };
-    if certificate.verify(roster, &header.from) {
-        Ok(certificate)
-    } else {
-        Err(Rejection::BadSignature)
+    let outcome = Outcome {
+        form: "dkg",
+        transcript: certificate.transcript,
+        epoch: Epoch(0),
+        attempt: Attempt(0),
+    };
+    match certificate.holding {
+        Some(holding) if holding.verify(&outcome, roster, &header.from) => {
+            Ok((certificate.transcript, holding))
+        }
+        _ => Err(Rejection::BadSignature),
     }
 }
 
 /// A round-3 message of a key with or without pair setups: which it is, its length says.
 fn decode_any(roster: &Roster, body: &[u8]) -> Result<Message, DecodeError> {
-    Message::decode(0, body).or_else(|_| Message::decode(roster.len().saturating_sub(1), body))
+    let with_pairs = Form::of_new_key(roster.len().saturating_sub(1));
+    Message::decode(Form::of_new_key(0), body).or_else(|_| Message::decode(with_pairs, body))
 }
 
 fn read_version(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -222,14 +230,8 @@ impl Pending {
                 .saturating_add(share.len())
                 .saturating_add(pairs.len().saturating_mul(RECORD_BYTES)),
         );
-        out.u8(VERSION)
-            .bytes(transcript)
-            .u16(u16::try_from(roster.len()).unwrap_or(u16::MAX));
-        for member in roster.by_index().filter_map(|(_, node)| roster.get(&node)) {
-            out.u16(member.index.get())
-                .bytes(member.identity.as_bytes())
-                .bytes(&member.exchange);
-        }
+        out.u8(VERSION).bytes(transcript);
+        roster.write(&mut out);
         out.var(part).var(&share);
         out.u16(u16::try_from(pairs.len()).unwrap_or(u16::MAX));
         for pair in &pairs {
@@ -246,12 +248,7 @@ impl Pending {
         let mut reader = Reader::new(bytes);
         read_version(&mut reader)?;
         let transcript = reader.array("transcript")?;
-        let count = reader.u16("members")?;
-        let members = (0..count)
-            .map(|_| read_member(&mut reader))
-            .collect::<Result<Vec<_>, _>>()?;
-        let roster =
-            Roster::new(members).map_err(|_| DecodeError::new("members", Problem::Unknown))?;
+        let roster = Roster::read(&mut reader)?;
         let part = reader.var("part", MAX_ENVELOPE)?.to_vec();
         let share = KeyShare::dangerous_from_bytes(reader.var("share", MAX_SHARE)?)?;
         let count = reader.u16("pairs")?;
@@ -325,17 +322,6 @@ impl Pending {
             Err(Rejection::InvalidCertificate("the certificate is for another key").into())
         }
     }
-}
-
-fn read_member(reader: &mut Reader<'_>) -> Result<Member, DecodeError> {
-    let index = PartyIndex::new(reader.u16("index")?)
-        .map_err(|_| DecodeError::new("index", Problem::Unknown))?;
-    let identity = IdentityPublic::from_bytes(&reader.array("identity")?)?;
-    Ok(Member {
-        index,
-        identity,
-        exchange: reader.array("exchange")?,
-    })
 }
 
 impl ZeroizeOnDrop for Pending {}

@@ -6,12 +6,15 @@
 
 use super::collect::{Collect, Insert};
 use super::complaint::Complaint;
+use super::finish::Finish;
+use super::plan::Plan;
 use super::round2::{Dealt, Lane};
-use super::round3::{self, Finish, Outcome, Receiver};
-use super::{Plan, originals, round1, round2};
+use super::round3::{self, Made, Received, Receiver};
+use super::{originals, round1, round2};
 use crate::envelope::Envelope;
 use crate::group::{Ed25519, Point, Scalar, Secp256k1};
 use crate::id::{Attempt, PartyIndex, Purpose, RequestId, SessionId};
+use crate::keys::KeyShare;
 use crate::polynomial::SecretPolynomial;
 use crate::secret::SecretScalar;
 use crate::testing::{Committee, rng};
@@ -47,7 +50,7 @@ impl<G: Finish> Run<G> {
         let committee = Committee::new(parties, 1);
         let threshold = u16::try_from(polynomials.first().unwrap().coefficients().len()).unwrap();
         let request = RequestId::from_bytes([1; 32]);
-        let plan = Plan::new(
+        let plan = Plan::generate(
             committee.roster.clone(),
             purpose,
             threshold,
@@ -59,26 +62,32 @@ impl<G: Finish> Run<G> {
         let mut rng = rng(2);
         let mut committed = Vec::new();
         for (number, polynomial) in (1_u16..).zip(polynomials) {
-            let index = PartyIndex::new(number).unwrap();
+            let seat = *plan.seats.get(&committee.node(number)).unwrap();
+            let polynomial = Some(polynomial);
             let (state, message) =
-                round1::Committed::start_with(polynomial, &plan, index, Vec::new(), &mut rng);
+                round1::Committed::start_with(polynomial, &plan, seat, Vec::new(), &mut rng);
             let header = originals::header(&plan, plan.ssid0, 1, committee.node(number)).unwrap();
             let envelope = Envelope::sealed(committee.identity(number), header, &message.encode());
             assert!(matches!(
-                first.insert(envelope, |body| round1::Message::decode(&plan, body)),
+                first.insert(envelope, |body| round1::Message::decode(
+                    &plan,
+                    &committee.node(number),
+                    body
+                )),
                 Insert::New
             ));
             committed.push((number, state));
         }
-        let complete = first.complete(&plan.roster).unwrap();
+        let complete = first.complete(&plan).unwrap();
         let session = round1::session_id(&plan, &complete);
         let mut dealt = Vec::new();
         for (number, state) in committed {
-            let index = PartyIndex::new(number).unwrap();
-            let (state, message) = state.deal(&plan, index, session, &complete).unwrap();
+            let (state, message) = state.deal(&plan, session, &complete).unwrap();
             let header = originals::header(&plan, session, 2, committee.node(number)).unwrap();
-            let envelope = Envelope::sealed(committee.identity(number), header, &message.encode());
-            let decode = |body: &[u8]| round2::Message::decode(&plan, body);
+            let body = message.encode(&plan);
+            let envelope = Envelope::sealed(committee.identity(number), header, &body);
+            let decode =
+                |body: &[u8]| round2::Message::decode(&plan, &committee.node(number), body);
             assert!(matches!(second.insert(envelope, decode), Insert::New));
             dealt.push(state);
         }
@@ -92,31 +101,36 @@ impl<G: Finish> Run<G> {
         }
     }
 
-    fn receive(&self, number: u16) -> Result<Outcome, Error> {
+    fn receive(&self, number: u16) -> Result<Received<G>, Error> {
         let (first, second) = (
-            self.first.complete(&self.plan.roster)?,
-            self.second.complete(&self.plan.roster)?,
+            self.first.complete(&self.plan)?,
+            self.second.complete(&self.plan)?,
         );
-        let index = PartyIndex::new(number)?;
         for entry in second.iter() {
             entry
                 .message()
                 .check(
                     &self.plan,
                     self.session,
-                    entry.index,
-                    first.of(entry.index)?,
+                    &entry.node,
+                    &entry.seat,
+                    first.of(&entry.node)?,
                 )
                 .map_err(|_| Error::Unreachable("a rigged dealer keeps to the protocol"))?;
         }
         let receiver = Receiver {
             plan: &self.plan,
             session: self.session,
-            index,
+            me: self.committee.node(number),
             first: &first,
             second: &second,
         };
         receiver.receive(self.dealt(number))
+    }
+
+    fn share(&self, made: Box<Made<G>>, number: u16) -> KeyShare {
+        let index = PartyIndex::new(number).unwrap();
+        made.finish(&self.plan, Some(index)).unwrap().1.unwrap()
     }
 
     fn dealt(&self, number: u16) -> &Dealt<G> {
@@ -138,13 +152,16 @@ impl<G: Finish> Run<G> {
                 .get(&self.committee.node(accused))
                 .unwrap()
                 .message
+                .deal()
+                .unwrap()
                 .sending_key,
-            receiving_key: &self
+            receiving_key: self
                 .first
                 .get(&self.committee.node(accuser))
                 .unwrap()
                 .message
-                .receiving_key,
+                .receiving_key()
+                .unwrap(),
         };
         Complaint::new(
             self.committee.node(accused),
@@ -153,12 +170,13 @@ impl<G: Finish> Run<G> {
             &lane,
             self.dealt(accuser),
         )
+        .unwrap()
     }
 
     fn judge(&self, accuser: u16, complaint: &Complaint) -> (u16, Fault) {
         let (first, second) = (
-            self.first.complete(&self.plan.roster).unwrap(),
-            self.second.complete(&self.plan.roster).unwrap(),
+            self.first.complete(&self.plan).unwrap(),
+            self.second.complete(&self.plan).unwrap(),
         );
         let node = self.committee.node(accuser);
         let (culprit, fault) = complaint
@@ -177,9 +195,10 @@ fn a_dealer_whose_share_is_zero<G: Finish>(purpose: Purpose) {
     let zero_at_two = polynomial(&[scalar(14), -scalar::<G>(7)]);
     let run = Run::<G>::new(purpose, vec![random(1), random(2), zero_at_two]);
     for number in 1..=3 {
-        let Outcome::Certify(share, _) = run.receive(number).unwrap() else {
+        let Received::Certify(made) = run.receive(number).unwrap() else {
             panic!("a share of zero is a share")
         };
+        let share = run.share(made, number);
         assert_eq!(share.index().get(), number);
     }
 }
@@ -225,9 +244,10 @@ fn a4_cancelling_leading_coefficients_of_two_dealers_do_not_lower_the_threshold(
     );
     let run = Run::<Ed25519>::new(Purpose::Ed25519, vec![one, two, random(3)]);
     for number in 1..=3 {
-        let Outcome::Certify(share, _) = run.receive(number).unwrap() else {
+        let Received::Certify(made) = run.receive(number).unwrap() else {
             panic!("all shares are right")
         };
+        let share = run.share(made, number);
         assert_eq!(share.public().params().threshold(), 2);
         let (points, secret) = share.view::<Ed25519>().unwrap();
         assert_ne!(Point::mul_base(secret.expose_secret()), points.group_key);
@@ -255,8 +275,8 @@ fn a50_a_complaint_with_a_right_proof_about_a_right_share_convicts_the_accuser()
 fn the_transcript_covers_every_public_value() {
     let transcript = |run: &Run<Ed25519>| {
         let (first, second) = (
-            run.first.complete(&run.plan.roster).unwrap(),
-            run.second.complete(&run.plan.roster).unwrap(),
+            run.first.complete(&run.plan).unwrap(),
+            run.second.complete(&run.plan).unwrap(),
         );
         round3::agree(&run.plan, run.session, &first, &second)
             .unwrap()
@@ -273,13 +293,14 @@ fn the_transcript_covers_every_public_value() {
         .get(&run.committee.node(1))
         .unwrap()
         .message
-        .encode();
+        .encode(&run.plan);
     // Chain code and shares; what else round 2 contains is checked against round 1 or proven.
     for at in [32 + 64 + 32, body.len() - 64, body.len() - 32] {
         let mut changed = Run::<Ed25519>::new(Purpose::Ed25519, vec![random(1), random(2)]);
         let mut body = body.clone();
         *body.get_mut(at).unwrap() ^= 1;
-        let message = round2::Message::decode(&changed.plan, &body).unwrap();
+        let message =
+            round2::Message::decode(&changed.plan, &changed.committee.node(1), &body).unwrap();
         let mut second = Collect::new(2);
         for (node, signed) in changed.second.iter() {
             let replacement = if *node == changed.committee.node(1) {

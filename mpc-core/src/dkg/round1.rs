@@ -1,16 +1,17 @@
-//! Round 1: draw everything, commit to it, and say under which one-time key shares may be sent.
+//! Round 1: dealers draw everything and commit to it, receivers say under which one-time key shares may be sent.
 
 use rand_core::CryptoRng;
 
 use super::collect::Complete;
-use super::{Plan, round2};
-use crate::Error;
+use super::plan::{Plan, Seat};
+use super::round2;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{EncodedPoint, Group, Ristretto255};
-use crate::id::{PartyIndex, SessionId};
+use crate::id::{NodeId, PartyIndex, SessionId};
 use crate::polynomial::{Commitment, SecretPolynomial};
 use crate::secret::{SecretBytes, SecretScalar};
 use crate::transcript::{self, Tag};
+use crate::{Error, Misuse};
 
 /// What a party says in round 1 about its pair setup with one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,48 +47,92 @@ impl PairOffer {
     }
 }
 
-/// `n_i || D_i || com_i`, 96 bytes; for keys with pair setups 37 bytes more per peer, in ascending order of the nodes.
+/// What a party says that gets a share.
+#[derive(Clone, Debug)]
+pub(super) struct Receiving {
+    /// `D_i`: one-time key that shares for this party are encrypted to.
+    pub(super) key: EncodedPoint<Ristretto255>,
+    /// About every peer that gets a share, in ascending order; empty for keys without pair setups.
+    pub(super) pairs: Vec<PairOffer>,
+}
+
+/// `n_i || D_i || com_i`, 96 bytes; for keys with pair setups 37 bytes more per peer, in ascending order of the nodes. Who does not deal
+/// leaves out `com_i`; who gets no share leaves out `D_i` and the peers.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     /// `n_i`: contribution to the name of the session.
     pub(super) nonce: [u8; 32],
-    /// `D_i`: one-time key that shares for this party are encrypted to.
-    pub(super) receiving_key: EncodedPoint<Ristretto255>,
-    /// `com_i`: commitment to round 2.
-    pub(super) commitment: [u8; 32],
-    /// About every peer, in ascending order; empty for keys without pair setups.
-    pub(super) pairs: Vec<PairOffer>,
+    /// Of a receiver.
+    pub(super) receiving: Option<Receiving>,
+    /// `com_i`: a dealer's commitment to round 2.
+    pub(super) commitment: Option<[u8; 32]>,
 }
 
 impl Message {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.bytes(&self.nonce)
-            .bytes(self.receiving_key.as_slice())
-            .bytes(&self.commitment);
-        for pair in &self.pairs {
+        out.bytes(&self.nonce);
+        if let Some(receiving) = &self.receiving {
+            out.bytes(receiving.key.as_slice());
+        }
+        if let Some(commitment) = &self.commitment {
+            out.bytes(commitment);
+        }
+        for pair in self.receiving.iter().flat_map(|receiving| &receiving.pairs) {
             pair.write(&mut out);
         }
         out.finish()
     }
 
-    pub(super) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let offers = plan.paired_peers().saturating_mul(PairOffer::BYTES);
-        let len = offers.saturating_add(96);
+    pub(super) fn decode(plan: &Plan, from: &NodeId, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let seat = plan.seats.get(from);
+        let seat = seat.ok_or_else(|| DecodeError::new("body", Problem::Unknown))?;
+        let (deals, receives) = (seat.dealer.is_some(), seat.receiver.is_some());
+        let peers = plan.paired_peers(from);
+        let fixed = 32_usize
+            .saturating_add(if receives {
+                Ristretto255::POINT_BYTES
+            } else {
+                0
+            })
+            .saturating_add(if deals { 32 } else { 0 });
+        let len = peers.saturating_mul(PairOffer::BYTES).saturating_add(fixed);
         let mut reader = Reader::measured("body", bytes, len)?;
         let nonce = reader.array("nonce")?;
-        let receiving_key = reader.bytes("receiving_key", Ristretto255::POINT_BYTES)?;
-        let commitment = reader.array("commitment")?;
-        let pairs = (0..plan.paired_peers())
+        let key = if receives {
+            Some(reader.bytes("receiving_key", Ristretto255::POINT_BYTES)?)
+        } else {
+            None
+        };
+        let commitment = if deals {
+            Some(reader.array("commitment")?)
+        } else {
+            None
+        };
+        let pairs = (0..peers)
             .map(|_| PairOffer::read(&mut reader))
             .collect::<Result<_, _>>()?;
         reader.finish("body")?;
+        let receiving = match key {
+            Some(key) => Some(Receiving {
+                key: EncodedPoint::decode("receiving_key", key)?,
+                pairs,
+            }),
+            None => None,
+        };
         Ok(Self {
             nonce,
-            receiving_key: EncodedPoint::decode("receiving_key", receiving_key)?,
+            receiving,
             commitment,
-            pairs,
         })
+    }
+
+    /// `D_i` of a receiver.
+    pub(super) fn receiving_key(&self) -> Result<&EncodedPoint<Ristretto255>, Error> {
+        let receiving = self.receiving.as_ref();
+        receiving
+            .map(|receiving| &receiving.key)
+            .ok_or(Error::Unreachable("a receiver without a key"))
     }
 }
 
@@ -106,7 +151,7 @@ pub(super) fn session_id(plan: &Plan, round: &Complete<'_, Message>) -> SessionI
     )
 }
 
-/// What a party reveals in round 2 and has committed to in round 1.
+/// What a dealer reveals in round 2 and has committed to in round 1.
 #[derive(Debug)]
 pub(super) struct Opening<'a, G: Group> {
     pub(super) commitment: &'a Commitment<G>,
@@ -116,19 +161,20 @@ pub(super) struct Opening<'a, G: Group> {
 }
 
 impl<G: Group> Opening<'_, G> {
-    /// `com_i = H("dkg/com"; ssid0, i, n_i, D_i, C_i, E_i, cc_i, rho_i)`.
+    /// `com_i = H("dkg/com"; ssid0, i, n_i, D_i, C_i, E_i, cc_i, rho_i)`. `D_i` is empty for a dealer that gets no share.
     pub(super) fn commit(
         &self,
         plan: &Plan,
         index: PartyIndex,
         nonce: &[u8; 32],
-        receiving_key: &EncodedPoint<Ristretto255>,
+        receiving: Option<&Receiving>,
     ) -> [u8; 32] {
+        let key = receiving.map(|receiving| receiving.key.as_slice());
         transcript::hash(Tag::DKG_COM)
             .field(plan.ssid0)
             .u16(index.get())
             .field(nonce)
-            .field(receiving_key)
+            .field(key.unwrap_or_default())
             .field(self.commitment.encode())
             .field(self.sending_key)
             .field(self.chain_code)
@@ -137,102 +183,152 @@ impl<G: Group> Opening<'_, G> {
     }
 }
 
-/// State between rounds 1 and 2. Secret; wiped when dropped.
+/// A dealer's secrets between rounds 1 and 2.
 #[derive(Debug)]
-pub(super) struct Committed<G: Group> {
+struct Dealing<G: Group> {
+    index: PartyIndex,
     polynomial: SecretPolynomial<G>,
     commitment: Commitment<G>,
     sending: SecretScalar<Ristretto255>,
     sending_key: EncodedPoint<Ristretto255>,
-    receiving: SecretScalar<Ristretto255>,
     chain_code: SecretBytes<32>,
     blind: SecretBytes<32>,
-    hedge: SecretBytes<32>,
 }
 
-impl<G: Group> Committed<G> {
-    /// Draws polynomial, one-time keys and coins, and commits to them. All randomness of the session is drawn here.
-    pub(super) fn start(
+impl<G: Group> Dealing<G> {
+    fn draw(
         plan: &Plan,
         index: PartyIndex,
-        pairs: Vec<PairOffer>,
-        rng: &mut impl CryptoRng,
-    ) -> (Self, Message) {
-        let polynomial = SecretPolynomial::random(plan.params.threshold(), rng);
-        Self::start_with(polynomial, plan, index, pairs, rng)
-    }
-
-    /// As [`Self::start`], with a polynomial that exists already.
-    pub(super) fn start_with(
         polynomial: SecretPolynomial<G>,
-        plan: &Plan,
-        index: PartyIndex,
-        pairs: Vec<PairOffer>,
         rng: &mut impl CryptoRng,
-    ) -> (Self, Message) {
+    ) -> Self {
         let sending = SecretScalar::random(rng);
-        let state = Self {
+        let chain_code = if plan.draws_chain_code() {
+            SecretBytes::random(rng)
+        } else {
+            SecretBytes::take(&mut [0; 32])
+        };
+        Self {
+            index,
             commitment: polynomial.commit(),
             polynomial,
             sending_key: EncodedPoint::new(sending.mul_base()),
             sending,
-            receiving: SecretScalar::random(rng),
-            chain_code: SecretBytes::random(rng),
+            chain_code,
             blind: SecretBytes::random(rng),
-            hedge: SecretBytes::random(rng),
+        }
+    }
+}
+
+/// State between rounds 1 and 2. Secret; wiped when dropped.
+#[derive(Debug)]
+pub(super) struct Committed<G: Group> {
+    seat: Seat,
+    dealing: Option<Dealing<G>>,
+    receiving: Option<SecretScalar<Ristretto255>>,
+    hedge: SecretBytes<32>,
+}
+
+impl<G: Group> Committed<G> {
+    /// Draws polynomial, one-time keys and coins, and commits to them. All randomness of the session is drawn here. A dealer that is
+    /// not free in its constant term brings it.
+    pub(super) fn start(
+        plan: &Plan,
+        seat: Seat,
+        constant: Option<&SecretScalar<G>>,
+        pairs: Vec<PairOffer>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Self, Message), Error> {
+        let threshold = plan.params.threshold();
+        let polynomial = match (seat.dealer, constant, plan.dealers_sign()) {
+            (None, None, _) => None,
+            (Some(_), None, false) => Some(SecretPolynomial::random(threshold, rng)),
+            (Some(_), Some(constant), true) => {
+                Some(SecretPolynomial::with_constant(constant, threshold, rng))
+            }
+            _ => {
+                let why = "a dealer of an existing key brings its share, nobody else does";
+                return Err(Misuse::InvalidKey(why).into());
+            }
         };
-        let mut nonce = [0; 32];
-        rng.fill_bytes(&mut nonce);
-        let receiving_key = EncodedPoint::new(state.receiving.mul_base());
-        let opening = Opening {
-            commitment: &state.commitment,
-            sending_key: &state.sending_key,
-            chain_code: state.chain_code.expose_secret(),
-            blind: state.blind.expose_secret(),
-        };
-        let commitment = opening.commit(plan, index, &nonce, &receiving_key);
-        (
-            state,
-            Message {
-                nonce,
-                receiving_key,
-                commitment,
-                pairs,
-            },
-        )
+        Ok(Self::start_with(polynomial, plan, seat, pairs, rng))
     }
 
-    /// Reveals the commitment and encrypts a share for every party.
+    /// As [`Self::start`], with a polynomial that exists already.
+    pub(super) fn start_with(
+        polynomial: Option<SecretPolynomial<G>>,
+        plan: &Plan,
+        seat: Seat,
+        pairs: Vec<PairOffer>,
+        rng: &mut impl CryptoRng,
+    ) -> (Self, Message) {
+        let dealing = seat
+            .dealer
+            .zip(polynomial)
+            .map(|(index, polynomial)| Dealing::draw(plan, index, polynomial, rng));
+        let receiving_secret = seat.receiver.map(|_| SecretScalar::random(rng));
+        let receiving = receiving_secret.as_ref().map(|secret| Receiving {
+            key: EncodedPoint::new(secret.mul_base()),
+            pairs,
+        });
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let commitment = dealing.as_ref().map(|dealing| {
+            let opening = Opening {
+                commitment: &dealing.commitment,
+                sending_key: &dealing.sending_key,
+                chain_code: dealing.chain_code.expose_secret(),
+                blind: dealing.blind.expose_secret(),
+            };
+            opening.commit(plan, dealing.index, &nonce, receiving.as_ref())
+        });
+        let state = Self {
+            seat,
+            dealing,
+            receiving: receiving_secret,
+            hedge: SecretBytes::random(rng),
+        };
+        let message = Message {
+            nonce,
+            receiving,
+            commitment,
+        };
+        (state, message)
+    }
+
+    /// Reveals the commitment and encrypts a share for every receiver.
     pub(super) fn deal(
         self,
         plan: &Plan,
-        index: PartyIndex,
         session: SessionId,
         round: &Complete<'_, Message>,
     ) -> Result<(round2::Dealt<G>, round2::Message<G>), Error> {
-        let dealer = round2::Dealer {
-            plan,
-            session,
-            index,
-            hedge: &self.hedge,
-            polynomial: &self.polynomial,
-            sending: &self.sending,
-            sending_key: self.sending_key,
-        };
         let echo = round.echo(session, 1);
-        let coins = (
-            *self.chain_code.expose_secret(),
-            *self.blind.expose_secret(),
-        );
-        let message = dealer.message(echo, self.commitment, coins, round)?;
-        let own = self.polynomial.evaluate(index);
-        Ok((
-            round2::Dealt {
-                receiving: self.receiving,
-                hedge: self.hedge,
-                own,
-            },
-            message,
-        ))
+        let (mut own, mut deal) = (None, None);
+        if let Some(dealing) = self.dealing {
+            let dealer = round2::Dealer {
+                session,
+                index: dealing.index,
+                hedge: &self.hedge,
+                polynomial: &dealing.polynomial,
+                sending: &dealing.sending,
+                sending_key: dealing.sending_key,
+            };
+            let coins = (
+                *dealing.chain_code.expose_secret(),
+                *dealing.blind.expose_secret(),
+            );
+            deal = Some(dealer.deal(dealing.commitment, coins, plan, round)?);
+            own = self
+                .seat
+                .receiver
+                .map(|index| dealing.polynomial.evaluate(index));
+        }
+        let dealt = round2::Dealt {
+            receiving: self.receiving,
+            hedge: self.hedge,
+            own,
+        };
+        Ok((dealt, round2::Message { echo, deal }))
     }
 }

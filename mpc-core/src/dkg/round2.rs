@@ -4,28 +4,27 @@
     reason = "field and group operations wrap by definition"
 )]
 
-use super::Plan;
 use super::collect::Complete;
+use super::plan::{Plan, Seat};
 use super::round1::{self, Opening};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{EncodedPoint, Group, Point, Ristretto255, Scalar};
-use crate::id::{PartyIndex, SessionId};
+use crate::id::{NodeId, PartyIndex, SessionId};
 use crate::polynomial::{Commitment, SecretPolynomial};
 use crate::proof::{Context, LogProof};
 use crate::secret::{SecretBytes, SecretScalar};
 use crate::transcript::{self, Tag};
 use crate::{Error, Fault};
 
-/// What a dealer reveals. `32 + t*P + 96 + t*(P + 32) + 64 + 32n` bytes, where `P` is the length of a point.
+/// What a dealer reveals. `t*P + 64 + t*(P + 32) + 64 + 32n` bytes, where `P` is the length of a point, and 32 more for the chain code
+/// where a new one is made.
 #[derive(Clone, Debug)]
-pub(super) struct Message<G: Group> {
-    /// `E_1`: echo of round 1.
-    pub(super) echo: [u8; 32],
+pub(super) struct Deal<G: Group> {
     /// `C_i`: exactly `t` points.
     pub(super) commitment: Commitment<G>,
     /// `E_i`: one-time key that the shares are encrypted from.
     pub(super) sending_key: EncodedPoint<Ristretto255>,
-    /// `cc_i`: contribution to the chain code.
+    /// `cc_i`: contribution to the chain code; zeros, and not sent, where there is one already.
     pub(super) chain_code: [u8; 32],
     /// `rho_i`: blinds the commitment of round 1.
     pub(super) blind: [u8; 32],
@@ -33,42 +32,75 @@ pub(super) struct Message<G: Group> {
     pub(super) coefficient_proofs: Vec<LogProof<G>>,
     /// `poe_i`: knowledge of the sending key.
     pub(super) sending_proof: LogProof<Ristretto255>,
-    /// `ct_ij`: the encrypted share of every party, by index.
+    /// `ct_ij`: the encrypted share of every receiver, by index.
     pub(super) shares: Vec<Scalar<G>>,
 }
 
+/// The echo of round 1, and of a dealer what it reveals.
+#[derive(Clone, Debug)]
+pub(super) struct Message<G: Group> {
+    /// `E_1`: echo of round 1.
+    pub(super) echo: [u8; 32],
+    pub(super) deal: Option<Deal<G>>,
+}
+
 impl<G: Group> Message<G> {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self, plan: &Plan) -> Vec<u8> {
         let mut out = Writer::default();
-        out.bytes(&self.echo)
-            .bytes(&self.commitment.encode())
-            .bytes(self.sending_key.as_slice());
-        out.bytes(&self.chain_code).bytes(&self.blind);
-        for proof in &self.coefficient_proofs {
+        out.bytes(&self.echo);
+        let Some(deal) = &self.deal else {
+            return out.finish();
+        };
+        out.bytes(&deal.commitment.encode())
+            .bytes(deal.sending_key.as_slice());
+        if plan.draws_chain_code() {
+            out.bytes(&deal.chain_code);
+        }
+        out.bytes(&deal.blind);
+        for proof in &deal.coefficient_proofs {
             proof.write(&mut out);
         }
-        self.sending_proof.write(&mut out);
-        out.bytes(&self.share_bytes());
+        deal.sending_proof.write(&mut out);
+        out.bytes(&deal.share_bytes());
         out.finish()
     }
 
-    const fn length(plan: &Plan) -> usize {
+    fn length(plan: &Plan, deals: bool) -> usize {
+        if !deals {
+            return 32;
+        }
         let per_coefficient = G::POINT_BYTES + LogProof::<G>::BYTES;
-        4 * 32
+        let fixed = if plan.draws_chain_code() {
+            4 * 32
+        } else {
+            3 * 32
+        };
+        fixed
             + plan.threshold() * per_coefficient
             + LogProof::<Ristretto255>::BYTES
             + plan.parties() * 32
     }
 
-    pub(super) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(plan: &Plan, from: &NodeId, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let seat = plan.seats.get(from);
+        let seat = seat.ok_or_else(|| DecodeError::new("body", Problem::Unknown))?;
+        let deals = seat.dealer.is_some();
         // Every length follows from t and n: the body is measured before anything in it is evaluated.
-        let mut reader = Reader::measured("body", bytes, Self::length(plan))?;
+        let mut reader = Reader::measured("body", bytes, Self::length(plan, deals))?;
         let echo = reader.array("echo")?;
+        if !deals {
+            reader.finish("body")?;
+            return Ok(Self { echo, deal: None });
+        }
         let commitment = (0..plan.threshold())
             .map(|_| reader.bytes("coefficients", G::POINT_BYTES))
             .collect::<Result<Vec<_>, _>>()?;
         let sending_key = reader.bytes("sending_key", Ristretto255::POINT_BYTES)?;
-        let chain_code = reader.array("chain_code")?;
+        let chain_code = if plan.draws_chain_code() {
+            reader.array("chain_code")?
+        } else {
+            [0; 32]
+        };
         let blind = reader.array("blind")?;
         let coefficient_proofs = (0..plan.threshold())
             .map(|_| LogProof::read("coefficient_proofs", &mut reader))
@@ -87,8 +119,7 @@ impl<G: Group> Message<G> {
             .into_iter()
             .map(|bytes| Scalar::decode("shares", bytes))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            echo,
+        let deal = Deal {
             commitment: Commitment::new(commitment),
             sending_key: EncodedPoint::decode("sending_key", sending_key)?,
             chain_code,
@@ -96,9 +127,37 @@ impl<G: Group> Message<G> {
             coefficient_proofs,
             sending_proof,
             shares,
+        };
+        Ok(Self {
+            echo,
+            deal: Some(deal),
         })
     }
 
+    /// What a dealer revealed.
+    pub(super) fn deal(&self) -> Result<&Deal<G>, Error> {
+        let deal = self.deal.as_ref();
+        deal.ok_or(Error::Unreachable("a dealer that reveals nothing"))
+    }
+
+    /// Checks what every party can check of a participant: of a dealer the opening of its commitment, its constant term if that is not
+    /// free, and all its proofs.
+    pub(super) fn check(
+        &self,
+        plan: &Plan,
+        session: SessionId,
+        node: &NodeId,
+        seat: &Seat,
+        first: &round1::Message,
+    ) -> Result<(), Fault> {
+        match (&self.deal, seat.dealer) {
+            (Some(deal), Some(index)) => deal.check(plan, session, node, index, first),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<G: Group> Deal<G> {
     /// `ct_i1 || .. || ct_in`.
     pub(super) fn share_bytes(&self) -> Vec<u8> {
         self.shares.iter().flat_map(Scalar::encode).collect()
@@ -112,11 +171,11 @@ impl<G: Group> Message<G> {
         ))
     }
 
-    /// Checks what every party can check of a dealer: the opening of its commitment and all its proofs.
-    pub(super) fn check(
+    fn check(
         &self,
         plan: &Plan,
         session: SessionId,
+        node: &NodeId,
         index: PartyIndex,
         first: &round1::Message,
     ) -> Result<(), Fault> {
@@ -126,10 +185,16 @@ impl<G: Group> Message<G> {
             chain_code: &self.chain_code,
             blind: &self.blind,
         };
-        if opening.commit(plan, index, &first.nonce, &first.receiving_key) != first.commitment {
+        let committed = opening.commit(plan, index, &first.nonce, first.receiving.as_ref());
+        if first.commitment != Some(committed) {
             return Err(Fault::CommitmentMismatch);
         }
         let points = self.commitment.points();
+        if let Some(expected) = plan.constant(node)
+            && points.first().map(EncodedPoint::as_slice) != Some(expected)
+        {
+            return Err(Fault::WrongConstant);
+        }
         for (number, point) in (0_u16..).zip(points) {
             let proof = self.coefficient_proofs.get(usize::from(number));
             let holds = proof.is_some_and(|proof| {
@@ -200,9 +265,8 @@ impl Lane<'_> {
     }
 }
 
-/// Everything a dealer needs to build its message.
+/// Everything a dealer needs to build what it reveals.
 pub(super) struct Dealer<'a, G: Group> {
-    pub(super) plan: &'a Plan,
     pub(super) session: SessionId,
     pub(super) index: PartyIndex,
     pub(super) hedge: &'a SecretBytes<32>,
@@ -212,13 +276,13 @@ pub(super) struct Dealer<'a, G: Group> {
 }
 
 impl<G: Group> Dealer<'_, G> {
-    pub(super) fn message(
+    pub(super) fn deal(
         &self,
-        echo: [u8; 32],
         commitment: Commitment<G>,
         (chain_code, blind): ([u8; 32], [u8; 32]),
+        plan: &Plan,
         round: &Complete<'_, round1::Message>,
-    ) -> Result<Message<G>, Error> {
+    ) -> Result<Deal<G>, Error> {
         let sending_key = self.sending_key;
         let prove = |((number, secret), public): ((u16, &SecretScalar<G>), &EncodedPoint<G>)| {
             let fields: [&[u8]; 2] = [self.session.as_bytes(), &number.to_be_bytes()];
@@ -239,7 +303,7 @@ impl<G: Group> Dealer<'_, G> {
             &sending_key,
         );
         let encrypt = |(receiver, _)| {
-            let receiving_key = &round.of(receiver)?.receiving_key;
+            let receiving_key = round.receiver(receiver)?.receiving_key()?;
             let lane = Lane {
                 session: self.session,
                 dealer: self.index,
@@ -251,14 +315,12 @@ impl<G: Group> Dealer<'_, G> {
             let pad = lane.pad::<G>(&shared);
             Ok(*self.polynomial.evaluate(receiver).expose_secret() + *pad.expose_secret())
         };
-        let shares = self
-            .plan
+        let shares = plan
             .roster
             .by_index()
             .map(encrypt)
             .collect::<Result<_, Error>>()?;
-        Ok(Message {
-            echo,
+        Ok(Deal {
             commitment,
             sending_key,
             chain_code,
@@ -273,10 +335,10 @@ impl<G: Group> Dealer<'_, G> {
 /// State between rounds 2 and 3. Secret; wiped when dropped. The polynomial is gone already.
 #[derive(Debug)]
 pub(super) struct Dealt<G: Group> {
-    /// `d_i`.
-    pub(super) receiving: SecretScalar<Ristretto255>,
+    /// `d_i` of a receiver.
+    pub(super) receiving: Option<SecretScalar<Ristretto255>>,
     /// Randomness for the proof of a complaint.
     pub(super) hedge: SecretBytes<32>,
-    /// `f_i(i)`: what this party dealt to itself.
-    pub(super) own: SecretScalar<G>,
+    /// What this party dealt to itself, if it deals and gets a share.
+    pub(super) own: Option<SecretScalar<G>>,
 }

@@ -254,11 +254,17 @@ pub fn receive_with(
     let mut streams = Columns::new(&nonce.0);
     let mut columns = Zeroizing::new([bits::Column::default(); COLUMNS]);
     let mut corrections = Vec::with_capacity(COLUMNS * COLUMN_BYTES);
-    for ([zero, one], column) in seeds.expose_secret().iter().zip(columns.iter_mut()) {
-        *column = streams.column(zero);
-        let one = Zeroizing::new(streams.column(one));
-        for ((zero, one), choice) in column.iter().zip(one.iter()).zip(choice_words.iter()) {
-            corrections.extend_from_slice(&(zero ^ one ^ choice).to_le_bytes());
+    // Two columns at a time, each from two seeds.
+    let pairs = seeds.expose_secret().as_chunks().0.iter();
+    for ([first, second], places) in pairs.zip(columns.as_chunks_mut::<2>().0) {
+        let [[a, b], [c, d]] = [first, second].map(|[zero, one]| [zero, one]);
+        let made = Zeroizing::new(streams.columns([a, b, c, d]));
+        let made = made.as_chunks().0.iter();
+        for (column, [zero, one]) in places.iter_mut().zip(made) {
+            *column = *zero;
+            for ((zero, one), choice) in zero.iter().zip(one).zip(choice_words.iter()) {
+                corrections.extend_from_slice(&(zero ^ one ^ choice).to_le_bytes());
+            }
         }
     }
     let mut rows = bits::rows(&columns);
@@ -299,14 +305,14 @@ pub fn send(
     let delta = u128::from_le_bytes(*seeds.delta());
     let mut streams = Columns::new(&nonce.0);
     let mut columns = Zeroizing::new([bits::Column::default(); COLUMNS]);
+    let batches = seeds.expose_secret().as_chunks().0.iter();
+    for (seeds, places) in batches.zip(columns.as_chunks_mut().0) {
+        *places = streams.columns(seeds.each_ref());
+    }
     let corrections = message.corrections.as_chunks().0.iter();
-    let places = columns.iter_mut().zip(corrections);
-    for (number, (seed, (column, correction))) in
-        seeds.expose_secret().iter().zip(places).enumerate()
-    {
+    for (number, (column, correction)) in columns.iter_mut().zip(corrections).enumerate() {
         let chosen = Choice::from(u8::from((delta >> number) & 1 == 1));
         let mask = u64::conditional_select(&0, &u64::MAX, chosen);
-        *column = streams.column(seed);
         for (word, correction) in column.iter_mut().zip(bits::column_of(correction)) {
             *word ^= correction & mask;
         }

@@ -75,11 +75,11 @@ fn every_step_of_both_messages_matches_the_model() {
         );
         case.same("nu", nonce.0);
         let mut streams = block::Columns::new(&nonce.0);
-        let columns: Vec<_> = case
-            .receiver_seeds
-            .expose_secret()
-            .iter()
-            .map(|[zero, _]| streams.column(zero).map(u64::to_le_bytes).concat())
+        let seeds = case.receiver_seeds.expose_secret();
+        let batches = seeds.as_chunks().0.iter();
+        let columns: Vec<_> = batches
+            .flat_map(|seeds| streams.columns(seeds.each_ref().map(|[zero, _]| zero)))
+            .map(|column| column.map(u64::to_le_bytes).concat())
             .collect();
         case.same("column0", &columns[0]);
         case.same_digest("columns0", columns.concat());

@@ -131,20 +131,39 @@ pub struct ReceiverOutput {
     pub r_x: SecretScalar<Secp256k1>,
 }
 
+/// Three scalars for each of some transfers.
+type Batch = [[Residue; WIDTH]; Pads::ROWS];
+
 /// Three scalars for every transfer. Wiped when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Rows(pub(super) Vec<[Residue; WIDTH]>);
 
 impl Rows {
+    /// Nothing yet.
+    fn new() -> Self {
+        Self(vec![Default::default(); ROWS])
+    }
+
     /// The pads of rows.
+    #[cfg(test)]
     pub(super) fn pads(context: &Context, rows: &[u128]) -> Self {
         let mut pads = Pads::new(&context.0);
-        let mut out = Self(Vec::with_capacity(ROWS));
-        let batches = rows.as_chunks::<{ Pads::ROWS }>().0;
-        for (first, batch) in (0..).step_by(Pads::ROWS).zip(batches) {
-            pads.append(batch, first, &mut out.0);
+        let mut out = Self::new();
+        for (first, rows, out) in out.batches(rows) {
+            pads.fill(rows, first, out);
         }
         out
+    }
+
+    /// Batches of these rows: the number of the first, the rows, and the scalars to be.
+    fn batches<'a>(
+        &'a mut self,
+        rows: &'a [u128],
+    ) -> impl Iterator<Item = (u16, &'a [u128; Pads::ROWS], &'a mut Batch)> {
+        let places = self.0.as_chunks_mut().0.iter_mut();
+        let batches = rows.as_chunks().0.iter().zip(places);
+        let numbered = (0..).step_by(Pads::ROWS).zip(batches);
+        numbered.map(|(first, (rows, places))| (first, rows, places))
     }
 
     /// The sums of the nonce and key columns with the weights of the gadget.
@@ -236,17 +255,19 @@ pub fn send(sender: Sender, context: &Context, factors: Factors) -> (SenderOutpu
     let factors = [&alpha_k, &alpha_x, &mask].map(|factor| Residue::from(factor.expose_secret()));
     let factors = Zeroizing::new(factors);
 
-    let zero = Rows::pads(context, sender.rows());
-    let others = sender.rows().iter().map(|row| row ^ sender.delta());
-    let others = Zeroizing::new(others.collect::<Vec<_>>());
-    let one = Rows::pads(context, &others);
+    let (mut zero, mut one) = (Rows::new(), Zeroizing::new(Batch::default()));
+    let mut pads = Pads::new(&context.0);
     let mut corrections = Vec::with_capacity(Message::CORRECTIONS);
-    for (zero, one) in zero.0.iter().zip(&one.0) {
-        for (factor, (zero, one)) in factors.iter().zip(zero.iter().zip(one)) {
-            corrections.extend_from_slice(&zero.correct(one, factor).encode());
+    for (first, rows, zero) in zero.batches(sender.rows()) {
+        pads.fill(rows, first, zero);
+        let others = Zeroizing::new(rows.map(|row| row ^ sender.delta()));
+        pads.fill(&others, first, &mut one);
+        for (zero, one) in zero.iter().zip(one.iter()) {
+            for (factor, (zero, one)) in factors.iter().zip(zero.iter().zip(one)) {
+                corrections.extend_from_slice(&zero.correct(one, factor).encode());
+            }
         }
     }
-    drop(one);
 
     let challenges = Challenges::new(context, &corrections);
     // Known to both nodes: the mask column hides the others.
@@ -289,24 +310,31 @@ pub fn receive(
         Residue::decode(bytes).ok_or_else(|| DecodeError::new(field, Problem::NotCanonical))
     };
     let factors = decode("v", &message.factors)?;
-    let mut corrections = Vec::with_capacity(ROWS);
-    for row in message.corrections.as_chunks().0.as_chunks::<WIDTH>().0 {
-        let [k, x, m] = row;
-        corrections.push([decode("Q", k)?, decode("Q", x)?, decode("Q", m)?]);
+    let corrections = message.corrections.as_chunks().0;
+    for bytes in corrections {
+        decode("Q", bytes)?;
     }
 
     let challenges = Challenges::new(context, &message.corrections);
-    let mut rows = Rows::pads(context, receiver.rows());
+    let mut rows = Rows::new();
+    let mut pads = Pads::new(&context.0);
+    let mut corrections = corrections.as_chunks::<WIDTH>().0.iter();
+    let mut choices = receiver.choices();
     // Known to both nodes: the mask column hides the others.
     let mut combined = Vec::with_capacity(ROWS * Scalar::BYTES);
-    for ((row, corrections), choice) in rows.0.iter_mut().zip(&corrections).zip(receiver.choices())
-    {
-        for (entry, correction) in row.iter_mut().zip(corrections) {
-            *entry = entry.add_if(correction, choice);
+    for (first, transfers, rows) in rows.batches(receiver.rows()) {
+        pads.fill(transfers, first, rows);
+        for (row, (corrections, choice)) in rows
+            .iter_mut()
+            .zip(corrections.by_ref().zip(choices.by_ref()))
+        {
+            for (entry, correction) in row.iter_mut().zip(corrections) {
+                *entry = entry.add_if(&Residue::from_be_bytes(correction), choice);
+            }
+            let sum = challenges.combine(row);
+            let sum = sum.correct(&factors.only_if(choice), &Residue::default());
+            combined.extend_from_slice(&sum.encode());
         }
-        let sum = challenges.combine(row);
-        let sum = sum.correct(&factors.only_if(choice), &Residue::default());
-        combined.extend_from_slice(&sum.encode());
     }
     let check = challenges.check(context, &combined);
     if !bool::from(check.ct_eq(&message.check)) {

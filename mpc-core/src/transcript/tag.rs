@@ -24,6 +24,10 @@ macro_rules! tags {
 }
 
 tags! {
+    /// Authenticator of a node's keys in a backup.
+    BACKUP_NODE_MAC = "backup/node/mac";
+    /// One-time pad of a node's keys in a backup.
+    BACKUP_NODE_PAD = "backup/node/pad";
     /// Equality proofs of an explanation of a failed signature.
     BLAME = "blame";
     /// The public values that such an explanation is about.
@@ -94,6 +98,10 @@ tags! {
     OTX_X = "otx/X";
     /// Everything about a request of threshold ECDSA.
     REQ = "req";
+    /// What a member was told about a key that is to be imported.
+    IMPORT = "import";
+    /// What a reshare is to do.
+    RESHARE_REQUEST = "reshare/rq";
     /// Roster with the parameters of a key.
     ROSTER = "roster";
     /// Commitment to a share of the nonce.

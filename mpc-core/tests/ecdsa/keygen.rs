@@ -34,9 +34,12 @@ fn live(outputs: BTreeMap<NodeId, DkgOutput>) -> Pairs {
         .collect()
 }
 
-fn outputs(run: Simulator) -> BTreeMap<NodeId, DkgOutput> {
+fn outputs(mut run: Simulator) -> BTreeMap<NodeId, DkgOutput> {
     let end = |(node, result): (NodeId, Result<DkgOutput, Error>)| (node, result.unwrap());
-    run.results.into_iter().map(end).collect()
+    core::mem::take(&mut run.results)
+        .into_iter()
+        .map(end)
+        .collect()
 }
 
 fn finished(purpose: Purpose, threshold: u16, parties: u16, seed: u64) -> Simulator {

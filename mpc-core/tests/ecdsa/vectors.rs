@@ -8,7 +8,9 @@ use mpc_core::ecdsa::preprocess::{Preprocessing, Setup};
 use mpc_core::ecdsa::{self, Payload, PoolEntry, SigningRequest};
 use mpc_core::envelope::{Envelope, Kind, Recipient};
 use mpc_core::group::{Point, Secp256k1};
-use mpc_core::id::{Attempt, Epoch, KeyId, NodeId, PartyIndex, PoolId, Purpose, RequestId, SharingId};
+use mpc_core::id::{
+    Attempt, Epoch, KeyId, NodeId, PartyIndex, PoolId, Purpose, RequestId, SharingId,
+};
 use mpc_core::identity::{ExchangeKey, IdentityKey};
 use mpc_core::keys::{KeyFacts, KeyShare, PublicKeyPackage, PublicPoints};
 use mpc_core::pair::PairRecord;

@@ -1,4 +1,4 @@
-//! Who may change the document, stop signing and resume it.
+//! Who may change the document, stop signing and resume it, and have shares replaced or handed out.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,11 @@ pub struct Authority {
     pub freeze: BTreeSet<GroupId>,
     /// For resuming.
     pub unfreeze: Clause,
+    /// For giving the shares of a key to other nodes or under another threshold, and for retiring a key; so many distinct people
+    /// of each group. Left out, the quorum of `loosen` stands in.
+    pub reshare: Option<Vec<Requirement>>,
+    /// For handing out a key. Left out, nobody may.
+    pub export: Option<Vec<Requirement>>,
 }
 
 /// People who must agree, and how long their agreement waits.
@@ -44,13 +49,32 @@ pub(super) fn read_authority(
         groups
     });
     let unfreeze = table.required("unfreeze", problems, |v, p| read_clause(v, p, true));
+    let quorum_only = |v: &Value<'_, '_>, p: &mut Problems<'_>| {
+        let mut table = v.table(p)?;
+        let quorum = table.required("quorum", p, read_quorum);
+        table.finish(p);
+        quorum
+    };
+    let reshare = table.optional("reshare", problems, quorum_only);
+    let export = table.optional("export", problems, quorum_only);
     table.finish(problems);
     Some(Authority {
         tighten: tighten?,
         loosen: loosen?,
         freeze: freeze?,
         unfreeze: unfreeze?,
+        reshare: reshare?,
+        export: export?,
     })
+}
+
+fn read_quorum(value: &Value<'_, '_>, problems: &mut Problems<'_>) -> Option<Vec<Requirement>> {
+    let quorum = read_requirements(value, problems)?;
+    if quorum.is_empty() {
+        value.fault("a quorum needs at least one group", problems)
+    } else {
+        Some(quorum)
+    }
 }
 
 fn read_clause(
@@ -59,14 +83,7 @@ fn read_clause(
     needs_delay: bool,
 ) -> Option<Clause> {
     let mut table = value.table(problems)?;
-    let quorum = table.required("quorum", problems, |v, p| {
-        let quorum = read_requirements(v, p)?;
-        if quorum.is_empty() {
-            v.fault("a quorum needs at least one group", p)
-        } else {
-            Some(quorum)
-        }
-    });
+    let quorum = table.required("quorum", problems, read_quorum);
     let read = |v: &Value<'_, '_>, p: &mut Problems<'_>| v.parsed(p, Period::parse);
     let delay = if needs_delay {
         table.required("delay", problems, read)

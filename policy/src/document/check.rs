@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::authority::{Authority, Clause};
+use super::authority::Authority;
 use super::people::{Machine, Person};
 use super::problem::Problems;
-use super::rule::Rule;
+use super::rule::{Requirement, Rule};
 use super::wallet::{AddressEntry, Wallet};
 use crate::chain::Family;
 use crate::credential::CredentialKey;
@@ -294,13 +294,15 @@ fn check_authority(authority: &Placed<Authority>, parts: &Parts, problems: &mut 
         offset,
         path,
     } = authority;
-    let clauses: [(&str, &Clause); 3] = [
-        ("loosen", &value.loosen),
-        ("tighten", &value.tighten),
-        ("unfreeze", &value.unfreeze),
+    let quorums: [(&str, &[Requirement]); 5] = [
+        ("loosen", &value.loosen.quorum),
+        ("tighten", &value.tighten.quorum),
+        ("unfreeze", &value.unfreeze.quorum),
+        ("reshare", value.reshare.as_deref().unwrap_or_default()),
+        ("export", value.export.as_deref().unwrap_or_default()),
     ];
-    for (name, clause) in clauses {
-        for one in &clause.quorum {
+    for (name, quorum) in quorums {
+        for one in quorum {
             let members = parts
                 .people
                 .iter()

@@ -7,7 +7,7 @@ use super::reader::Value;
 use crate::amount::Amount;
 use crate::chain::{Address, Asset, Chain, Kind};
 use crate::id::WalletId;
-use crate::time::parse_utc;
+use crate::time::{Period, parse_utc};
 use crate::transaction::MAX_PATH;
 
 /// One key, or a child of it, on one chain.
@@ -26,6 +26,8 @@ pub struct Wallet {
     pub kinds: BTreeSet<Kind>,
     /// The highest fee of one transaction, in base units of the native coin.
     pub max_fee: Amount,
+    /// How often the shares of its key are to be replaced without anybody's order; left out: never.
+    pub refresh_every: Option<Period>,
 }
 
 /// One entry of the allow-list.
@@ -60,6 +62,16 @@ pub(super) fn read_wallet(value: &Value<'_, '_>, problems: &mut Problems<'_>) ->
         }
     });
     let max_fee = table.required("max_fee", problems, |v, p| v.parsed(p, Amount::parse));
+    let refresh_every = table.optional("refresh_every", problems, |v, p| {
+        let every = v.parsed(p, Period::parse)?;
+        if every.as_ms() == 0 {
+            return v.fault(
+                "the interval must not be zero; left out, there is no refresh",
+                p,
+            );
+        }
+        Some(every)
+    });
     table.finish(problems);
     Some(Wallet {
         id: id?,
@@ -68,6 +80,7 @@ pub(super) fn read_wallet(value: &Value<'_, '_>, problems: &mut Problems<'_>) ->
         chain: chain?,
         kinds: kinds?,
         max_fee: max_fee?,
+        refresh_every: refresh_every?,
     })
 }
 

@@ -18,7 +18,7 @@ use core::fmt;
 use std::collections::BTreeSet;
 
 use self::matches::{Side, contains, covers, disjoint};
-use crate::document::{Clause, Document, Effect, Limit, Match, Rule};
+use crate::document::{Clause, Document, Effect, Limit, Match, Requirement, Rule};
 use crate::id::MachineId;
 use crate::ledger::bucket_ms;
 
@@ -89,6 +89,19 @@ fn compare_authority(old: &Document, new: &Document, loosened: &mut Vec<String>)
             ));
         }
     }
+    let quorums = [
+        ("reshare", &before.reshare, &after.reshare),
+        ("export", &before.export, &after.export),
+    ];
+    for (name, before, after) in quorums {
+        let kept = before == after && same_people(old, before.as_deref().unwrap_or_default(), new);
+        // That nobody may hand out a key any more is tighter whoever could before.
+        if !kept && !(name == "export" && after.is_none()) {
+            loosened.push(format!(
+                "governance.{name} or the people of its groups change"
+            ));
+        }
+    }
     if !before.freeze.is_subset(&after.freeze) {
         loosened.push("a group may no longer freeze".to_owned());
     }
@@ -104,11 +117,13 @@ fn compare_authority(old: &Document, new: &Document, loosened: &mut Vec<String>)
 }
 
 fn same_clause(old: &Document, before: &Clause, new: &Document, after: &Clause) -> bool {
-    before == after
-        && before
-            .quorum
-            .iter()
-            .all(|one| old.people_of(&one.group) == new.people_of(&one.group))
+    before == after && same_people(old, &before.quorum, new)
+}
+
+fn same_people(old: &Document, quorum: &[Requirement], new: &Document) -> bool {
+    quorum
+        .iter()
+        .all(|one| old.people_of(&one.group) == new.people_of(&one.group))
 }
 
 /// Every person and machine that lists the group, whether or not it counts there.
@@ -206,6 +221,7 @@ fn compare_wallets(old: &Document, new: &Document, loosened: &mut Vec<String>) {
                 && before.path == wallet.path
                 && wallet.kinds.is_subset(&before.kinds)
                 && wallet.max_fee <= before.max_fee
+                && wallet.refresh_every == before.refresh_every
         });
         if !tighter {
             loosened.push(format!(

@@ -142,7 +142,7 @@ pub enum FreezeError {
     },
 }
 
-fn listed(ignored: &[String]) -> String {
+pub(super) fn listed(ignored: &[String]) -> String {
     if ignored.is_empty() {
         String::new()
     } else {

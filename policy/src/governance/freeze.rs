@@ -146,7 +146,7 @@ impl FreezeState {
             _ => Err("it is no unfreeze".to_owned()),
         });
         let clause = &document.authority().unfreeze;
-        let missing = consent.missing(document, clause);
+        let missing = consent.missing(document, &clause.quorum);
         if !missing.is_empty() {
             return Err(FreezeError::Quorum {
                 missing,

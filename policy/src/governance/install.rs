@@ -196,10 +196,32 @@ fn check_first(
             version: document.version(),
         });
     }
-    let about = consents(document, hash);
+    governors(
+        cluster,
+        &signed.signatures,
+        now_ms,
+        consents(document, hash),
+    )
+    .map_err(|(missing, ignored)| GovernanceError::Quorum {
+        change: Change::Loosen,
+        missing,
+        ignored,
+    })
+}
+
+/// Whether enough governors of the cluster file signed statements that `about` accepts.
+///
+/// # Errors
+/// What is missing, and what was handed in and does not count.
+pub(super) fn governors(
+    cluster: &ClusterFile,
+    signatures: &[SignedStatement],
+    now_ms: u64,
+    about: impl Fn(&Statement) -> Result<(), String>,
+) -> Result<(), (Vec<String>, Vec<String>)> {
     let governors = &cluster.genesis.governors;
     let mut consent = Consent::default();
-    for statement in &signed.signatures {
+    for statement in signatures {
         let key = governors.iter().find(|governor| {
             governor.person.as_str() == statement.person()
                 && governor.credential.as_str() == statement.credential()
@@ -232,11 +254,7 @@ fn check_first(
         min.saturating_sub(have),
         able.join(", ")
     )];
-    Err(GovernanceError::Quorum {
-        change: Change::Loosen,
-        missing,
-        ignored: consent.ignored,
-    })
+    Err((missing, consent.ignored))
 }
 
 fn check_succession(
@@ -310,7 +328,7 @@ fn check_quorum(
         Change::Loosen => &before.authority().loosen,
         Change::Tighten => &before.authority().tighten,
     };
-    let missing = consent.missing(before, clause);
+    let missing = consent.missing(before, &clause.quorum);
     if missing.is_empty() {
         Ok(now_ms.saturating_add(clause.delay.as_ms()))
     } else {

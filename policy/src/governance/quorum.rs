@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::document::{Clause, Document, Voter};
+use crate::document::{Document, Requirement, Voter};
 use crate::evaluate::MAX_SKEW_MS;
 use crate::id::PersonId;
 use crate::statement::{SignedStatement, Statement};
@@ -54,10 +54,10 @@ impl Consent {
         }
     }
 
-    /// What a clause still lacks; empty if it is fulfilled.
-    pub(super) fn missing(&self, document: &Document, clause: &Clause) -> Vec<String> {
+    /// What a quorum still lacks; empty if it is complete.
+    pub(super) fn missing(&self, document: &Document, quorum: &[Requirement]) -> Vec<String> {
         let mut missing = Vec::new();
-        for one in &clause.quorum {
+        for one in quorum {
             let members = document.people_of(&one.group);
             let have =
                 u32::try_from(members.intersection(&self.people).count()).unwrap_or(u32::MAX);

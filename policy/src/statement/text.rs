@@ -25,6 +25,14 @@ impl TextWriter {
         self
     }
 
+    /// What a statement comes to, in words.
+    #[must_use]
+    pub(crate) fn words(self, words: &[String]) -> Self {
+        words
+            .iter()
+            .fold(self, |writer, line| writer.line("line", line))
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0.into_bytes()
     }
@@ -87,6 +95,35 @@ impl<'a> TextReader<'a> {
             values.push(self.value(key)?.to_owned());
         }
         Ok(values)
+    }
+
+    /// The values of the lines with this key that come next, at most `most`, possibly none.
+    pub(crate) fn run(
+        &mut self,
+        key: &'static str,
+        most: usize,
+    ) -> Result<Vec<&'a str>, StatementError> {
+        let mut values = Vec::new();
+        let mine = |text: &&str| {
+            text.strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with(": "))
+        };
+        while self.lines.peek().is_some_and(mine) {
+            if values.len() >= most {
+                return Err(StatementError::BadValue { key });
+            }
+            values.push(self.value(key)?);
+        }
+        Ok(values)
+    }
+
+    /// The rest must be exactly these words, one line each.
+    pub(crate) fn same_lines(&mut self, words: &[String]) -> Result<(), StatementError> {
+        if self.values("line")? == words {
+            Ok(())
+        } else {
+            Err(StatementError::BadValue { key: "line" })
+        }
     }
 
     /// Ends the reading; nothing may be left.

@@ -2,6 +2,8 @@
 //!
 //! Everything is Ed25519. An authority signs one certificate per holder and role; whoever holds the authority's key can
 //! admit anybody to the network, but cannot sign for a share, a node or a person.
+mod revocations;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -24,6 +26,8 @@ use super::{
     key,
 };
 
+pub use revocations::Revocations;
+
 /// 9999-12-31T23:59:59Z: the last second an X.509 time can name.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -33,6 +37,9 @@ pub enum PkiError {
     /// The authority's own certificate or key cannot be used.
     #[error("the authority's certificate or key cannot be read: {0}")]
     Authority(String),
+    /// A revocation list that cannot be read.
+    #[error("revocation list: {0}; give the one that is in use")]
+    List(String),
     /// What was just issued does not read back as what was asked for.
     #[error("issued certificate: {0}")]
     Identity(#[from] IdentityError),
@@ -139,6 +146,10 @@ impl Signer {
         )?))
     }
 
+    fn from_pem(pem: &str) -> Result<Self, rcgen::Error> {
+        KeyPair::from_pkcs8_pem_and_sign_algo(pem, &PKCS_ED25519).map(Self)
+    }
+
     fn pem(&self) -> Zeroizing<String> {
         Zeroizing::new(self.0.serialize_pem())
     }
@@ -224,9 +235,7 @@ impl Authority {
     /// [`PkiError::Authority`] if either cannot be read, or the key is another certificate's.
     pub fn from_pem(cluster: &ClusterId, cert_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
         let unreadable = |e: rcgen::Error| PkiError::Authority(e.to_string());
-        let key = Signer(
-            KeyPair::from_pkcs8_pem_and_sign_algo(key_pem, &PKCS_ED25519).map_err(unreadable)?,
-        );
+        let key = Signer::from_pem(key_pem).map_err(unreadable)?;
         let der = CertificateDer::from_pem_slice(cert_pem.as_bytes())
             .map_err(|e| PkiError::Authority(e.to_string()))?;
         let pin = SpkiPin::of(&der)?;
@@ -266,8 +275,31 @@ impl Authority {
         server_names: &[&str],
         validity: Validity,
     ) -> Result<Issued, PkiError> {
-        let key = Signer::generate()?;
-        let mut params = params(&format!("{role} of {}", self.cluster), validity, &key)?;
+        self.certify(&Signer::generate()?, role, server_names, validity)
+    }
+
+    /// Issues a certificate for a key that exists, so that whoever has pinned it need not learn anything.
+    ///
+    /// # Errors
+    /// As [`Self::issue`]; [`PkiError::Signing`] for a key that does not read.
+    pub fn renew(
+        &self,
+        role: Role,
+        server_names: &[&str],
+        validity: Validity,
+        key_pem: &str,
+    ) -> Result<Issued, PkiError> {
+        self.certify(&Signer::from_pem(key_pem)?, role, server_names, validity)
+    }
+
+    fn certify(
+        &self,
+        key: &Signer,
+        role: Role,
+        server_names: &[&str],
+        validity: Validity,
+    ) -> Result<Issued, PkiError> {
+        let mut params = params(&format!("{role} of {}", self.cluster), validity, key)?;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![match role {
@@ -288,7 +320,7 @@ impl Authority {
             });
         }
         let cert = params
-            .signed_by(&key, &self.issuer)
+            .signed_by(key, &self.issuer)
             .map_err(PkiError::from)?;
         let leaf = Leaf::read(cert.der(), &self.cluster)?;
         Ok(Issued {
@@ -363,6 +395,30 @@ mod tests {
         for _ in 0..50 {
             let serial = ca.issue(Role::Client, &[], validity).unwrap().leaf.serial;
             assert!(serial.as_bytes().len() == 16 && serial.as_bytes()[0] & 0xc0 == 0x40);
+        }
+    }
+
+    #[test]
+    fn a_renewed_certificate_keeps_its_key_and_a_list_reads_back() {
+        let ca = authority();
+        let old = ca
+            .issue(Role::Coordinator, &["localhost"], Validity::days(NOW, 1))
+            .unwrap();
+        let day = Validity::days(NOW, 2);
+        let new = ca
+            .renew(Role::Coordinator, &["localhost"], day, &old.key_pem)
+            .unwrap();
+        assert_eq!(new.leaf.pin, old.leaf.pin);
+        assert_ne!(new.leaf.serial, old.leaf.serial);
+        let lists = [
+            ca.crl(&[], 1, day).unwrap(),
+            ca.crl(&[old.leaf.serial.clone()], 300, day).unwrap(),
+        ];
+        let read = Revocations::read(&lists.concat()).unwrap();
+        assert_eq!((read.number, read.next_update), (300, day.until));
+        assert!(read.names(&old.leaf.serial) && !read.names(&new.leaf.serial));
+        for bad in ["", "nothing", ca.cert_pem()] {
+            assert!(matches!(Revocations::read(bad), Err(PkiError::List(_))));
         }
     }
 

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use mpc_core::Error;
 use mpc_core::id::{NodeId, PairId, SessionId};
 use policy::evaluate::Approved;
 use proto::convert::array;
-use proto::v1::{EcdsaFinish, EcdsaOpen, EcdsaRound1, EcdsaRound2, FailureCode};
+use proto::v1::{
+    EcdsaExplain, EcdsaExplanation, EcdsaFinish, EcdsaOpen, EcdsaRound1, EcdsaRound2, FailureCode,
+};
+use rand_core::UnwrapErr;
+use tonic::codegen::Bytes;
 
 use super::Engine;
 use super::pools::Waiting;
@@ -115,9 +120,9 @@ impl Engine {
         let who = &self.0.who;
         let response = waiting
             .opened
-            .respond(&who.roster, &who.identity, &openings);
-        let envelope = match response {
-            Ok(envelope) => envelope,
+            .respond_accountably(&who.roster, &who.identity, &openings);
+        let (envelope, responded) = match response {
+            Ok(answered) => answered,
             Err(error) => {
                 return Err(self
                     .judge_failure(&error, *name.as_bytes(), Vec::new())
@@ -133,8 +138,52 @@ impl Engine {
             entry: call.entry.clone(),
             envelope: envelope.into(),
         };
+        self.pools()
+            .answered(name, responded, waiting.pairs, waiting.since_ms);
         drop(guard);
         Ok(answer)
+    }
+
+    /// Explains this node's answer of a signature that does not verify, once. What it reveals are group elements of a session that is
+    /// spent; it needs the answers of all signers, which show that the signature fails over this node's own.
+    pub(super) fn ecdsa_explain(&self, call: &EcdsaExplain) -> Result<EcdsaExplanation, Refusal> {
+        let name = SessionId::from_bytes(array("entry", &call.entry).map_err(Refusal::malformed)?);
+        let plain =
+            |list: &[Bytes]| -> Vec<Vec<u8>> { list.iter().map(|bytes| bytes.to_vec()).collect() };
+        let (openings, responses) = (plain(&call.round1), plain(&call.round2));
+        let now_ms = self.boot_ms()?;
+        let (responded, pairs) = {
+            let mut pools = self.pools();
+            let held = pools.take_answered(&name).ok_or_else(|| {
+                Refusal::stale("this node has nothing to explain about that entry")
+            })?;
+            if !pools.may_explain(now_ms) {
+                let hint = "find out who spoils signatures; it goes on within the hour";
+                return Err(Refusal::unavailable("too many explanations", hint));
+            }
+            held
+        };
+        let who = &self.0.who;
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let explained = responded.explain(&who.roster, &who.identity, &openings, &responses, rng);
+        let envelope = explained.map_err(|error| self.no_explanation(&error))?;
+        let guard = self.pairs();
+        if !guard.are_live(&pairs) {
+            return Err(Refusal::stale("a pair has changed; the entry is spent"));
+        }
+        tracing::warn!(entry = %name, "alert: a signature did not verify; this node has explained its part");
+        let answer = EcdsaExplanation {
+            entry: call.entry.clone(),
+            envelope: envelope.into(),
+        };
+        drop(guard);
+        Ok(answer)
+    }
+
+    fn no_explanation(&self, error: &Error) -> Refusal {
+        let culprits = self.indices(&error.culprits());
+        let hint = "show both rounds of all signers, as they were given";
+        Refusal::new(FailureCode::Denied, error.to_string(), hint).with_culprits(culprits)
     }
 
     /// Takes what waits for its second round, if it may still be answered. It is gone afterwards either way.

@@ -9,6 +9,7 @@ use mpc_core::id::{NodeId, PartyIndex};
 use mpc_core::identity::{IdentityKey, IdentityPublic};
 use mpc_core::roster::{Member, Roster};
 use proto::channel::nested::TunnelIdentity;
+use proto::evidence_files::EvidenceFiles;
 
 use super::dkg::{Ceremonies, Certified, Record as Ceremony};
 use super::keys::Key;
@@ -110,6 +111,7 @@ impl Engine {
             who,
             limits: config.limits.clone(),
             store,
+            evidence: EvidenceFiles::beside(&config.store),
             vault,
             time,
             state: Mutex::new(state),
@@ -160,7 +162,7 @@ fn outdated(contents: &Contents) -> Vec<Change> {
     prune.collect()
 }
 
-fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
+pub(super) fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
     let refuse = |reason: String| OpenError::Cluster {
         path: path.display().to_string(),
         reason,
@@ -183,7 +185,7 @@ fn read_cluster(path: &Path) -> Result<(ClusterFile, Roster), OpenError> {
 }
 
 /// A row whose bytes are authentic and still do not decode was written by other software.
-fn bad(table: Table, row: &Row) -> impl Fn(Malformed) -> StoreError {
+pub(super) fn bad(table: Table, row: &Row) -> impl Fn(Malformed) -> StoreError {
     let number = row.number;
     move |error| StoreError::Damaged {
         table: table.name(),
@@ -307,7 +309,7 @@ fn sealed_as<'a>(contents: &'a Contents, label: &Label, digest: &[u8; 32]) -> Op
         .filter(|sealed| super::dkg::sealed_digest(sealed) == *digest)
 }
 
-fn open_key(
+pub(super) fn open_key(
     contents: &Contents,
     vault: &Vault,
     certified: &Certified,

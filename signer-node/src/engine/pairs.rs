@@ -354,6 +354,7 @@ impl Engine {
             if let Some(peer) = abort.poisons() {
                 return self.poison(peer, &abort.fault, session, also).await;
             }
+            abort.evidence.iter().for_each(|found| self.found(found));
             if let Fault::StalePair { peer } = abort.fault {
                 self.need_rekey(peer).await;
             }

@@ -10,7 +10,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{MutexGuard, PoisonError};
 
-use mpc_core::ecdsa::{Opened, PoolEntry};
+use mpc_core::ecdsa::{Opened, PoolEntry, Responded};
 use mpc_core::id::{NodeId, PairId, PartyIndex, Purpose, SessionId};
 use mpc_core::session::{Inbound, Outbound, Recipient};
 use policy::evaluate::Approved;
@@ -36,6 +36,14 @@ const MAX_AGE_MS: u64 = 900_000;
 const OPENED_MS: u64 = 60_000;
 /// Opened signatures that wait at one time.
 const MAX_OPENED: usize = 1_024;
+/// How long an answered signature can be explained, in milliseconds.
+const ANSWERED_MS: u64 = 60_000;
+/// Answered signatures that can be explained at one time.
+const MAX_ANSWERED: usize = 1_024;
+/// Explanations given within [`EXPLAIN_MS`]: whoever has a liar at his command learns group elements of that many spent sessions.
+const MAX_EXPLAINED: usize = 16;
+/// Over how long explanations are counted, in milliseconds.
+const EXPLAIN_MS: u64 = 3_600_000;
 
 /// An entry and when it was made.
 struct Kept {
@@ -69,6 +77,13 @@ pub(super) struct Waiting {
     pub(super) since_ms: u64,
 }
 
+/// A signature that this node has answered, and can still explain.
+struct Answered {
+    responded: Responded,
+    pairs: BTreeMap<NodeId, PairId>,
+    since_ms: u64,
+}
+
 /// Everything about ECDSA that is in memory only.
 #[derive(Default)]
 pub(super) struct Pools {
@@ -76,6 +91,9 @@ pub(super) struct Pools {
     runs: BTreeMap<[u8; 32], Run>,
     early: VecDeque<(NodeId, RunMessage)>,
     opened: BTreeMap<SessionId, Waiting>,
+    answered: BTreeMap<SessionId, Answered>,
+    /// When the last explanations were given, on the boot clock.
+    explained: VecDeque<u64>,
     /// The last known start of every peer.
     boots: BTreeMap<NodeId, [u8; 16]>,
     /// Sets whose list of entries has changed since it was last announced.
@@ -95,6 +113,8 @@ impl Pools {
         self.early.retain(|(from, _)| from != peer);
         self.opened
             .retain(|_, waiting| !waiting.pairs.contains_key(peer));
+        self.answered
+            .retain(|_, answered| !answered.pairs.contains_key(peer));
     }
 
     /// Notes which start of a peer speaks. Entries of an earlier one are dead.
@@ -142,13 +162,45 @@ impl Pools {
 
     /// Keeps a signature until its second round.
     pub(super) fn wait(&mut self, name: SessionId, waiting: Waiting) {
-        if self.opened.len() >= MAX_OPENED {
-            let oldest = self.opened.iter().min_by_key(|(_, held)| held.since_ms);
-            if let Some(oldest) = oldest.map(|(name, _)| *name) {
-                self.opened.remove(&oldest);
-            }
-        }
+        make_room(&mut self.opened, MAX_OPENED, |held| held.since_ms);
         self.opened.insert(name, waiting);
+    }
+
+    /// Keeps what a response can be explained with, should the signature not verify.
+    pub(super) fn answered(
+        &mut self,
+        name: SessionId,
+        responded: Responded,
+        pairs: BTreeMap<NodeId, PairId>,
+        since_ms: u64,
+    ) {
+        make_room(&mut self.answered, MAX_ANSWERED, |held| held.since_ms);
+        let answered = Answered {
+            responded,
+            pairs,
+            since_ms,
+        };
+        self.answered.insert(name, answered);
+    }
+
+    /// Takes what a response can be explained with; it is gone from here whatever follows. The setups that it depends on come with it.
+    pub(super) fn take_answered(
+        &mut self,
+        name: &SessionId,
+    ) -> Option<(Responded, BTreeMap<NodeId, PairId>)> {
+        let answered = self.answered.remove(name)?;
+        Some((answered.responded, answered.pairs))
+    }
+
+    /// Whether one more explanation may be given now; if so, it is counted.
+    pub(super) fn may_explain(&mut self, now_ms: u64) -> bool {
+        self.explained
+            .retain(|at_ms| now_ms.saturating_sub(*at_ms) < EXPLAIN_MS);
+        let may = self.explained.len() < MAX_EXPLAINED;
+        if may {
+            self.explained.push_back(now_ms);
+        }
+        may
     }
 
     /// Takes a signature that waits for its second round; it is gone from here whatever follows.
@@ -168,6 +220,8 @@ impl Pools {
         }
         self.opened
             .retain(|_, held| now_ms.saturating_sub(held.since_ms) < OPENED_MS);
+        self.answered
+            .retain(|_, held| now_ms.saturating_sub(held.since_ms) < ANSWERED_MS);
     }
 
     fn list(&self, who: &Who, signers: &BTreeSet<NodeId>) -> PoolEntries {
@@ -217,6 +271,16 @@ impl Pools {
             target: u32::try_from(target).unwrap_or(u32::MAX),
         };
         self.pools.iter().map(state).collect()
+    }
+}
+
+/// Lets the oldest go if there are as many as there may be.
+fn make_room<T>(held: &mut BTreeMap<SessionId, T>, most: usize, since_ms: impl Fn(&T) -> u64) {
+    if held.len() >= most {
+        let oldest = held.iter().min_by_key(|(_, item)| since_ms(item));
+        if let Some(oldest) = oldest.map(|(name, _)| *name) {
+            held.remove(&oldest);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Nonce commitments ahead of time.
 
 use proto::convert::array;
+use proto::convert::reshare::{sharing_of, sharing_to_wire};
 use proto::v1::{Commitments, FailureCode, Prepare};
 
 use super::Engine;
@@ -38,6 +39,7 @@ impl Engine {
             key_id: call.key_id.clone(),
             epoch,
             boot_id: who.boot.to_vec().into(),
+            sharing: Some(sharing_to_wire(sharing_of(key.share.public()))),
             envelopes: envelopes.into_iter().map(Into::into).collect(),
         })
     }

@@ -1,5 +1,6 @@
 //! What the node says about itself.
 
+use proto::convert::reshare::{sharing_of, sharing_to_wire};
 use proto::v1::{FreezeState, KeyState, NodeStatus, PolicyState};
 
 use super::Engine;
@@ -25,6 +26,9 @@ impl Engine {
                 request_id: key.request.to_vec().into(),
                 certificate_part: key.part.clone().into(),
                 threshold: public.params().threshold().into(),
+                sharing: Some(sharing_to_wire(sharing_of(public))),
+                index: key.share.index().get().into(),
+                ..KeyState::default()
             }
         });
         let keys = active.chain(state.ceremonies.key_states()).collect();
@@ -38,6 +42,7 @@ impl Engine {
             ledger_entries: state.ledger.rows(),
             pairs: self.pairs().states(&self.0.who),
             pools: self.pool_states(),
+            ..NodeStatus::default()
         }
     }
 }

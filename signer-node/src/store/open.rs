@@ -72,7 +72,7 @@ impl Contents {
 }
 
 impl Store {
-    /// Makes a store that holds the wrapped data key and some sealed records and nothing else; mode 0600.
+    /// Makes a store that holds the wrapped data key and what these changes put there and nothing else; mode 0600.
     ///
     /// # Errors
     /// [`StoreError::Exists`], or [`StoreError::Unavailable`].
@@ -80,7 +80,7 @@ impl Store {
         path: &Path,
         vault: &Vault,
         wrapped: &[u8],
-        sealed: &[(Label, Vec<u8>)],
+        first: &[Change],
     ) -> Result<(), StoreError> {
         let lock = lock(path, true)?;
         let mut connection = connect(path)?;
@@ -101,19 +101,17 @@ impl Store {
             );
             transaction.execute_batch(&statement).map_err(failed)?;
         }
-        let head = Head::empty().encode(vault)?;
+        let mut head = Head::empty();
+        for change in first {
+            apply(&transaction, &mut head, vault, change)?;
+        }
+        let head = head.encode(vault)?;
         for (name, body) in [("data_key", wrapped), ("head", &head)] {
             transaction
                 .execute(
                     "INSERT INTO meta (name, body) VALUES (?1, ?2)",
                     (name, body),
                 )
-                .map_err(failed)?;
-        }
-        for (label, record) in sealed {
-            let changes = "INSERT INTO sealed (id, body) VALUES (?1, ?2)";
-            transaction
-                .execute(changes, (label.row(), record))
                 .map_err(failed)?;
         }
         transaction
@@ -137,25 +135,7 @@ impl Store {
     ) -> Result<(Self, Contents, std::sync::Arc<Vault>), StoreError> {
         let lock = lock(path, false)?;
         let connection = connect(path)?;
-        let format = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-        let format = format.map_err(|error| unreadable("meta", 0, &error))?;
-        if format != FORMAT {
-            return Err(damaged(
-                "meta",
-                0,
-                format!("layout {format}, this software knows {FORMAT}"),
-            ));
-        }
-        let check: String = connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(|error| unreadable("meta", 0, &error))?;
-        if check != "ok" {
-            return Err(damaged("meta", 0, check));
-        }
-        let wrapped = meta(&connection, "data_key")?;
-        let vault = std::sync::Arc::new(Vault::unlock(secret, owner, &wrapped)?);
-        let head = Head::decode(&meta(&connection, "head")?, &vault)?;
-        let contents = read(&connection, &head, &vault)?;
+        let (head, contents, vault) = checked(&connection, secret, owner)?;
         let store = writer::start(
             connection,
             lock,
@@ -165,6 +145,56 @@ impl Store {
         )?;
         Ok((store, contents, vault))
     }
+
+    /// Reads and checks a store without the process lock and without a writer: beside a node that runs, too. What comes
+    /// back is the state of one moment.
+    ///
+    /// # Errors
+    /// As [`Self::open`], without [`StoreError::Busy`].
+    pub fn look(
+        path: &Path,
+        secret: &Secret,
+        owner: Owner,
+    ) -> Result<(Contents, std::sync::Arc<Vault>), StoreError> {
+        proto::settings::check_secret_file(path).map_err(|reason| StoreError::Missing {
+            path: path.to_path_buf(),
+            reason,
+        })?;
+        let mut connection = connect(path)?;
+        let moment = connection
+            .transaction()
+            .map_err(|error| unreadable("meta", 0, &error))?;
+        let (_, contents, vault) = checked(&moment, secret, owner)?;
+        Ok((contents, vault))
+    }
+}
+
+/// Everything in the store, after every check.
+fn checked(
+    connection: &Connection,
+    secret: &Secret,
+    owner: Owner,
+) -> Result<(Head, Contents, std::sync::Arc<Vault>), StoreError> {
+    let format = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let format = format.map_err(|error| unreadable("meta", 0, &error))?;
+    if format != FORMAT {
+        return Err(damaged(
+            "meta",
+            0,
+            format!("layout {format}, this software knows {FORMAT}"),
+        ));
+    }
+    let check: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| unreadable("meta", 0, &error))?;
+    if check != "ok" {
+        return Err(damaged("meta", 0, check));
+    }
+    let wrapped = meta(connection, "data_key")?;
+    let vault = std::sync::Arc::new(Vault::unlock(secret, owner, &wrapped)?);
+    let head = Head::decode(&meta(connection, "head")?, &vault)?;
+    let contents = read(connection, &head, &vault)?;
+    Ok((head, contents, vault))
 }
 
 fn lock(path: &Path, new: bool) -> Result<File, StoreError> {

@@ -57,6 +57,8 @@ pub(crate) struct Cluster {
     pub(crate) keys: BTreeMap<String, PublicKeyPackage>,
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
     pub(crate) alarms: Arc<Mutex<Vec<(usize, v1::PairAlarm)>>>,
+    /// Evidence that a node has told of.
+    pub(crate) evidence: Arc<Mutex<Evidence>>,
     /// The last list of entries that a node announced, by node and set.
     pub(crate) pools: Arc<Mutex<Announced>>,
     /// What the relay does with a piece of a session between two nodes: it goes on with what this returns.
@@ -66,6 +68,9 @@ pub(crate) struct Cluster {
 
 /// A relay that may do as it likes.
 pub(crate) type Relay = Box<dyn FnMut(v1::Tunnel) -> Vec<v1::Tunnel> + Send>;
+
+/// Encoded evidence, with the node that told of it.
+pub(crate) type Evidence = Vec<(usize, Vec<u8>)>;
 
 /// Names of entries, by node and set of signers.
 pub(crate) type Announced = BTreeMap<(usize, Vec<u32>), Vec<Vec<u8>>>;
@@ -161,6 +166,7 @@ impl Cluster {
             keys: BTreeMap::new(),
             progress: Arc::default(),
             alarms: Arc::default(),
+            evidence: Arc::default(),
             pools: Arc::default(),
             relay: Arc::new(Mutex::new(Box::new(|piece| vec![piece]))),
             switch: Arc::new(Mutex::new(vec![None, None, None])),
@@ -228,6 +234,7 @@ impl Cluster {
                 ticking.fill_pools();
             }
         });
+        let found = Arc::clone(&self.evidence);
         let (alarms, pools, relay) = (
             Arc::clone(&self.alarms),
             Arc::clone(&self.pools),
@@ -267,6 +274,9 @@ impl Cluster {
                         }
                     }
                     Some(Answer::PairAlarm(alarm)) => alarms.lock().unwrap().push((node, alarm)),
+                    Some(Answer::Evidence(said)) => {
+                        found.lock().unwrap().push((node, said.evidence.to_vec()));
+                    }
                     Some(Answer::PoolEntries(list)) => {
                         let names = list.entries.iter().map(|name| name.to_vec()).collect();
                         pools.lock().unwrap().insert((node, list.signers), names);
@@ -384,6 +394,7 @@ impl Cluster {
             request_id: request.to_vec().into(),
             attempt: 0,
             deadline_ms: 60_000,
+            nodes: Vec::new(),
         }
     }
 
@@ -662,6 +673,7 @@ impl Cluster {
             key_id: self.key_id(key).to_vec().into(),
             epoch: 0,
             count,
+            sharing: None,
         });
         match self.call(node, call).await? {
             Answer::Commitments(answer) => Ok(answer
@@ -699,6 +711,7 @@ impl Cluster {
             attempt: 0,
             commitments,
             task: 0,
+            sharing: None,
         }
     }
 

@@ -17,6 +17,7 @@ use policy::transaction;
 use proto::convert::wallet_keys::PackageKeys;
 use proto::v1::{self, Failure, coordinator_frame::Body as Call, node_frame::Body as Answer};
 
+mod blame;
 mod hostile;
 
 use crate::cluster::*;
@@ -174,6 +175,7 @@ impl Cluster {
                 .iter()
                 .map(|at| u32::try_from(at + 1).unwrap())
                 .collect(),
+            sharing: None,
         }
     }
 

@@ -371,11 +371,13 @@ async fn calls_that_make_no_sense_are_refused() {
             key_id: cluster.key_id("hot").to_vec().into(),
             epoch: 0,
             count: 0,
+            sharing: None,
         }),
         Call::Prepare(v1::Prepare {
             key_id: cluster.key_id("hot").to_vec().into(),
             epoch: 0,
             count: u32::MAX,
+            sharing: None,
         }),
         Call::Announce(v1::Announce {
             signed_intent: vec![1, 2, 3].into(),
@@ -402,6 +404,7 @@ async fn calls_that_make_no_sense_are_refused() {
         key_id: vec![1; 32].into(),
         epoch: 0,
         count: 1,
+        sharing: None,
     });
     assert_eq!(code(cluster.call(0, unknown).await), FailureCode::Unknown);
     let unknown = Call::DkgCertificate(v1::DkgCertificate {

@@ -1,7 +1,10 @@
 //! Keys as they are shown.
 
 use prost::bytes::Bytes;
-use proto::v1;
+use proto::{
+    convert::reshare::{sharing_of, sharing_to_wire},
+    v1,
+};
 
 use super::Engine;
 use crate::{
@@ -46,6 +49,11 @@ impl Engine {
             nodes: self.active_on(&row.request_id),
             threshold: u32::from(row.threshold),
             public_package: row.package.clone(),
+            sharing: key
+                .as_ref()
+                .map(|key| sharing_to_wire(sharing_of(&key.package))),
+            created_ms: row.created_ms,
+            ..Default::default()
         }
     }
 

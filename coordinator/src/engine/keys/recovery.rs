@@ -108,6 +108,7 @@ impl Engine {
             name: state.name.clone(),
             scheme: state.scheme.clone(),
             threshold: state.threshold,
+            nodes: Vec::new(),
         };
         let Ok(mut row) = self.read_key_request(&request) else {
             return;

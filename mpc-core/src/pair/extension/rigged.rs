@@ -18,7 +18,7 @@ fn cheat(seeds: &ReceiverSeeds, nonce: &Nonce, places: &[(usize, usize)]) -> Mes
     let mut streams = Columns::new(&nonce.0);
     let mut corrections = vec![0; COLUMNS * COLUMN_BYTES];
     for (l, [zero, one]) in seeds.expose_secret().iter().enumerate() {
-        let [zero, one] = [zero, one].map(|seed| streams.column(seed));
+        let [zero, one, ..] = streams.columns([zero, one, zero, one]);
         columns[l] = zero;
         for (word, choice) in bits::column_of(&choices).iter().enumerate() {
             let correction = (zero[word] ^ one[word] ^ choice).to_le_bytes();

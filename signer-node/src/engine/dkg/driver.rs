@@ -344,6 +344,9 @@ impl Engine {
     }
 
     fn report_end(&self, order: &Order, end: End) {
+        if let End::Protocol(Error::Aborted(abort)) = &end {
+            abort.evidence.iter().for_each(|found| self.found(found));
+        }
         let (failure, evidence) = match end {
             End::Refused(refusal) => (refusal, Vec::new()),
             End::Protocol(error) => self.explain(&error),

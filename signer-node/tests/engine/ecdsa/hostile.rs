@@ -34,7 +34,7 @@ impl Cluster {
         Owner::new("c-01", *self.id(node).as_bytes())
     }
 
-    fn id(&self, node: usize) -> NodeId {
+    pub(super) fn id(&self, node: usize) -> NodeId {
         *self.nodes_of(&[node]).first().unwrap()
     }
 
@@ -57,7 +57,7 @@ impl Cluster {
         self.start(node).await.unwrap();
     }
 
-    fn identity(&self, node: usize) -> Arc<IdentityKey> {
+    pub(super) fn identity(&self, node: usize) -> Arc<IdentityKey> {
         let (contents, vault) = self.steal(node);
         let label = Label::new(Kind::Identity, [0; 32], 0, 0);
         let seed = vault
@@ -85,7 +85,7 @@ impl Cluster {
 }
 
 /// The second node signs an opening whose masked nonce is off by a bit.
-fn spoil(cluster: &Cluster, envelope: &[u8], identity: &IdentityKey) -> Vec<u8> {
+pub(super) fn spoil(cluster: &Cluster, envelope: &[u8], identity: &IdentityKey) -> Vec<u8> {
     let opened = Envelope::open(&cluster.roster, envelope).unwrap();
     let mut body = opened.body().to_vec();
     // hreq 32, echo 32, R 33, rho 32, then gk: its lowest bit.
@@ -125,7 +125,8 @@ async fn a26_a_failed_check_poisons_the_pair_for_ever_and_kills_everything_that_
     // The other signature with that peer is dead, although its messages are right.
     let other = cluster.finish_entry(0, &entries[1], &opened[1]).await;
     assert_eq!(code(other), FailureCode::Stale);
-    let (alarmed, alarm) = cluster.alarms.lock().unwrap().remove(0);
+    let alarm = || cluster.alarms.lock().unwrap().pop();
+    let (alarmed, alarm) = cluster.until(alarm).await;
     assert_eq!((alarmed, alarm.peer, alarm.generation), (0, 2, 1));
     assert_eq!(alarm.session, entries[0]);
     for _ in 0..2 {

@@ -5,18 +5,19 @@ use std::collections::BTreeSet;
 
 use super::{Machine, Phase, equivocated};
 use crate::dkg::collect::Insert;
+use crate::dkg::finish::Finish;
 use crate::dkg::judge;
 use crate::dkg::originals::{self, Originals};
-use crate::dkg::round3::Finish;
-use crate::envelope::{Envelope, Kind, Recipient};
+use crate::dkg::plan::Slot;
+use crate::envelope::{Envelope, Recipient};
 use crate::id::NodeId;
 use crate::session::Outbound;
 use crate::{Abort, Error, Fault, Rejection};
 
 impl<G: Finish> Machine<G> {
     /// A round-2 message for another session may mean that its sender saw other nonces: show what this node saw.
-    pub(super) fn other_session(&mut self, from: &NodeId, kind: Kind) -> Result<(), Error> {
-        if kind == Kind::DkgRound2
+    pub(super) fn other_session(&mut self, from: &NodeId, slot: Slot) -> Result<(), Error> {
+        if slot == Slot::Round2
             && self.second.get(from).is_none()
             && matches!(self.phase, Phase::Dealt(_))
         {
@@ -110,11 +111,11 @@ impl<G: Finish> Machine<G> {
             return Ok(());
         }
         let fault = Fault::EchoUnsupported {
-            message: if round == 1 {
-                Kind::DkgRound1
+            message: self.plan.kind(if round == 1 {
+                Slot::Round1
             } else {
-                Kind::DkgRound2
-            },
+                Slot::Round2
+            }),
         };
         let linked = shown.body().first_chunk() == Some(claim.header().session.as_bytes());
         Err(if linked {

@@ -1,0 +1,190 @@
+//! Taking a node's secrets out of its store for a backup, and putting restored ones into a new store.
+//!
+//! What travels: the node's two keys, and per key the share with the public record that made it active. What never does:
+//! nonces, pools and pair setups, which are made anew; the ledger, the announced intents and the policy, which an old copy
+//! would roll back and which come from peers and people.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::policy::cluster::ClusterFile;
+use mpc_core::id::{NodeId, PartyIndex};
+use mpc_core::identity::{ExchangeKey, IdentityKey, IdentityPublic};
+use mpc_core::keys::KeyShare;
+
+use super::dkg::{Record as Ceremony, sealed_digest};
+use super::load::{OpenError, bad, open_key, read_cluster};
+use crate::codec::Malformed;
+use crate::config::Config;
+use crate::init::{open_exchange, open_identity, seal_node};
+use crate::seal::{Effort, Kind, Label, Owner, SealError, Secret, Vault};
+use crate::store::{Change, Contents, Store, StoreError, Table};
+
+/// A share, with what else a node keeps about its key.
+#[derive(Debug)]
+pub struct Held {
+    /// What the operator called the key.
+    pub name: String,
+    /// The public record that made the share active, as the node stored it.
+    pub history: Vec<u8>,
+    /// The share. Secret.
+    pub share: KeyShare,
+}
+
+/// The secrets of one node.
+#[derive(Debug)]
+pub struct Secrets {
+    /// Identity key. Secret.
+    pub identity: IdentityKey,
+    /// Export key. Secret.
+    pub exchange: ExchangeKey,
+    /// One per key.
+    pub keys: Vec<Held>,
+}
+
+/// Why a restored store was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The history of a key does not decode, or is another key's.
+    #[error(
+        "the record of key {0} in the backup is not one of this share; use the file as it was written"
+    )]
+    History(String),
+    /// The keys are not those that the cluster file has for this node.
+    #[error(
+        "the backup is of another node than node {0} of the cluster file; restore it with that node's configuration"
+    )]
+    OtherNode(u16),
+    /// The store was not made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The share of a key belongs to another node.
+    #[error("the share of key {0} is not this node's; the files do not belong together")]
+    OtherShare(String),
+    /// The same key twice.
+    #[error("key {0} is there twice; give one backup per key, the newest")]
+    Twice(String),
+}
+
+impl From<StoreError> for RestoreError {
+    fn from(error: StoreError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+impl From<SealError> for RestoreError {
+    fn from(error: SealError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+/// Reads the secrets of a node from its sealed store. The node may be running; nothing is changed.
+///
+/// # Errors
+/// [`OpenError`]: the cluster file, the secret that unlocks the store, or the store is not in order.
+pub fn export(config: &Config) -> Result<Secrets, OpenError> {
+    let (cluster, node) = place(config)?;
+    let secret = Secret::read(&config.unlock)?;
+    let owner = Owner::new(cluster.cluster_id.as_str(), *node.as_bytes());
+    let (contents, vault) = Store::look(&config.store, &secret, owner)?;
+    Ok(Secrets {
+        identity: IdentityKey::from_seed(open_identity(&contents, &vault)?),
+        exchange: open_exchange(&contents, &vault)?,
+        keys: active(&contents, &vault)?,
+    })
+}
+
+/// The active sharing of every key.
+fn active(contents: &Contents, vault: &Arc<Vault>) -> Result<Vec<Held>, StoreError> {
+    let mut keys = BTreeMap::new();
+    for row in contents.rows(Table::Ceremonies) {
+        let (record, digest) = Ceremony::decode(&row.body).map_err(bad(Table::Ceremonies, row))?;
+        let Ceremony::Active(certified, _) = record else {
+            continue;
+        };
+        let key = open_key(contents, vault, &certified, &digest, row)?;
+        let held = Held {
+            name: key.name,
+            history: row.body.clone(),
+            share: key.share,
+        };
+        keys.insert(certified.key_id, held);
+    }
+    Ok(keys.into_values().collect())
+}
+
+/// The cluster, and which node of it the configuration is for.
+fn place(config: &Config) -> Result<(ClusterFile, NodeId), OpenError> {
+    let (cluster, roster) = read_cluster(&config.cluster)?;
+    let index = PartyIndex::new(config.index).ok();
+    let node = index.and_then(|index| roster.node_id(index));
+    let node = node.ok_or_else(|| OpenError::Cluster {
+        path: config.cluster.display().to_string(),
+        reason: format!("there is no node {}", config.index),
+    })?;
+    Ok((cluster, node))
+}
+
+/// Makes a new store at the place that the configuration names, with a data key of its own, and puts the secrets into it.
+///
+/// The node has no policy, no ledger and no setups then; it takes part in nothing before its peers have brought it up to
+/// date. A store that exists is never touched.
+///
+/// # Errors
+/// [`RestoreError`].
+pub fn restore(config: &Config, secrets: &Secrets) -> Result<(), RestoreError> {
+    let (cluster, node) = place(config)?;
+    let entry = cluster.node(config.index);
+    let is_node = |public: IdentityPublic| {
+        entry.is_some_and(|entry| {
+            entry.identity == *public.as_bytes() && entry.exchange == secrets.exchange.public()
+        })
+    };
+    if !is_node(secrets.identity.public()) {
+        return Err(RestoreError::OtherNode(config.index));
+    }
+    let secret = Secret::read(&config.unlock)?;
+    let owner = Owner::new(cluster.cluster_id.as_str(), *node.as_bytes());
+    let (vault, wrapped) = Vault::create(&secret, owner, Effort::default())?;
+    let mut changes = seal_node(&vault, &secrets.identity, &secrets.exchange)?;
+    let mut seen = std::collections::BTreeSet::new();
+    for held in &secrets.keys {
+        if !seen.insert(held.share.public().key_id()) {
+            return Err(RestoreError::Twice(held.name.clone()));
+        }
+        changes.extend(restored(&vault, &node, held)?);
+    }
+    Store::create(&config.store, &vault, &wrapped, &changes)?;
+    Ok(())
+}
+
+/// The records of one key, as the node itself would have written them.
+fn restored(vault: &Vault, node: &NodeId, held: &Held) -> Result<[Change; 2], RestoreError> {
+    let public = held.share.public();
+    if public.node(held.share.index()) != Some(*node) {
+        return Err(RestoreError::OtherShare(held.name.clone()));
+    }
+    let history = || RestoreError::History(held.name.clone());
+    let (record, _) = Ceremony::decode(&held.history).map_err(|_: Malformed| history())?;
+    let Ceremony::Active(certified, _) = record else {
+        return Err(history());
+    };
+    if certified.key_id != *public.key_id().as_bytes()
+        || certified.epoch != public.epoch().0
+        || certified.order.name != held.name
+    {
+        return Err(history());
+    }
+    let label = Label::new(Kind::Share, certified.key_id, certified.epoch, 0);
+    let record = vault.seal_share(&label, &held.share)?;
+    let row = Ceremony::Active(certified, sealed_digest(&record));
+    Ok([
+        Change::Append {
+            table: Table::Ceremonies,
+            key: row.key(),
+            body: row.encode(),
+        },
+        Change::Seal { label, record },
+    ])
+}
