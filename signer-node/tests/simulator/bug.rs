@@ -12,4 +12,10 @@ pub(crate) enum Bug {
     SignsBeforeSync,
     /// What was let go is not counted.
     ForgetsDebits,
+    /// The share of the sharing before is used for as long as the new one is not there.
+    KeepsOldShare,
+    /// A second sharing is signed for an epoch and attempt, or one for an epoch that is passed.
+    SignsTwoSharings,
+    /// A share is erased as soon as a newer one is prepared.
+    ErasesEarly,
 }

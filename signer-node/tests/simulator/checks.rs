@@ -1,5 +1,7 @@
 //! What must be true at every moment, whatever has happened: looked at after every step, from outside of the nodes.
 
+mod sharings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -8,8 +10,11 @@ use mpc_core::evidence;
 use mpc_core::frost::{self, Package, SigningRequest, Tweak};
 use mpc_core::id::{NodeId, PartyIndex, Purpose};
 use mpc_core::keys::KeyShare;
+use policy::chain::Chain;
 use policy::ledger::window_start;
 use policy::time::Period;
+use policy::transaction;
+use proto::convert::wallet_keys::PackageKeys;
 use rand_chacha::ChaCha20Rng;
 
 use crate::cluster::Cluster;
@@ -44,12 +49,18 @@ pub(crate) struct Checks {
     threshold: u64,
     parties: u64,
     requests: BTreeMap<[u8; 32], (Merit, u64)>,
+    wanted: BTreeMap<[u8; 32], Request>,
     /// What every nonce was used for.
     nonces: BTreeMap<Vec<u8>, [u8; 32]>,
     attempted: BTreeMap<[u8; 32], Attempted>,
     /// Requests that may have a signature: when, and what left.
     spent: BTreeMap<[u8; 32], (u64, u64)>,
     keys: BTreeMap<[u8; 32], Made>,
+    sharings: sharings::Sharings,
+    /// Nodes that have lost a disk.
+    lost: BTreeSet<usize>,
+    /// What every node let go: when, of which request, how much.
+    let_go: BTreeMap<usize, BTreeMap<[u8; 32], (u64, u64)>>,
     /// Sets of shares that were made to sign.
     signed: BTreeSet<([u8; 32], Vec<usize>)>,
     rng: ChaCha20Rng,
@@ -63,6 +74,7 @@ pub(crate) struct Figures {
     pub(crate) crashes: u64,
     pub(crate) lost_messages: u64,
     pub(crate) keys: u64,
+    pub(crate) reshares: u64,
     pub(crate) signatures: u64,
     pub(crate) refused: u64,
     pub(crate) shares: u64,
@@ -76,6 +88,7 @@ impl Figures {
         self.crashes += other.crashes;
         self.lost_messages += other.lost_messages;
         self.keys += other.keys;
+        self.reshares += other.reshares;
         self.signatures += other.signatures;
         self.refused += other.refused;
         self.shares += other.shares;
@@ -92,10 +105,14 @@ impl Checks {
             threshold: schedule.threshold.into(),
             parties: schedule.members.len() as u64,
             requests: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             nonces: BTreeMap::new(),
             attempted: BTreeMap::new(),
             spent: BTreeMap::new(),
             keys: BTreeMap::new(),
+            sharings: sharings::Sharings::default(),
+            lost: BTreeSet::new(),
+            let_go: BTreeMap::new(),
             signed: BTreeSet::new(),
             rng,
             figures: Figures::default(),
@@ -106,6 +123,7 @@ impl Checks {
     pub(crate) fn on_request(&mut self, request: &Request) {
         let known = (request.merit, request.amount);
         self.requests.insert(request.intent.digest(), known);
+        self.wanted.insert(request.intent.digest(), request.clone());
     }
 
     /// A message leaves an honest node.
@@ -128,7 +146,7 @@ impl Checks {
                 Ok(())
             }
             Body::Part { request, part } => self.on_part(from, *request, part, disk),
-            _ => Ok(()),
+            body => self.on_reshare_send(from, body, disk),
         }
     }
 
@@ -174,11 +192,12 @@ impl Checks {
             return Ok(());
         }
         for (request, made) in &self.keys {
-            if made.parts.contains_key(&node) && !disk.has(Table::Pending, request) {
+            let is_gone = made.parts.contains_key(&node) && !disk.has(Table::Pending, request);
+            if is_gone && !self.first_share_may_go(node, request, disk) {
                 return Err(format!("node {node} has lost its share of key {}", short(request)));
             }
         }
-        Ok(())
+        self.on_sharings(node, disk)
     }
 
     /// Every key that may be known to somebody signs with every set of members, from what is on their disks alone.
@@ -196,7 +215,7 @@ impl Checks {
             self.figures.keys += 1;
             self.check_key(&request, disks)?;
         }
-        Ok(())
+        self.check_newest(disks)
     }
 
     fn check_key(&mut self, request: &[u8; 32], disks: &[&Image]) -> Result<(), Broken> {
@@ -290,6 +309,23 @@ impl Checks {
         }
     }
 
+    /// A signature is out: it is one of what was asked for, under the key that there was from the beginning.
+    pub(crate) fn on_signature(&mut self, digest: &[u8; 32], signature: &[u8; 64]) -> Result<(), Broken> {
+        self.figures.signatures += 1;
+        let Some(request) = self.wanted.get(digest) else {
+            return Err("a signature that nobody has asked for".to_owned());
+        };
+        let package = &request.package;
+        let chain = Chain::parse(&request.intent.intent().chain).expect("a chain");
+        let decoded = transaction::decode(chain, &request.intent.intent().raw_tx, &PackageKeys(package), &[]);
+        let decoded = decoded.map_err(|error| error.to_string())?;
+        if decoded.tasks[0].is_signed_by(&PackageKeys(package), signature) {
+            Ok(())
+        } else {
+            Err("a signature that does not verify under the key".to_owned())
+        }
+    }
+
     /// No honest member is ever called a liar.
     pub(crate) fn on_accused(&self, culprits: &[NodeId], by: &str) -> Result<(), Broken> {
         for node in culprits.iter().filter_map(|node| self.cluster.place(node)) {
@@ -319,6 +355,14 @@ impl Checks {
         if !disk.has(Table::Ledger, &released.row) {
             return Err(format!("node {from} signed {request} and its disk does not know"));
         }
+        // Never with another sharing than the highest certified one that its disk knows.
+        let place = self.sharings.place(from, &released.key);
+        if place != (released.epoch, released.attempt) {
+            return Err(format!(
+                "node {from} signed {request} with a share of {}.{} when {place:?} was active",
+                released.epoch, released.attempt
+            ));
+        }
         // No nonce twice.
         let used = self.nonces.insert(released.commitment.clone(), released.package);
         if used.is_some() {
@@ -340,12 +384,26 @@ impl Checks {
         if missing.all(|node| traitors.contains(node)) {
             self.spent.entry(attempted.digest).or_insert((now_ms, amount));
         }
+        let mine = self.let_go.entry(from).or_default();
+        mine.entry(released.digest).or_insert((now_ms, amount));
+        if self.lost.contains(&from) {
+            return Ok(());
+        }
+        let since = window_start(now_ms, Period::from_ms(WINDOW - LIFETIME));
+        let sum: u64 = mine.values().filter(|(at, _)| *at > since).map(|(_, amount)| amount).sum();
+        if sum * released.parties > LIMIT * released.threshold {
+            return Err(format!("node {from} let {sum} go within the window"));
+        }
         self.check_limit(now_ms)
     }
 
     /// What left within any window that ends now. A node counts from the moment it lets its share go, and two nodes do so within
     /// the life of a request: the sum is over a window that is shorter by that.
     fn check_limit(&self, now_ms: u64) -> Result<(), Broken> {
+        // Between two committees the sum is what each node has let go.
+        if self.sharings.has_changed() || !self.lost.is_empty() {
+            return Ok(());
+        }
         let since = window_start(now_ms, Period::from_ms(WINDOW - LIFETIME));
         let recent = self.spent.values().filter(|(at, _)| *at > since);
         let sum: u64 = recent.map(|(_, amount)| amount).sum();

@@ -2,6 +2,8 @@
 //!
 //! It keeps on disk what it was asked to do and what it has collected; what is under way is in memory and starts over after a crash.
 
+pub(crate) mod reshare;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -10,6 +12,7 @@ use mpc_core::frost::robust::{self, Action};
 use mpc_core::frost::{Package, Signature, wire};
 use mpc_core::id::{Attempt, KeyId, NodeId, RequestId};
 use mpc_core::keys::PublicKeyPackage;
+use mpc_core::lineage::Sharing;
 use policy::chain::Chain;
 use policy::transaction;
 use proto::convert::wallet_keys::PackageKeys;
@@ -18,7 +21,7 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::node::signing_request;
 use crate::treasury::Request;
-use crate::wire::{Address, Body, NewKey, RunName, SignCall};
+use crate::wire::{Address, Body, NewKey, RunKind, RunName, SignCall};
 
 /// How often it looks at what is under way.
 pub(crate) const PULSE_MS: u64 = 250;
@@ -36,12 +39,15 @@ pub(crate) enum Task {
     MakeKey(NewKey),
     /// Get a signature of this request.
     Sign(Box<Request>),
+    /// Replace the shares of the key.
+    Reshare(reshare::Change),
 }
 
 /// How a job ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Key,
+    Reshared,
     Signed([u8; 32], Signature),
     Failed(String),
 }
@@ -51,6 +57,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now_ms: u64,
     pub(crate) dice: &'a mut Dice,
     pub(crate) out: &'a mut Vec<(Address, Body)>,
+    /// Reshares that operators have approved.
+    pub(crate) orders: &'a mut BTreeSet<[u8; 32]>,
     /// Whom it takes for a liar.
     pub(crate) accused: &'a mut Vec<NodeId>,
 }
@@ -102,6 +110,7 @@ pub(crate) struct Coordinator {
     requests: BTreeMap<[u8; 32], Collected>,
     /// The key that schedules use: the first that became complete.
     pub(crate) key: Option<PublicKeyPackage>,
+    reshares: reshare::Reshares,
     outcomes: Vec<Outcome>,
     // Lost with a crash.
     making: Option<Making>,
@@ -117,6 +126,7 @@ impl Coordinator {
             wanted: BTreeMap::new(),
             requests: BTreeMap::new(),
             key: None,
+            reshares: reshare::Reshares::default(),
             outcomes: Vec::new(),
             making: None,
             signings: BTreeMap::new(),
@@ -126,6 +136,7 @@ impl Coordinator {
     pub(crate) fn begin(&mut self, task: Task) {
         match task {
             Task::MakeKey(template) => self.template = Some(template),
+            Task::Reshare(change) => self.reshares.want(change),
             Task::Sign(request) => {
                 self.wanted.insert(request.intent.digest(), *request);
             }
@@ -139,13 +150,14 @@ impl Coordinator {
 
     /// Whether nothing is left to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.template.is_none() && self.wanted.is_empty()
+        self.template.is_none() && self.wanted.is_empty() && self.reshares.is_idle()
     }
 
     /// Forgets what is not on disk.
     pub(crate) fn crash(&mut self) {
         self.making = None;
         self.signings.clear();
+        self.reshares.crash();
     }
 
     pub(crate) fn on_pulse(&mut self, context: &mut Context<'_>) {
@@ -158,6 +170,7 @@ impl Coordinator {
         }
         self.certify(context);
         self.ask_again(context);
+        self.reshare_pulse(context);
     }
 
     /// Asks those for their part of a certificate, or for word that it arrived, who have not said.
@@ -188,7 +201,16 @@ impl Coordinator {
                 }
             }
             Body::Active { request, package } => self.on_active(from, request, &package),
-            Body::Failed { run, .. } => self.on_failed(run),
+            Body::Failed { run, .. } => match run.kind {
+                RunKind::Generate => self.on_failed(run),
+                RunKind::Reshare => self.on_reshare_failed(run),
+            },
+            Body::ResharePart { digest, part } => self.on_reshare_part(from, digest, part, context),
+            Body::Standing {
+                key,
+                place,
+                certificate,
+            } => self.on_standing(from, key, place, &certificate),
             Body::Commitments { key, digest, list } => {
                 self.on_commitments(from, key, digest, &list, context);
             }
@@ -282,7 +304,8 @@ impl Coordinator {
         collected.active.insert(from);
         collected.package.get_or_insert_with(|| package.clone());
         if self.key.is_none() && collected.active.len() == collected.members.len() {
-            self.key = Some(package);
+            self.key = Some(package.clone());
+            self.know(package);
         }
     }
 
@@ -294,9 +317,10 @@ impl Coordinator {
 
     /// Whether every member of every complete key is said to hold it.
     pub(crate) fn is_settled(&self) -> bool {
-        self.requests.values().all(|collected| {
+        let is_known = |collected: &Collected| {
             collected.package.is_none() || collected.active.len() == collected.members.len()
-        })
+        };
+        self.requests.values().all(is_known) && self.is_everybody_there()
     }
 
     fn sign(&mut self, digest: [u8; 32], context: &mut Context<'_>) {
@@ -441,6 +465,9 @@ impl Coordinator {
         context: &mut Context<'_>,
     ) {
         let other = self.wanted.values().find(|other| other.intent.digest() != digest).cloned();
+        let Some(sharing) = self.key.as_ref().map(Sharing::of) else {
+            return;
+        };
         let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
@@ -455,6 +482,7 @@ impl Coordinator {
             approvals: signing.request.approvals.clone(),
             commitments: package.signers().keys().map(|index| sealed(*index)).collect(),
             attempt: attempt.0,
+            sharing,
         };
         for node in package.signers().values() {
             let Some(to) = self.cluster.place(node) else {

@@ -5,6 +5,8 @@
 
 mod generate;
 mod ledger;
+mod pairs;
+pub(crate) mod reshare;
 mod sign;
 
 pub(crate) use sign::signing_request;
@@ -18,7 +20,9 @@ use mpc_core::frost::Pool;
 use mpc_core::id::{KeyId, NodeId};
 use mpc_core::identity::IdentityKey;
 use mpc_core::keys::KeyShare;
-use mpc_core::session::{Effects, Held, Inbound, Outbound, Recipient, Session as _};
+use mpc_core::lineage::Lineage;
+use mpc_core::reshare::{Output as Reshared, Session as ReshareSession};
+use mpc_core::session::{Effects, Held, Inbound, Outbound, Recipient, Session as _, Step};
 use mpc_core::{Error, Fault};
 use policy::ledger::Ledger;
 use rand_chacha::ChaCha20Rng;
@@ -44,6 +48,8 @@ pub(crate) enum Out {
     /// Wake me after so many milliseconds.
     Wake(u64),
     Note(Note),
+    /// The process ends itself and is started again.
+    Die,
 }
 
 /// What a node does that the checks must know.
@@ -74,6 +80,8 @@ pub(crate) struct Released {
     pub(crate) signers: BTreeSet<NodeId>,
     pub(crate) epoch: u32,
     pub(crate) attempt: u32,
+    pub(crate) threshold: u64,
+    pub(crate) parties: u64,
 }
 
 /// What a node is given with every input.
@@ -81,6 +89,8 @@ pub(crate) struct Context<'a> {
     /// The true time; a node's own clock differs from it.
     pub(crate) now_ms: u64,
     pub(crate) treasury: Option<&'a Treasury>,
+    /// Digests of the reshares that operators have approved.
+    pub(crate) orders: &'a BTreeSet<[u8; 32]>,
     pub(crate) out: &'a mut Vec<Out>,
 }
 
@@ -104,6 +114,7 @@ pub(crate) struct Node {
     /// How far its clock is ahead of the true time.
     ahead_ms: u64,
     bug: Bug,
+    pairs: pairs::Pairs,
     pub(crate) memory: Option<Memory>,
 }
 
@@ -123,17 +134,52 @@ pub(crate) struct Memory {
     is_waking: bool,
 }
 
-/// A key that signs.
-struct Key {
+/// A key at this node.
+pub(crate) struct Key {
+    /// The request that made it; zero at a node that had no part in that.
     request: [u8; 32],
-    share: Arc<KeyShare>,
+    lineage: Lineage,
+    /// The share of the active sharing, once that is durable.
+    share: Option<Arc<KeyShare>>,
     pool: Pool,
+    /// This node's parts of certificates that it has not seen complete, by digest of the request.
+    prepared: BTreeMap<[u8; 32], Vec<u8>>,
+    /// It came out of a backup, and peers have not confirmed it.
+    unconfirmed: bool,
+}
+
+impl Key {
+    fn new(request: [u8; 32], lineage: Lineage, share: Option<Arc<KeyShare>>) -> Self {
+        Self {
+            request,
+            lineage,
+            share,
+            pool: Pool::new(),
+            prepared: BTreeMap::new(),
+            unconfirmed: false,
+        }
+    }
+}
+
+/// The state machine of a run.
+enum Session {
+    Generate(Box<dkg::Session>),
+    Reshare(Box<ReshareSession>),
+}
+
+impl Session {
+    fn deadline_ms(&self) -> Option<u64> {
+        match self {
+            Self::Generate(session) => session.deadline_ms(),
+            Self::Reshare(session) => session.deadline_ms(),
+        }
+    }
 }
 
 /// A protocol run.
 struct Run {
-    session: dkg::Session,
-    order: NewKey,
+    session: Session,
+    members: Vec<usize>,
     said: Vec<Outbound>,
     /// Pulses since it said something new.
     silent_pulses: u32,
@@ -145,9 +191,19 @@ struct Run {
 /// What happens once a job of the disk is done.
 enum Then {
     Generate(RunName, Held<Effects<DkgOutput>>),
+    Reshare(RunName, Held<Effects<Reshared>>),
     Certified([u8; 32], Held<Effects<DkgOutput>>),
+    Moved(Held<Effects<KeyId>>),
     Release(Box<sign::Waiting>, Held<Effects<sign::Ready>>),
     Nothing,
+}
+
+/// What a protocol makes.
+trait Made: Sized {
+    /// What waits for the disk.
+    fn wait(name: RunName, held: Held<Effects<Self>>) -> Then;
+    /// It is there, and durable.
+    fn arrive(self, node: &mut Node, name: RunName, context: &mut Context<'_>);
 }
 
 impl Node {
@@ -160,6 +216,7 @@ impl Node {
             disk: Disk::default(),
             ahead_ms,
             bug,
+            pairs: pairs::Pairs::default(),
             memory: None,
         }
     }
@@ -188,6 +245,7 @@ impl Node {
             is_waking: false,
         };
         ledger::load(image, &mut memory);
+        reshare::load(image, &mut memory);
         self.memory = Some(memory);
     }
 
@@ -210,7 +268,16 @@ impl Node {
             Body::Announce(intent) => self.on_announce(&intent, context),
             Body::Prepare { key, digest } => self.on_prepare(key, digest, context),
             Body::Sign(call) => self.on_sign(&call, context),
+            Body::Reshare(call) => self.on_reshare(&call, context),
+            Body::ReshareParts {
+                key,
+                sharing,
+                parts,
+            } => self.on_reshare_parts(key, &sharing, &parts, context),
+            Body::Activate { key, certificate } => self.on_activate(key, &certificate, context),
             Body::Part { .. }
+            | Body::ResharePart { .. }
+            | Body::Standing { .. }
             | Body::Active { .. }
             | Body::Failed { .. }
             | Body::Commitments { .. }
@@ -234,6 +301,15 @@ impl Node {
                         self.carry_out(run, effects, context);
                     }
                     Err(why) => self.give_up(run, why, context),
+                },
+                Then::Reshare(run, held) => match released(answer, held) {
+                    Ok(effects) => self.carry_out(run, effects, context),
+                    // What is in memory of the lineage is not on disk: start over from the disk.
+                    Err(_) => context.out.push(Out::Die),
+                },
+                Then::Moved(held) => match released(answer, held).map(|effects| effects.output) {
+                    Ok(Some(key)) => self.take_over(key, context),
+                    _ => context.out.push(Out::Die),
                 },
                 Then::Certified(request, held) => {
                     if let Ok(effects) = released(answer, held) {
@@ -310,25 +386,68 @@ impl Node {
                 return;
             }
             let due = run.session.deadline_ms().is_some_and(|at| at <= now);
-            let result = if due {
-                run.session.tick(now)
-            } else if let Some(inbound) = run.inbox.pop_front() {
-                run.session.handle(inbound, now)
-            } else {
+            let inbound = if due { None } else { run.inbox.pop_front() };
+            if !due && inbound.is_none() {
                 return;
-            };
-            self.take(name, result, context);
+            }
+            self.advance(name, inbound, context);
         }
     }
 
     fn tick(&mut self, name: RunName, context: &mut Context<'_>) {
+        self.advance(name, None, context);
+        self.drain(name, context);
+    }
+
+    /// One step of a run: a message, or the time.
+    fn advance(&mut self, name: RunName, inbound: Option<Inbound>, context: &mut Context<'_>) {
+        fn step<S: mpc_core::session::Session>(
+            session: &mut S,
+            inbound: Option<Inbound>,
+            now: u64,
+        ) -> Result<Step<S::Output>, Error> {
+            match inbound {
+                Some(inbound) => session.handle(inbound, now),
+                None => session.tick(now),
+            }
+        }
         let now = self.clock(context);
         let Some(run) = self.memory().runs.get_mut(&name) else {
             return;
         };
-        let result = run.session.tick(now);
-        self.take(name, result, context);
-        self.drain(name, context);
+        match &mut run.session {
+            Session::Generate(session) => {
+                let result = step(&mut **session, inbound, now);
+                self.take(name, result, context);
+            }
+            Session::Reshare(session) => {
+                let result = step(&mut **session, inbound, now);
+                self.take(name, result, context);
+            }
+        }
+    }
+
+    /// Opens a run, with what has arrived for it before.
+    fn enter(&mut self, name: RunName, session: Session, members: Vec<usize>) {
+        let cluster = Rc::clone(&self.cluster);
+        let memory = self.memory();
+        let (mine, rest) = std::mem::take(&mut memory.early)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|(_, run, _)| *run == name);
+        memory.early = rest;
+        let inbox = mine.into_iter().map(|(from, _, bytes)| Inbound {
+            from: cluster.nodes[from],
+            bytes,
+        });
+        let run = Run {
+            session,
+            members,
+            said: Vec::new(),
+            silent_pulses: 0,
+            is_writing: false,
+            inbox: inbox.collect(),
+        };
+        memory.runs.insert(name, run);
     }
 
     /// Says again what running sessions have said, as on every new connection to a peer.
@@ -340,7 +459,7 @@ impl Node {
                 continue;
             }
             for outbound in &run.said {
-                post(&self.cluster, me, *name, &run.order.members, outbound, context);
+                post(&self.cluster, me, *name, &run.members, outbound, context);
             }
         }
     }

@@ -15,6 +15,16 @@ pub(crate) enum Wish {
     Sign(Merit),
     /// Several small payments at the same time.
     Burst(u64),
+    /// New shares for the same committee.
+    Refresh,
+    /// New shares for another committee: how many members, how many of them sign.
+    Reshare(usize, u16),
+    /// A disk is lost.
+    LoseDisk,
+    /// A backup of a node is made.
+    BackUp,
+    /// A disk is lost and what the last backup had is put in its place.
+    Restore,
     /// Nothing, for so many milliseconds.
     Wait(u64),
 }
@@ -44,7 +54,7 @@ impl Schedule {
         let purpose = Purpose::Ed25519;
         let shapes: [(u16, usize); 7] = [(2, 3), (2, 3), (2, 3), (2, 2), (2, 4), (3, 4), (3, 5)];
         let (threshold, parties) = *dice.pick(&shapes);
-        let nodes = parties + 1;
+        let nodes = parties + 2;
         let all: Vec<usize> = (0..nodes).collect();
         let members = dice.some(&all, parties);
         let calm = dice.chance(100);
@@ -90,9 +100,18 @@ impl Wish {
             Merit::Forged,
             Merit::Expired,
         ];
-        match dice.below(10) {
+        let shapes: [(usize, u16); 7] = [(2, 2), (3, 2), (3, 2), (3, 3), (4, 2), (4, 3), (5, 3)];
+        match dice.below(20) {
             0 => Self::Wait(dice.between(1_000, 70 * 60_000)),
-            1..=3 => Self::Burst(dice.between(2, 8)),
+            1 | 2 => Self::Burst(dice.between(2, 5)),
+            3..=7 => Self::Refresh,
+            8..=12 => {
+                let (members, threshold) = *dice.pick(&shapes);
+                Self::Reshare(members, threshold)
+            }
+            13 => Self::LoseDisk,
+            14 => Self::BackUp,
+            15 => Self::Restore,
             _ => Self::Sign(*dice.pick(&merits)),
         }
     }

@@ -120,6 +120,8 @@ pub(crate) struct Request {
     pub(crate) intent: SignedIntent,
     pub(crate) approvals: Vec<SignedStatement>,
     pub(crate) merit: Merit,
+    /// The record of the key from when it was made.
+    pub(crate) package: PublicKeyPackage,
     /// What leaves, fee included.
     pub(crate) amount: u64,
 }
@@ -204,6 +206,7 @@ impl Treasury {
             intent,
             approvals,
             merit,
+            package: package.clone(),
             amount: amount + coin.fee,
         }
     }

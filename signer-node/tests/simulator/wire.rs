@@ -1,6 +1,7 @@
 //! What travels: between two nodes, and between the coordinator and a node.
 
-use mpc_core::id::{KeyId, NodeId, Purpose};
+use mpc_core::id::{KeyId, Purpose};
+use mpc_core::lineage::Sharing;
 use policy::intent::SignedIntent;
 use policy::statement::SignedStatement;
 
@@ -22,6 +23,7 @@ pub(crate) struct RunName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RunKind {
     Generate,
+    Reshare,
 }
 
 /// An order to make a key.
@@ -35,6 +37,15 @@ pub(crate) struct NewKey {
     pub(crate) members: Vec<usize>,
 }
 
+/// An order to reshare a key.
+#[derive(Clone, Debug)]
+pub(crate) struct ReshareCall {
+    pub(crate) request: Vec<u8>,
+    /// The history of the key, for a new member.
+    pub(crate) base: Vec<u8>,
+    pub(crate) chain: Vec<Vec<u8>>,
+}
+
 /// A request for one share of a signature.
 #[derive(Clone, Debug)]
 pub(crate) struct SignCall {
@@ -43,6 +54,8 @@ pub(crate) struct SignCall {
     pub(crate) approvals: Vec<SignedStatement>,
     pub(crate) commitments: Vec<Vec<u8>>,
     pub(crate) attempt: u32,
+    /// The sharing that the coordinator takes for the active one.
+    pub(crate) sharing: Sharing,
 }
 
 /// A message.
@@ -67,6 +80,25 @@ pub(crate) enum Body {
     /// To a node: your share of this signature.
     Sign(Box<SignCall>),
 
+    /// To a node: take part in a reshare.
+    Reshare(Box<ReshareCall>),
+    /// To a node: the parts of the certificate of a reshare.
+    ReshareParts {
+        key: KeyId,
+        sharing: Sharing,
+        parts: Vec<Vec<u8>>,
+    },
+    /// To a node, from anybody: the certificate of a sharing.
+    Activate { key: KeyId, certificate: Vec<u8> },
+
+    /// To the coordinator: this node's part of the certificate of a reshare.
+    ResharePart { digest: [u8; 32], part: Vec<u8> },
+    /// To the coordinator: the active sharing of a key here, with its certificate; nothing if the key is not known.
+    Standing {
+        key: KeyId,
+        place: Option<(u32, u32)>,
+        certificate: Vec<u8>,
+    },
     /// To the coordinator: this node's part of the certificate of a key.
     Part {
         request: [u8; 32],
@@ -127,6 +159,13 @@ impl Body {
             Self::Sign(call) => {
                 format!("sign {} try {}", short(&call.intent.digest()), call.attempt)
             }
+            Self::Reshare(_) => "reshare".to_owned(),
+            Self::ReshareParts { sharing, parts, .. } => {
+                format!("{} parts for {}.{}", parts.len(), sharing.epoch.0, sharing.attempt.0)
+            }
+            Self::Activate { .. } => "activate".to_owned(),
+            Self::ResharePart { digest, .. } => format!("part for reshare {}", short(digest)),
+            Self::Standing { place, .. } => format!("stands at {place:?}"),
             Self::Part { request, .. } => format!("part for {}", short(request)),
             Self::Active { request, .. } => format!("{} is active", short(request)),
             Self::Failed { run, why } => format!("{} failed: {why}", run.label()),
@@ -153,9 +192,4 @@ impl RunName {
 /// The first bytes of a name.
 pub(crate) fn short(bytes: &[u8]) -> String {
     hex::encode(bytes.get(..3).unwrap_or(bytes))
-}
-
-/// The place of a node in a list.
-pub(crate) fn place_of(nodes: &[NodeId], node: &NodeId) -> Option<usize> {
-    nodes.iter().position(|other| other == node)
 }

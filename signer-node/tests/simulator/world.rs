@@ -1,6 +1,6 @@
 //! One schedule from beginning to end: everything that happens is an event with a time, and nothing else happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use mpc_core::id::KeyId;
@@ -8,6 +8,7 @@ use mpc_core::id::KeyId;
 use crate::bug::Bug;
 use crate::checks::{Broken, Checks, Figures};
 use crate::cluster::Cluster;
+use crate::coordinator::reshare::Change;
 use crate::coordinator::{self, Coordinator, Outcome, Task};
 use crate::dice::Dice;
 use crate::disk::Image;
@@ -47,6 +48,10 @@ enum Fate {
     Crash,
 }
 
+/// What a node had on its disk once.
+#[expect(dead_code, reason = "read when a node is restored")]
+struct Backup(Image);
+
 /// The end of a schedule.
 pub(crate) struct Report {
     pub(crate) figures: Figures,
@@ -70,6 +75,9 @@ pub(crate) struct World {
     coordinator_is_up: bool,
     network: Network,
     treasury: Option<(KeyId, Treasury)>,
+    /// Reshares that operators have approved.
+    orders: BTreeSet<[u8; 32]>,
+    backups: BTreeMap<usize, Backup>,
     checks: Checks,
     requests: u64,
     trace: Option<Vec<String>>,
@@ -112,6 +120,8 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             treasury: None,
+            orders: BTreeSet::new(),
+            backups: BTreeMap::new(),
             checks,
             requests: 0,
             trace: wants_trace.then(Vec::new),
@@ -169,12 +179,21 @@ impl World {
         if !has_key && self.schedule.traitors.is_empty() {
             return Err("no key, though nobody lies and nothing goes wrong".to_owned());
         }
-        if has_key {
+        let able = self.coordinator.active().is_some_and(|active| self.checks.may_sign(active));
+        if has_key && able {
             let before = self.checks.figures.signatures;
             self.ask(Merit::Small);
             self.go_on(REST_MS)?;
             if self.checks.figures.signatures == before {
                 return Err("the key does not sign, though nothing goes wrong".to_owned());
+            }
+            if self.schedule.traitors.is_empty() && self.dice.chance(300) {
+                let before = self.checks.figures.reshares;
+                self.grant(Wish::Refresh)?;
+                self.go_on(REST_MS)?;
+                if self.checks.figures.reshares == before {
+                    return Err("the key is not refreshed, though nothing goes wrong".to_owned());
+                }
             }
         }
         Ok(())
@@ -183,6 +202,35 @@ impl World {
     fn grant(&mut self, wish: Wish) -> Result<(), Broken> {
         self.note(|| format!("{wish:?}"));
         match wish {
+            Wish::Refresh => {
+                if let Some(active) = self.coordinator.active() {
+                    let members = self.cluster.members_of(active);
+                    let threshold = active.params().threshold();
+                    self.reshare(members, threshold);
+                }
+            }
+            Wish::Reshare(count, threshold) => {
+                let all: Vec<usize> = (0..self.nodes.len()).collect();
+                let members = self.dice.some(&all, count);
+                let honest = members.iter().filter(|node| !self.schedule.traitors.contains(node)).count();
+                let liars = members.len() - honest;
+                // More liars than a committee bears are not what is played here.
+                if honest >= usize::from(threshold) && liars < usize::from(threshold) && members.len() == count {
+                    self.reshare(members, threshold);
+                }
+            }
+            Wish::LoseDisk => {
+                let node = self.dice.place(self.nodes.len());
+                self.lose_disk(node)?;
+            }
+            Wish::BackUp => self.back_up(),
+            Wish::Restore => {
+                let saved: Vec<usize> = self.backups.keys().copied().collect();
+                if !saved.is_empty() {
+                    let node = *self.dice.pick(&saved);
+                    self.lose_disk(node)?;
+                }
+            }
             Wish::Wait(ms) => return self.pass(ms),
             Wish::Sign(merit) => self.ask(merit),
             Wish::Burst(count) => (0..count).for_each(|_| self.ask(Merit::Small)),
@@ -190,11 +238,41 @@ impl World {
         self.go_on(PATIENCE_MS)
     }
 
+    fn reshare(&mut self, members: Vec<usize>, threshold: u16) {
+        let absent = self.dice.place(self.nodes.len());
+        let change = Change {
+            members,
+            threshold,
+            absent: BTreeSet::from([absent]),
+        };
+        self.note(|| format!("{change:?}"));
+        self.coordinator.begin(Task::Reshare(change));
+    }
+
+    /// A disk breaks, unless that would be one more than the key bears.
+    fn lose_disk(&mut self, node: usize) -> Result<(), Broken> {
+        let disks: Vec<&Image> = self.nodes.iter().map(|node| node.disk.synced()).collect();
+        if !self.checks.may_lose(node, &disks) {
+            return Ok(());
+        }
+        self.note(|| format!("node {node} loses its disk"));
+        self.crash(node)?;
+        self.nodes[node].disk.restore(Image::default());
+        self.checks.on_lost(node);
+        Ok(())
+    }
+
+    fn back_up(&mut self) {
+        let node = self.dice.place(self.nodes.len());
+        let image = self.nodes[node].disk.snapshot();
+        self.backups.insert(node, Backup(image));
+    }
+
     fn ask(&mut self, merit: Merit) {
         let Some((_, treasury)) = &self.treasury else {
             return;
         };
-        let package = self.coordinator.key.as_ref().expect("a key with a policy");
+        let package = self.coordinator.first_key().expect("a key with a policy");
         self.requests += 1;
         let number = self.requests;
         let request = treasury.request(package, self.now_ms, number, merit, &mut self.dice);
@@ -318,11 +396,16 @@ impl World {
         let mut context = node::Context {
             now_ms: self.now_ms,
             treasury: self.treasury.as_ref().map(|(_, treasury)| treasury),
+            orders: &self.orders,
             out: &mut out,
         };
         act(&mut self.nodes[place], &mut context);
         for effect in out {
             match effect {
+                Out::Die => {
+                    self.note(|| format!("node {place} starts over"));
+                    return self.crash(place);
+                }
                 Out::Send(to, body) => self.send_from_node(place, to, body)?,
                 Out::Wake(ms) => self.after(ms, Event::Pulse(place, self.lives[place])),
                 Out::Note(note) => {
@@ -415,21 +498,29 @@ impl World {
             now_ms: self.now_ms,
             dice: &mut self.dice,
             out: &mut out,
+            orders: &mut self.orders,
             accused: &mut accused,
         };
         act(&mut self.coordinator, &mut context);
         self.checks.on_accused(&accused, "the coordinator")?;
         for (to, body) in out {
-            if let Body::NewKey(order) = &body {
-                self.checks.on_order(order.request, &order.members);
+            match &body {
+                Body::NewKey(order) => self.checks.on_order(order.request, &order.members),
+                Body::Reshare(call) => self.checks.on_reshare_order(&call.request),
+                _ => {}
             }
             self.send(Address::Coordinator, to, body);
         }
         for outcome in self.coordinator.finished() {
             match outcome {
                 Outcome::Key => self.install_policy(),
-                Outcome::Signed(digest, _) => {
-                    self.checks.figures.signatures += 1;
+                Outcome::Reshared => {
+                    self.checks.figures.reshares += 1;
+                    let now = self.coordinator.active().map(mpc_core::lineage::Sharing::of);
+                    self.note(|| format!("reshared: {now:?}"));
+                }
+                Outcome::Signed(digest, signature) => {
+                    self.checks.on_signature(&digest, signature.as_bytes())?;
                     self.note(|| format!("signed {}", short(&digest)));
                 }
                 Outcome::Failed(why) => self.note(|| format!("given up: {why}")),

@@ -1,20 +1,21 @@
 //! Key generation at a node: from the order to the share that signs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use mpc_core::dkg::{self, DkgCertificate, DkgOutput, Pending, Setup};
-use mpc_core::frost::Pool;
 use mpc_core::id::{Attempt, KeyId, Params, RequestId};
-use mpc_core::session::{Effects, Inbound, Ready, Step, Write, WriteKind};
+use mpc_core::keys::KeyShare;
+use mpc_core::lineage::Lineage;
+use mpc_core::session::{Effects, Held, Ready, Step, Write, WriteKind};
 use mpc_core::{Error, Rejection};
 use zeroize::Zeroizing;
 
-use super::{Context, Key, Node, ROUND_MS, Run, Then, post};
+use super::{Context, Key, Made, Node, ROUND_MS, Session, Then, post};
 use crate::bug::Bug;
 use crate::disk::{Change, Image, Table};
-use crate::wire::{Body, NewKey, RunName, short};
+use crate::wire::{Body, NewKey, RunKind, RunName, short};
 
 /// The keys on a disk that are certified.
 pub(super) fn load(image: &Image) -> BTreeMap<KeyId, Key> {
@@ -30,16 +31,23 @@ pub(super) fn load(image: &Image) -> BTreeMap<KeyId, Key> {
             .finish(certificate.parts().values())
             .expect("a certificate of this share");
         let request = request.try_into().expect("32 bytes");
-        keys.insert(output.share.public().key_id(), key(request, output));
+        keys.insert(output.share.public().key_id(), key(request, output.share));
     }
     keys
 }
 
-fn key(request: [u8; 32], output: DkgOutput) -> Key {
-    Key {
-        request,
-        share: Arc::new(output.share),
-        pool: Pool::new(),
+fn key(request: [u8; 32], share: KeyShare) -> Key {
+    let lineage = Lineage::new(share.public().clone(), true);
+    Key::new(request, lineage, Some(Arc::new(share)))
+}
+
+impl Made for DkgOutput {
+    fn wait(name: RunName, held: Held<Effects<Self>>) -> Then {
+        Then::Generate(name, held)
+    }
+
+    fn arrive(self, node: &mut Node, name: RunName, context: &mut Context<'_>) {
+        node.activate(name.request, Some(self), context);
     }
 }
 
@@ -60,38 +68,18 @@ impl Node {
             pairs: BTreeMap::new(),
         };
         let (now, identity) = (self.clock(context), Arc::clone(&self.identity));
-        let memory = self.memory();
-        let started = dkg::Session::start(setup, identity, &mut memory.rng, now, ROUND_MS);
+        let started = dkg::Session::start(setup, identity, &mut self.memory().rng, now, ROUND_MS);
         let (session, step) = started.expect("a valid setup");
-        let (mine, rest) = std::mem::take(&mut memory.early)
-            .into_iter()
-            .partition::<VecDeque<_>, _>(|(_, run, _)| *run == name);
-        memory.early = rest;
-        let inbox = mine
-            .into_iter()
-            .map(|(from, _, bytes)| Inbound {
-                from: self.cluster.nodes[from],
-                bytes,
-            })
-            .collect();
-        let run = Run {
-            session,
-            order,
-            said: Vec::new(),
-            silent_pulses: 0,
-            is_writing: false,
-            inbox,
-        };
-        self.memory().runs.insert(name, run);
+        self.enter(name, Session::Generate(Box::new(session)), order.members);
         self.take(name, Ok(step), context);
         self.drain(name, context);
     }
 
     /// Does what a session's step asks for; what must be durable first waits for the disk.
-    pub(super) fn take(
+    pub(super) fn take<O: Made>(
         &mut self,
         name: RunName,
-        result: Result<Step<DkgOutput>, Error>,
+        result: Result<Step<O>, Error>,
         context: &mut Context<'_>,
     ) {
         let step = match result {
@@ -105,7 +93,7 @@ impl Node {
             Err(error) => {
                 let run = self.memory().runs.remove(&name);
                 if let Some(run) = run {
-                    self.accuse(&error, &run.order.members, context);
+                    self.accuse(&error, &run.members, context);
                 }
                 return self.give_up(name, error.to_string(), context);
             }
@@ -113,7 +101,14 @@ impl Node {
         match step.split() {
             Ready::Now(effects) => self.carry_out(name, effects, context),
             Ready::AfterWrite(write, held) => {
-                let changes = changes(&name, &write);
+                let changes = match name.kind {
+                    RunKind::Generate => Ok(changes(&name, &write)),
+                    RunKind::Reshare => self.reshare_changes(&name, &write),
+                };
+                let changes = match changes {
+                    Ok(changes) => changes,
+                    Err(why) => return self.give_up(name, why, context),
+                };
                 if self.bug == Bug::SendsBeforeSync {
                     let effects = held.release(write.stored()).expect("its own receipt");
                     self.submit(changes, None, Then::Nothing);
@@ -122,29 +117,29 @@ impl Node {
                 if let Some(run) = self.memory().runs.get_mut(&name) {
                     run.is_writing = true;
                 }
-                self.submit(changes, Some(write), Then::Generate(name, held));
+                self.submit(changes, Some(write), O::wait(name, held));
             }
         }
     }
 
-    pub(super) fn carry_out(
+    pub(super) fn carry_out<O: Made>(
         &mut self,
         name: RunName,
-        effects: Effects<DkgOutput>,
+        effects: Effects<O>,
         context: &mut Context<'_>,
     ) {
         let (me, cluster) = (self.id, Rc::clone(&self.cluster));
         if let Some(run) = self.memory().runs.get_mut(&name) {
             run.is_writing = false;
             for outbound in effects.send {
-                post(&cluster, me, name, &run.order.members, &outbound, context);
+                post(&cluster, me, name, &run.members, &outbound, context);
                 run.said.push(outbound);
                 run.silent_pulses = 0;
             }
         }
-        if effects.output.is_some() {
+        if let Some(output) = effects.output {
             self.memory().runs.remove(&name);
-            self.activate(name.request, effects.output, context);
+            output.arrive(self, name, context);
         } else {
             self.drain(name, context);
         }
@@ -179,7 +174,7 @@ impl Node {
         self.memory()
             .keys
             .entry(key_id)
-            .or_insert_with(|| key(request, output));
+            .or_insert_with(|| key(request, output.share));
         context.say(format!("key {} is active", short(key_id.as_bytes())));
         context.tell(Body::Active { request, package });
     }
@@ -221,7 +216,7 @@ impl Node {
         if let Some(key) = found {
             context.tell(Body::Active {
                 request: *request,
-                package: key.share.public().encode(),
+                package: key.lineage.base().encode(),
             });
         }
         found.is_some()
@@ -236,8 +231,12 @@ impl Node {
             .collect();
         for request in requests {
             self.report_part(&request, context);
+        }
+        let keys: Vec<[u8; 32]> = self.memory().keys.values().map(|key| key.request).collect();
+        for request in keys {
             self.report_active(&request, context);
         }
+        self.report_prepared(context);
     }
 }
 

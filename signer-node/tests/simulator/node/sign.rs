@@ -8,6 +8,7 @@ use mpc_core::frost::{self, Nonces, Package, SigningRequest, Tweak, wire};
 use mpc_core::hd::DerivationPath;
 use mpc_core::id::{Attempt, KeyId, Purpose, RequestId};
 use mpc_core::keys::{KeyShare, PublicKeyPackage};
+use mpc_core::lineage::Sharing;
 use mpc_core::session::{Effects, Ready as Split, Step, Write, WriteKind};
 use mpc_core::transcript::body_digest;
 use policy::evaluate::{Approved, Facts, Fraction, Verdict, evaluate};
@@ -82,11 +83,14 @@ impl Node {
         let Some(key) = me.keys.get_mut(&key_id) else {
             return;
         };
-        if key.share.public().purpose().needs_pairs() {
+        let Some(share) = key.share.as_ref().filter(|_| !key.unconfirmed) else {
+            return;
+        };
+        if share.public().purpose().needs_pairs() {
             return;
         }
-        let made = key.pool.generate(&key.share, 1, &mut me.rng).expect("fresh nonces");
-        let public = key.share.public();
+        let made = key.pool.generate(share, 1, &mut me.rng).expect("fresh nonces");
+        let public = share.public();
         let list = made
             .iter()
             .map(|one| wire::seal_commitment(&identity, public, &me.boot, one))
@@ -100,6 +104,9 @@ impl Node {
 
     pub(super) fn on_sign(&mut self, call: &SignCall, context: &mut Context<'_>) {
         if let Err(why) = self.decide(call, context) {
+            if matches!(why.as_str(), "need-cert" | "stale") {
+                self.stand(call.key, context);
+            }
             context.tell(Body::Refused {
                 digest: call.intent.digest(),
                 attempt: call.attempt,
@@ -116,7 +123,19 @@ impl Node {
         let memory = self.memory();
         let digest = call.intent.digest();
         let key = memory.keys.get_mut(&call.key).ok_or("no such key")?;
-        let public = key.share.public();
+        let active = key.lineage.sharing();
+        if call.sharing.place() > active.place() {
+            return Err("need-cert".to_owned());
+        }
+        if call.sharing != active {
+            return Err("stale".to_owned());
+        }
+        let share = key.share.as_ref().ok_or("no share")?;
+        if key.unconfirmed {
+            return Err("catching up".to_owned());
+        }
+        let share = Arc::clone(share);
+        let public = share.public();
         let params = public.params();
         let facts = Facts {
             now_ms: now,
@@ -151,7 +170,7 @@ impl Node {
         let ready = Ready {
             approved,
             nonces,
-            share: Arc::clone(&key.share),
+            share: Arc::clone(&share),
             package,
             row: row.clone(),
             attempt: call.attempt,
@@ -215,8 +234,14 @@ impl Node {
         });
     }
 
-    fn release(&self, ready: Ready, context: &mut Context<'_>) -> Result<Vec<u8>, String> {
+    fn release(&mut self, ready: Ready, context: &mut Context<'_>) -> Result<Vec<u8>, String> {
         let approved = ready.approved;
+        let bug = self.bug;
+        let key = self.memory().keys.get(&ready.package.key_id());
+        let is_active = key.is_some_and(|key| key.lineage.sharing() == Sharing::of(ready.share.public()));
+        if !is_active && bug != Bug::KeepsOldShare {
+            return Err("another sharing is active meanwhile".to_owned());
+        }
         if approved.intent().expires_ms <= self.clock(context) {
             return Err("expired meanwhile".to_owned());
         }
@@ -231,6 +256,8 @@ impl Node {
             signers: package.signers().values().copied().collect(),
             epoch: package.epoch().0,
             attempt: ready.share.public().attempt().0,
+            threshold: ready.share.public().params().threshold().into(),
+            parties: ready.share.public().params().parties().into(),
         };
         let share = frost::sign(ready.nonces, &ready.share, package);
         let share = share.map_err(|error| error.to_string())?;
