@@ -1,4 +1,4 @@
-"""Checks what the demo released with libraries that know nothing of Quorate.
+"""Checks what the demo, or the demo of a key's life, released with libraries that know nothing of Quorate.
 
 solders reads the Solana transactions, eth-account recovers the senders of the Ethereum transactions, bip-utils derives the
 wallets' addresses from the root keys by BIP 32. Bitcoin's own consensus code runs the Bitcoin transactions in the
@@ -67,6 +67,20 @@ def bitcoin(request, wallets):
     }
 
 
+def lifecycle(steps):
+    """The keys and chain codes of every step are those of the first, and the epoch only grows."""
+    facts = ("name", "public_key", "chain_code")
+    first = [[key[fact] for fact in facts] for key in steps[0]["keys"]]
+    for before, after in zip(steps, steps[1:]):
+        now = [[key[fact] for fact in facts] for key in after["keys"]]
+        yield after["step"], {
+            "the same public keys as at the beginning": now == first,
+            "another epoch than before": all(
+                new["epoch"] > old["epoch"] for old, new in zip(before["keys"], after["keys"])
+            ),
+        }
+
+
 def main(path: str) -> int:
     with open(path, encoding="utf-8") as handle:
         demo = json.load(handle)
@@ -83,6 +97,16 @@ def main(path: str) -> int:
     for wallet in demo["wallets"]:
         if wallet["scheme"] != "ed25519":
             report(wallet["name"], {"address equals an independent BIP 32 derivation": derived(wallet) == wallet["address"]})
+    steps = demo.get("lifecycle", [])
+    if steps:
+        roots = {wallet["root_public_key"] for wallet in demo["wallets"]}
+        report("lifecycle", {"wallets are those of the keys": roots == {key["public_key"] for key in steps[0]["keys"]}})
+        for step, checks in lifecycle(steps):
+            report(step, checks)
+        for step in steps:
+            signed = {r["chain"].split(":")[0] for r in demo["requests"]
+                      if r["outcome"] == "released" and r["name"].startswith(step["step"] + "-")}
+            report(step["step"], {"every chain was signed for": signed == set(families)})
     for request in demo["requests"]:
         if request["outcome"] == "released":
             family = request["chain"].split(":")[0]

@@ -2,7 +2,9 @@
 
 mod backup;
 mod cert;
+mod drill;
 mod operator;
+mod order;
 mod request;
 
 use std::path::PathBuf;
@@ -16,11 +18,17 @@ pub use backup::{
 pub use cert::{
     CertCommand, CertCrlArgs, CertRevokeArgs, CertRotateArgs, CertStatusArgs, NewKey, Place,
 };
+pub use drill::{DrillCommand, DrillRunArgs, Loss};
 pub use operator::{
     BenchArgs, CheckConfigArgs, ClusterCommand, ClusterInitArgs, CompletionArgs, DemoArgs,
     EvidenceCommand, EvidenceVerifyArgs, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs,
     PolicyCommand, PolicyEvalArgs, PolicyInstallArgs, PolicyLintArgs, PolicySignArgs,
     ServiceCommand, ServiceRunArgs,
+};
+pub use order::{
+    Dealing, KeyExportArgs, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand,
+    NodeEnrollArgs, NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand,
+    OrderIdArgs, OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
 pub use request::{
     DecideArgs, FreezeArgs, PersonArgs, RequestCommand, RequestIdArgs, RequestListArgs,
@@ -81,7 +89,7 @@ pub struct Common {
 pub enum Command {
     /// Run a whole cluster on this machine and show what it signs and what it refuses
     #[command(
-        after_help = "Examples:\n  quorate demo\n  quorate demo --json > demo.json\n  quorate demo --keep-running --dir /tmp/quorate"
+        after_help = "Examples:\n  quorate demo\n  quorate demo --json > demo.json\n  quorate demo --lifecycle\n  quorate demo --keep-running --dir /tmp/quorate"
     )]
     Demo(DemoArgs),
     /// Lay out and inspect a cluster
@@ -90,12 +98,18 @@ pub enum Command {
         after_help = "Examples:\n  quorate cluster init --dir ./custody --nodes 3 --threshold 2"
     )]
     Cluster(ClusterCommand),
-    /// The signer node service
+    /// The signer node service; nodes as operators see them
     #[command(
         subcommand,
-        after_help = "Examples:\n  quorate node run --config node-1/node.toml"
+        after_help = "Examples:\n  quorate node run --config node-1/node.toml\n  quorate node status"
     )]
-    Node(ServiceCommand),
+    Node(NodeCommand),
+    /// Orders about keys: sign, follow, cancel
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate order list\n  quorate order sign 41d9… --person bob --credential key --signing-key people/bob.key"
+    )]
+    Order(OrderCommand),
     /// The coordinator service
     #[command(
         subcommand,
@@ -157,6 +171,12 @@ pub enum Command {
         after_help = "Examples:\n  quorate bench --local --requests 500 --concurrency 8\n  quorate bench --local --scheme ecdsa\n  quorate bench --cluster cluster.toml --wallet hot --initiator svc-payout --initiator-key client/initiator.key --to 9xQe… --requests 100"
     )]
     Bench(BenchArgs),
+    /// Rehearse a loss on a shadow key and report timings
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate drill run node-loss\n  quorate drill run total-loss"
+    )]
+    Drill(DrillCommand),
     /// Check evidence of misbehaviour, offline
     #[command(
         subcommand,
@@ -186,6 +206,6 @@ impl Command {
     /// Whether the verb stops by itself, in good order, when it is signalled.
     #[must_use]
     pub const fn handles_signals(&self) -> bool {
-        matches!(self, Self::Node(_) | Self::Coordinator(_))
+        matches!(self, Self::Node(NodeCommand::Run(_)) | Self::Coordinator(_))
     }
 }

@@ -1,5 +1,6 @@
 //! `quorate demo`: a whole cluster on this machine, what it signs, and what it refuses.
 
+mod lifecycle;
 pub mod report;
 pub mod rogue;
 mod ssh;
@@ -25,8 +26,13 @@ pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
         .map_err(|e| Fail::failed(format_args!("cannot find this program's own file: {e}")))?;
     let place = Place::new(args)?;
     let mut report = Report::new(output);
-    report.title("A cluster of three nodes and a coordinator, each its own process");
-    let mut cluster = LocalCluster::create(&executable, &place.dir(), args.keep_running)?;
+    report.title("A cluster of nodes and a coordinator, each its own process");
+    let mut cluster = if args.lifecycle {
+        let init = lifecycle::cluster(place.dir())?;
+        LocalCluster::create_as(&executable, &init, args.keep_running)?
+    } else {
+        LocalCluster::create(&executable, &place.dir(), args.keep_running)?
+    };
     report.check(
         "cluster-init",
         true,
@@ -35,7 +41,11 @@ pub async fn run(args: &DemoArgs, output: Output) -> Result<Reply, Fail> {
             place.dir().display()
         ),
     );
-    let end = story::tell(&mut cluster, &mut report).await;
+    let end = if args.lifecycle {
+        lifecycle::tell(&mut cluster, &mut report).await
+    } else {
+        story::tell(&mut cluster, &mut report).await
+    };
     let (nodes, threshold) = (
         cluster.made().cluster.nodes.len(),
         cluster.made().cluster.threshold,

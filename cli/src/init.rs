@@ -261,7 +261,11 @@ fn write_issued(dir: &Path, issued: &Issued) -> Result<(), Fail> {
     write_secret(&dir.join("tls.key"), issued.key_pem.as_bytes())
 }
 
-fn node(
+/// Writes the directory of a node and says what the cluster file must have about it.
+///
+/// # Errors
+/// The directory is in use or cannot be written.
+pub fn node(
     layout: &Layout,
     cluster_id: &ClusterId,
     authority: &Authority,

@@ -11,6 +11,7 @@
 //! | [`people`] | key files, statements, `ssh-keygen` |
 //! | [`mod@backup`] | backup files, recovery keys and their printed parts |
 //! | [`demo`] | the demonstration |
+//! | [`drill`] | losses, rehearsed |
 //! | [`mod@bench`] | the load generator |
 //! | [`verbs`] | everything else |
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod args;
 pub mod backup;
 pub mod bench;
 pub mod demo;
+pub mod drill;
 pub mod fail;
 pub mod init;
 pub mod layout;

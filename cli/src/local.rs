@@ -1,5 +1,6 @@
 //! A whole cluster on this machine: one process per service, over loopback, in one directory.
 
+mod life;
 mod process;
 
 use std::{
@@ -16,7 +17,7 @@ use policy::{
 };
 use proto::v1;
 
-pub use self::process::Process;
+pub use self::{life::Ended, process::Process};
 use crate::{
     args::ClusterInitArgs,
     fail::{Exit, Fail},
@@ -67,9 +68,21 @@ impl LocalCluster {
             genesis_min: 2,
             days: 7,
         };
+        Self::create_as(executable, &args, may_outlive)
+    }
+
+    /// Writes the cluster that is asked for; starts nothing yet.
+    ///
+    /// # Errors
+    /// The directory is in use, or the numbers do not go together.
+    pub fn create_as(
+        executable: &Path,
+        args: &ClusterInitArgs,
+        may_outlive: bool,
+    ) -> Result<Self, Fail> {
         Ok(Self {
             executable: executable.to_owned(),
-            made: init::run(&args)?,
+            made: init::run(args)?,
             nodes: BTreeMap::new(),
             coordinator: None,
             may_outlive,
@@ -247,11 +260,25 @@ impl LocalCluster {
     /// # Errors
     /// It fails.
     pub async fn create_key_of(&self, name: &str, scheme: &str) -> Result<Key, Fail> {
-        let client = self.client("operator").await?;
         let threshold = u32::from(self.made.cluster.threshold);
+        self.create_key_on(&[], name, scheme, threshold).await
+    }
+
+    /// Creates a key on some of the nodes.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn create_key_on(
+        &self,
+        nodes: &[u32],
+        name: &str,
+        scheme: &str,
+        threshold: u32,
+    ) -> Result<Key, Fail> {
+        let client = self.client("operator").await?;
         let mut stages = Vec::new();
         let end = client
-            .create_key(name, scheme, threshold, |told| {
+            .create_key_on(nodes, name, scheme, threshold, |told| {
                 if stages.last() != Some(&told.stage) {
                     stages.push(told.stage.clone());
                 }

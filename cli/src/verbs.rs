@@ -9,6 +9,8 @@ pub mod evidence;
 pub mod freeze;
 pub mod help;
 pub mod key;
+pub mod node;
+pub mod order;
 pub mod policy;
 pub mod request;
 pub mod services;
@@ -19,7 +21,7 @@ use client::{Ask, Client, Error, Fix, Options, Retry};
 
 use crate::{
     args::{Cli, Command, Common},
-    bench, demo,
+    bench, demo, drill,
     fail::{Exit, Fail},
     output::{Output, Reply},
 };
@@ -36,7 +38,8 @@ pub async fn run(cli: Cli, output: Output) -> Result<Reply, Fail> {
     match cli.command {
         Command::Demo(args) => demo::run(&args, output).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
-        Command::Node(command) => services::node(command).await,
+        Command::Node(command) => node::run(&context, command).await,
+        Command::Order(command) => order::run(&context, command).await,
         Command::Coordinator(command) => services::coordinator(command).await,
         Command::Key(command) => key::run(&context, command).await,
         Command::Backup(command) => backup::run(&context, command).await,
@@ -48,6 +51,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<Reply, Fail> {
         Command::Freeze(args) => freeze::freeze(&context, &args).await,
         Command::Unfreeze(args) => freeze::unfreeze(&context, &args).await,
         Command::Bench(args) => bench::run(&context, &args).await,
+        Command::Drill(command) => drill::run(&command, output).await,
         Command::Evidence(command) => evidence::run(&context, &command),
         Command::CheckConfig(args) => check::run(&args),
         Command::Completion(args) => Ok(help::completion(args.shell)),

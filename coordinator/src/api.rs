@@ -264,6 +264,8 @@ impl Quorate for Api {
             freeze: Some(self.engine.freeze_state()),
             policy: Some(self.engine.policy_state()),
             software: concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            stopped: self.engine.stopped_sets(),
+            convicted: self.engine.convicts(),
         }))
     }
 
@@ -315,9 +317,10 @@ impl Api {
                 .map(|address| address.to_string())
                 .unwrap_or_default();
             info.path.clone_from(&wallet.path);
-            info.public_package = key.row.package.clone();
-            info.ready =
-                self.engine.active_on(&key.row.request_id).len() >= usize::from(key.row.threshold);
+            info.public_package = key.package.encode().into();
+            info.ready = !key.ended
+                && self.engine.active_on(&key).len()
+                    >= usize::from(key.package.params().threshold());
         }
         info
     }
@@ -334,7 +337,7 @@ impl Api {
             status: link.as_ref().and_then(|link| link.status()),
             rtt_us: link.as_ref().map_or(0, |link| link.rtt_us()),
             clock_offset_ms: link.as_ref().map_or(0, |link| link.offset_ms()),
-            drained: false,
+            drained: self.engine.is_drained(index.get()),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use policy::time::parse_utc;
 pub use proto::settings::{ConfigError, Problem};
 use proto::settings::{Reader, check_secret_file, read_text};
 
@@ -69,6 +70,9 @@ pub struct Signing {
     pub nonces_low: usize,
     /// Unused commitments kept, per key and node.
     pub nonces_high: usize,
+    /// Signatures that did not verify are forgotten if the last one of their set is older, Unix milliseconds: what an operator has
+    /// looked into and wants to try again.
+    pub forgive_failures_before_ms: u64,
 }
 
 /// Timing and bounds of the links to nodes.
@@ -134,6 +138,7 @@ impl Default for Signing {
             retry_max_ms: 10_000,
             nonces_low: 16,
             nonces_high: 64,
+            forgive_failures_before_ms: 0,
         }
     }
 }
@@ -333,7 +338,21 @@ fn read_signing(reader: &mut Reader<'_>) -> Option<Signing> {
     let max = reader.duration("signing", "retry_max", base.retry_max_ms, 10, 600_000);
     let low = count(reader, "signing", "nonces_low", base.nonces_low, 1, 4_096);
     let high = count(reader, "signing", "nonces_high", base.nonces_high, 2, 8_192);
+    let forgive = reader.text(
+        "signing",
+        "forgive_failures_before",
+        Some("1970-01-01T00:00:00Z"),
+    );
+    let forgive_failures_before_ms = match parse_utc(&forgive?) {
+        Ok(instant_ms) => instant_ms,
+        Err(error) => {
+            let message = format!("signing.forgive_failures_before: {error}");
+            reader.complain("signing", "forgive_failures_before", message);
+            0
+        }
+    };
     let signing = Signing {
+        forgive_failures_before_ms,
         answer_timeout: answer?,
         late_after: late?,
         retry_first_ms: first?,

@@ -34,10 +34,12 @@ use crate::{
 
 mod announce;
 mod approve;
+mod drain;
 mod evidence;
 mod expiry;
 mod freeze;
 mod keys;
+pub(crate) mod orders;
 mod policy_book;
 mod release;
 
@@ -66,6 +68,7 @@ pub(crate) struct Engine {
     policies: policy_book::Book,
     freeze: freeze::Switch,
     ceremonies: keys::Ceremonies,
+    orders: orders::Orders,
     evidence: evidence::Archive,
     live: Mutex<BTreeMap<RequestId, Live>>,
     deadlines: expiry::Deadlines,
@@ -111,6 +114,12 @@ impl Engine {
         for row in &convictions {
             signing.convict(row.node);
         }
+        for set in store.failed_sets().await? {
+            // What an operator has looked into does not count any more.
+            if set.at_ms >= config.signing.forgive_failures_before_ms {
+                signing.remember_failures(set);
+            }
+        }
         let files = EvidenceFiles::beside(&config.store);
         let evidence = evidence::Archive::load(&convictions, files);
         let keys = Keys::default();
@@ -120,6 +129,13 @@ impl Engine {
                 keys.insert(Arc::new(key));
             }
             ceremonies.note(row);
+        }
+        for row in store.sharings().await? {
+            keys.follow(&row)?;
+        }
+        let orders = orders::Orders::load(store.key_orders(orders::KEPT).await?);
+        for node in store.drained().await? {
+            signing.drain(node, true);
         }
         let policies = policy_book::Book::load(&cluster, store.policies().await?)?;
         let freeze = freeze::Switch::load(&store.orders().await?)?;
@@ -134,6 +150,7 @@ impl Engine {
             policies,
             freeze,
             ceremonies,
+            orders,
             evidence,
             live: Mutex::default(),
             deadlines: expiry::Deadlines::default(),
@@ -143,6 +160,7 @@ impl Engine {
             draining: AtomicBool::new(false),
             rested: Notify::new(),
         });
+        engine.end_keys();
         for record in live {
             engine.admit(record, None);
         }
@@ -159,6 +177,12 @@ impl Engine {
         }
         self.schedule_policy();
         self.resume_ceremonies();
+        self.tasks.spawn(Arc::clone(self).resume_and_tend());
+    }
+
+    async fn resume_and_tend(self: Arc<Self>) {
+        self.resume_orders().await;
+        self.tend().await;
     }
 
     async fn listen(self: Arc<Self>, mut reports: mpsc::Receiver<Report>) {
@@ -184,7 +208,9 @@ impl Engine {
         self.send_policies(&link).await;
         self.send_orders(&link).await;
         self.end_lost_sessions(link.index());
+        self.adopt_keys().await;
         self.send_certificates(&link).await;
+        self.tend_node(&link).await;
         self.send_evidence(&link).await;
         for key in self.keys.all() {
             self.signing.refill(&key, &link);

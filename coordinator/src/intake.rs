@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use policy::{
     approval::summary_lines,
+    conflict::ConflictKey,
     evaluate::{Facts, Fraction, Verdict, evaluate},
     governance::Installed,
     intent::{MAX_SIGNED, SignedIntent},
@@ -99,6 +100,13 @@ pub(crate) fn read(
             let message = "the policy has no such wallet, or its key is not ready";
             refuse(FailureCode::Unknown, message, "list the wallets")
         })?;
+    if key.ended {
+        return Err(refuse(
+            FailureCode::Denied,
+            "the key of this wallet has been taken out of use",
+            "use another wallet",
+        ));
+    }
     // What cannot be decoded is refused by the verdict, with the decoder's own words.
     let own = PackageKeys(&key.package);
     let lines = transaction::decode(wallet.chain, &intent.raw_tx, &own, &wallet.path)
@@ -146,7 +154,12 @@ pub(crate) fn judge(policy: Arc<Installed>, frozen: bool, intake: &Intake, stage
             &facts,
         ) {
             Verdict::Approved(approved) => {
-                let decision = Decision::Approve(approved.debits().to_vec());
+                let conflicts = approved
+                    .conflicts()
+                    .iter()
+                    .map(ConflictKey::digest)
+                    .collect();
+                let decision = Decision::Approve(approved.debits().to_vec(), conflicts);
                 Judgement {
                     decision,
                     token: Some(approved),

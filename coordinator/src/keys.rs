@@ -5,19 +5,33 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use mpc_core::{id::Purpose, keys::PublicKeyPackage};
+use mpc_core::{
+    id::{Attempt, Epoch, NodeId, Purpose},
+    keys::PublicKeyPackage,
+    lineage::{Learned, Lineage, Refusal, Sharing},
+    reshare::Certificate,
+};
 
-use crate::store::{KeyRow, KeyStage, StoreError};
+use crate::store::{KeyRow, KeyStage, SharingRow, StoreError};
 
-/// A key that can be used.
-#[derive(Debug)]
+/// The coordinator follows the sharings of a key and is no member of any.
+const OUTSIDER: NodeId = NodeId::from_bytes([0; 32]);
+
+/// A key that can be used, with the sharing that is active. Every change makes another value.
+#[derive(Clone, Debug)]
 pub(crate) struct Key {
-    /// What the store has.
+    /// What the store has of its generation.
     pub(crate) row: KeyRow,
-    /// The decoded public key package.
+    /// Its sharings up to the active one, by the rules that the nodes follow as well.
+    pub(crate) lineage: Lineage,
+    /// The public record of the active sharing.
     pub(crate) package: PublicKeyPackage,
     /// 32 bytes (Ed25519) or 33 (secp256k1).
     pub(crate) public_key: Vec<u8>,
+    /// When the active sharing was stored here, Unix milliseconds.
+    pub(crate) since_ms: u64,
+    /// People have ordered that it signs no more.
+    pub(crate) ended: bool,
 }
 
 impl Key {
@@ -34,14 +48,48 @@ impl Key {
         let public_key = package.public_key();
         Ok(Some(Self {
             row: row.clone(),
+            lineage: Lineage::new(package.clone(), false),
             package,
             public_key,
+            since_ms: row.created_ms,
+            ended: false,
         }))
+    }
+
+    /// The key after one more certificate, and what the certificate changes.
+    ///
+    /// # Errors
+    /// [`Refusal`] if it does not continue what is known of the key.
+    pub(crate) fn learn(
+        &self,
+        certificate: Certificate,
+        now_ms: u64,
+    ) -> Result<(Self, Learned), Refusal> {
+        let mut key = self.clone();
+        let learned = key.lineage.learn(certificate, &OUTSIDER)?;
+        if matches!(learned, Learned::Activated(_)) {
+            key.package = key.lineage.active().clone();
+            key.since_ms = now_ms;
+        }
+        Ok((key, learned))
     }
 
     /// The name of the key, 32 bytes.
     pub(crate) const fn id(&self) -> [u8; 32] {
         *self.package.key_id().as_bytes()
+    }
+
+    /// The active sharing.
+    pub(crate) const fn sharing(&self) -> Sharing {
+        Sharing::of(&self.package)
+    }
+
+    /// The certificates of sharings higher than this place, lowest first: what whoever is there needs to come up.
+    pub(crate) fn above(&self, place: (Epoch, Attempt)) -> Vec<&Certificate> {
+        let chain = self.lineage.chain().iter();
+        chain
+            .filter(|certificate| certificate.sharing().place() > place)
+            .collect()
     }
 
     /// How a chain writes the key as an address; empty where the chain takes no signatures of the key's scheme.
@@ -73,6 +121,21 @@ impl Keys {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key.id(), key);
+    }
+
+    /// Takes a stored certificate in.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if it does not continue the key's earlier ones.
+    pub(crate) fn follow(&self, row: &SharingRow) -> Result<(), StoreError> {
+        let damaged = StoreError::Damaged("a stored certificate does not hold");
+        let Some(key) = self.get(&row.key_id) else {
+            return Err(damaged);
+        };
+        let certificate = Certificate::decode(&row.certificate).map_err(|_| damaged.clone())?;
+        let (key, _) = key.learn(certificate, row.at_ms).map_err(|_| damaged)?;
+        self.insert(Arc::new(key));
+        Ok(())
     }
 
     /// The key of this name.

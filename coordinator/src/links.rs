@@ -134,7 +134,8 @@ impl Links {
         }
     }
 
-    fn by_node(&self, node: &NodeId) -> Option<Arc<Link>> {
+    /// The link to the node with this id, if it is connected.
+    pub(crate) fn by_node(&self, node: &NodeId) -> Option<Arc<Link>> {
         let index = self.roster.index(node)?;
         self.get(index.get())
     }

@@ -25,13 +25,14 @@ use proto::{
     },
     v1::{self, coordinator_frame, node_frame},
 };
+use tokio::sync::{Notify, futures::Notified};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     clock, config,
     keys::Key,
     links::{CallError, Link, Links},
-    store::RequestId,
+    store::{FailedSet, RequestId},
 };
 
 mod disputes;
@@ -154,6 +155,11 @@ pub(crate) struct Signing {
     entries: Entries,
     disputes: Disputes,
     tasks: TaskTracker,
+    /// Nodes that operators have taken out of the choice.
+    drained: Mutex<BTreeSet<u16>>,
+    /// Nodes that have said that they are behind with a key, and the key.
+    behind: Mutex<BTreeSet<(u16, [u8; 32])>>,
+    told_behind: Notify,
     /// Nodes that were caught; asked only if no quorum exists without them.
     convicted: Mutex<BTreeSet<u16>>,
     /// Until when a node is asked last for a wallet because its own ledger is full, Unix milliseconds.
@@ -178,6 +184,9 @@ impl Signing {
             entries: Entries::default(),
             disputes: Disputes::default(),
             tasks,
+            drained: Mutex::default(),
+            behind: Mutex::default(),
+            told_behind: Notify::new(),
             convicted: Mutex::default(),
             crowded: Mutex::default(),
             next_attempt: AtomicU32::new(low_bits << 20),
@@ -193,14 +202,72 @@ impl Signing {
             .insert(index);
     }
 
+    /// Takes a node out of the choice, or puts it back.
+    pub(crate) fn drain(&self, index: u16, drained: bool) {
+        let mut nodes = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
+        if drained {
+            nodes.insert(index);
+        } else {
+            nodes.remove(&index);
+        }
+    }
+
+    /// Whether operators have taken a node out of the choice.
+    pub(crate) fn is_drained(&self, index: u16) -> bool {
+        self.drained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&index)
+    }
+
+    /// Remembers that a node is behind with a key; it is shown the certificates.
+    fn note_behind(&self, index: u16, key: &Key) {
+        self.behind
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((index, key.id()));
+        self.told_behind.notify_one();
+    }
+
+    /// Resolves when a node has said that it is behind.
+    pub(crate) fn behind(&self) -> Notified<'_> {
+        self.told_behind.notified()
+    }
+
+    /// The nodes that have said that they are behind since the last call, with the key.
+    pub(crate) fn take_behind(&self) -> BTreeSet<(u16, [u8; 32])> {
+        core::mem::take(&mut self.behind.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The connected members of a key that may be chosen, by node number.
+    fn members(&self, key: &Key) -> Vec<Arc<Link>> {
+        let links = key.package.nodes().values();
+        let links = links.filter_map(|node| self.links.by_node(node));
+        links
+            .filter(|link| !self.is_drained(link.index()))
+            .collect()
+    }
+
+    /// Takes in how often signatures of a set did not verify before a restart.
+    pub(crate) fn remember_failures(&self, set: FailedSet) {
+        self.disputes.remember(set);
+    }
+
+    /// Sets of signers that are not asked any more, because their signatures did not verify.
+    pub(crate) fn stopped_sets(&self) -> Vec<FailedSet> {
+        self.disputes.stopped()
+    }
+
+    /// Nodes that were caught.
+    pub(crate) fn convicts(&self) -> Vec<u16> {
+        let convicted = self.convicted.lock();
+        let convicted = convicted.unwrap_or_else(PoisonError::into_inner);
+        convicted.iter().copied().collect()
+    }
+
     /// Whether enough members of a key are connected.
     pub(crate) fn has_quorum(&self, key: &Key) -> bool {
-        let up = key
-            .package
-            .nodes()
-            .keys()
-            .filter(|index| self.links.get(index.get()).is_some());
-        up.count() >= usize::from(key.package.params().threshold())
+        self.members(key).len() >= usize::from(key.package.params().threshold())
     }
 
     /// Makes all signatures of a request, or says why not. None is begun after one has failed, but all that have begun are seen
@@ -260,10 +327,7 @@ impl Signing {
     fn order(&self, job: &Job) -> Vec<Arc<Link>> {
         let now_ms = clock::now_ms();
         let members = job.key.package.nodes();
-        let links: Vec<_> = members
-            .keys()
-            .filter_map(|index| self.links.get(index.get()))
-            .collect();
+        let links = self.members(&job.key);
         let nearest = links
             .iter()
             .map(|link| link.rtt_us())
@@ -326,6 +390,9 @@ impl Signing {
     pub(crate) fn refill(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
         // The nodes keep the pools of ECDSA among themselves.
         if matches!(key.package.purpose(), Purpose::Ecdsa | Purpose::EcdsaRaw) {
+            return;
+        }
+        if key.package.index_of(&link.node()).is_none() {
             return;
         }
         let (low, high) = (self.config.nonces_low, self.config.nonces_high);

@@ -141,8 +141,8 @@ pub enum Decision {
     Deny(Vec<v1::Reason>),
     /// People or time are missing.
     Wait(Vec<v1::Reason>, v1::Needs),
-    /// It may be signed once these amounts are debited.
-    Approve(Vec<Debit>),
+    /// It may be signed once these amounts are debited, and what it uses up on its chain is held, by name.
+    Approve(Vec<Debit>, Vec<[u8; 32]>),
 }
 
 /// A decision, with the token that a signature needs if it is positive.
@@ -305,8 +305,34 @@ pub struct KeyRow {
     pub created_ms: u64,
     /// The encoded public key package, once active.
     pub package: Bytes,
-    /// Signed certificate parts by party index.
+    /// Signed certificate parts by node number.
     pub parts: BTreeMap<u16, Bytes>,
+    /// The nodes it is generated on, by number, ascending; empty for all nodes of the cluster.
+    pub nodes: Vec<u16>,
+}
+
+/// A certified sharing of a key after its first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharingRow {
+    /// The key, 32 bytes.
+    pub key_id: [u8; 32],
+    /// How often the shares have been replaced.
+    pub epoch: u32,
+    /// Which attempt at that epoch.
+    pub attempt: u32,
+    /// The encoded activation certificate.
+    pub certificate: Bytes,
+    /// When it was stored here, Unix milliseconds.
+    pub at_ms: u64,
+}
+
+/// An order of people about keys, or a refresh by the policy's interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyOrderRow {
+    /// 32 fresh bytes that name it.
+    pub request_id: [u8; 32],
+    /// What callers are shown, the signed statements included.
+    pub status: v1::OrderStatus,
 }
 
 /// One row of the audit trail.
@@ -339,6 +365,17 @@ pub struct EvidenceRow {
     pub evidence: Bytes,
     /// The fault in words.
     pub fault: String,
+}
+
+/// A set of signers that has made signatures that do not verify, and nobody can say through whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedSet {
+    /// Party indices, ascending.
+    pub signers: Vec<u16>,
+    /// How often.
+    pub failures: u32,
+    /// When last, Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// A step's answer.
@@ -411,11 +448,40 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Every key generation, oldest first.
     fn keys(&self) -> Answer<'_, Vec<KeyRow>>;
 
+    /// Keeps an order about keys as it stands now, in the place of what was known of it.
+    fn put_key_order(&self, row: KeyOrderRow) -> Answer<'_, ()>;
+
+    /// The newest orders about keys, at most `limit`, oldest first.
+    fn key_orders(&self, limit: u32) -> Answer<'_, Vec<KeyOrderRow>>;
+
+    /// Keeps the certificate of a sharing; one that is there already stays.
+    fn add_sharing(&self, row: SharingRow) -> Answer<'_, ()>;
+
+    /// Every certified sharing, lowest first for each key.
+    fn sharings(&self) -> Answer<'_, Vec<SharingRow>>;
+
+    /// Has a node chosen no more, or again.
+    fn set_drained(&self, node: u16, drained: bool, now_ms: u64) -> Answer<'_, ()>;
+
+    /// The nodes that are not chosen.
+    fn drained(&self) -> Answer<'_, Vec<u16>>;
+
     /// Keeps evidence against a node.
     fn add_evidence(&self, row: EvidenceRow) -> Answer<'_, ()>;
 
     /// All evidence, oldest first.
     fn evidence(&self) -> Answer<'_, Vec<EvidenceRow>>;
+
+    /// Counts a signature of these signers that does not verify; how often that has happened.
+    fn count_failure(
+        &self,
+        signers: Vec<u16>,
+        request: Option<RequestId>,
+        now_ms: u64,
+    ) -> Answer<'_, u32>;
+
+    /// Every set with such signatures.
+    fn failed_sets(&self) -> Answer<'_, Vec<FailedSet>>;
 
     /// Appends to the audit trail.
     fn note(

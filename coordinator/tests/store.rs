@@ -9,15 +9,15 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use coordinator::{
     state::{Event, State},
     store::{
-        Case, Decision, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStage, KeyStep, Move,
-        NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Release, RequestId, Sqlite, Store,
-        StoreError,
+        Case, Decision, EvidenceRow, FailedSet, Filter, Judge, Judgement, KeyRow, KeyStage,
+        KeyStep, Move, NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Release, RequestId,
+        Sqlite, Store, StoreError,
     },
 };
 use policy::{
@@ -64,6 +64,8 @@ macro_rules! suite {
 }
 
 suite! {
+    a96_what_one_request_uses_is_refused_to_another_until_it_has_expired
+    failures_of_a_set_are_counted_for_ever
     a86_fifty_reservations_of_six_tenths_at_once_admit_one
     a87_many_small_requests_do_not_pass_the_limit
     a87_a_window_begins_where_it_says
@@ -130,7 +132,7 @@ fn judgement(decision: Decision) -> Judgement {
 }
 
 fn approve(amount: u64) -> Judge {
-    Arc::new(move |_: &Case<'_>| judgement(Decision::Approve(vec![debit(amount)])))
+    Arc::new(move |_: &Case<'_>| judgement(Decision::Approve(vec![debit(amount)], Vec::new())))
 }
 
 fn wait() -> Judge {
@@ -157,7 +159,7 @@ fn within(limit: u64, window: u64, amount: u64) -> Judge {
         judgement(if after > Amount::from_u64(limit) {
             Decision::Deny(vec![reason("limit")])
         } else {
-            Decision::Approve(vec![debit(amount)])
+            Decision::Approve(vec![debit(amount)], Vec::new())
         })
     })
 }
@@ -265,7 +267,7 @@ async fn a87_a_clock_that_goes_back_frees_nothing(place: &impl Place) {
         .submit(new(1), approve(50), Reach::Sign, 100_000)
         .await
         .expect("stored");
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
     let look: Judge = Arc::new(move |case: &Case<'_>| {
         let sums =
@@ -443,6 +445,76 @@ async fn every_move_is_guarded_by_the_state(place: &impl Place) {
     );
 }
 
+async fn a96_what_one_request_uses_is_refused_to_another_until_it_has_expired(place: &impl Place) {
+    let name = [0xee; 32];
+    let judge = |seen: &Arc<Mutex<Vec<Option<[u8; 32]>>>>| -> Judge {
+        let seen = Arc::clone(seen);
+        Arc::new(move |case: &Case<'_>| {
+            let holder = case.ledger.holder(&name, case.now_ms);
+            seen.lock().expect("lock").push(holder);
+            judgement(match holder {
+                Some(_) => Decision::Deny(vec![reason("conflict")]),
+                None => Decision::Approve(vec![debit(1)], vec![name]),
+            })
+        })
+    };
+    let seen = Arc::default();
+    let store = place.open();
+    let end = new(0).expires_ms + policy::conflict::MARGIN_MS;
+    for (number, now_ms, state) in [
+        (0, 1, State::Signing),
+        (1, end - 1, State::Denied),
+        (2, end, State::Signing),
+    ] {
+        let row = NewRequest {
+            expires_ms: 1_000_000_000 + now_ms,
+            ..new(number)
+        };
+        let row = if number == 0 { new(0) } else { row };
+        let decided = store
+            .submit(row, judge(&seen), Reach::Sign, now_ms)
+            .await
+            .expect("stored");
+        assert_eq!(decided.record.state, state, "{number}");
+    }
+    let own = store
+        .weigh(id(2), judge(&seen), end)
+        .await
+        .expect("weighed");
+    assert!(matches!(own.decision, Decision::Approve(..)));
+    let expected = [None, Some(*id(0).as_bytes()), None, None];
+    assert_eq!(*seen.lock().expect("lock"), expected);
+    drop(store);
+    let store = place.open();
+    store
+        .weigh(id(9), judge(&seen), end)
+        .await
+        .expect("weighed");
+    assert_eq!(
+        seen.lock().expect("lock").pop(),
+        Some(Some(*id(2).as_bytes()))
+    );
+}
+
+async fn failures_of_a_set_are_counted_for_ever(place: &impl Place) {
+    let store = place.open();
+    for (set, count) in [(&[1, 2][..], 1), (&[1, 3], 1), (&[1, 2], 2), (&[1, 2], 3)] {
+        let stored = store
+            .count_failure(set.to_vec(), Some(id(0)), 10 * count)
+            .await
+            .expect("stored");
+        assert_eq!(u64::from(stored), count);
+    }
+    drop(store);
+    let sets = place.open().failed_sets().await.expect("reads");
+    let row = |signers: &[u16], failures, at_ms| FailedSet {
+        signers: signers.to_vec(),
+        failures,
+        at_ms,
+    };
+    assert_eq!(sets, [row(&[1, 2], 3, 30), row(&[1, 3], 1, 10)]);
+}
+
 async fn votes_decide_and_are_counted_once(place: &impl Place) {
     let store = place.open();
     let vote = |person: &str| {
@@ -459,7 +531,7 @@ async fn votes_decide_and_are_counted_once(place: &impl Place) {
     let two: Judge = Arc::new(|case: &Case<'_>| {
         judgement(match case.approvals.len() {
             0 | 1 => Decision::Wait(vec![reason("approvals")], v1::Needs::default()),
-            _ => Decision::Approve(vec![debit(1)]),
+            _ => Decision::Approve(vec![debit(1)], Vec::new()),
         })
     });
     store
@@ -554,6 +626,7 @@ async fn everything_is_there_after_reopening(place: &impl Place) {
         created_ms: 12,
         package: Vec::new().into(),
         parts: BTreeMap::new(),
+        nodes: Vec::new(),
     };
     let evidence = EvidenceRow {
         node: 3,
@@ -784,7 +857,7 @@ proptest! {
                 }).collect();
                 scopes.extend(debits.iter().flat_map(Debit::scopes));
                 model.record(*id(number).as_bytes(), Entry { at_ms: now, raw_digest: new(number).transaction, debits: debits.clone() });
-                let judge: Judge = Arc::new(move |_: &Case<'_>| judgement(Decision::Approve(debits.clone())));
+                let judge: Judge = Arc::new(move |_: &Case<'_>| judgement(Decision::Approve(debits.clone(), Vec::new())));
                 store.submit(new(number), judge, Reach::Sign, now).await.expect("stored");
             }
             for own in [id(0), id(1), id(77)] {
@@ -794,7 +867,7 @@ proptest! {
                     scopes.iter().map(|scope| (view.sum(scope, since), view.count(scope, since), view.conflict(&known))).collect()
                 };
                 let scopes = scopes.clone();
-                let found = Arc::new(std::sync::Mutex::new(Vec::new()));
+                let found = Arc::new(Mutex::new(Vec::new()));
                 let sink = Arc::clone(&found);
                 let look: Judge = Arc::new(move |case: &Case<'_>| {
                     let known = new(1).transaction;

@@ -36,6 +36,7 @@ mod entry;
 pub mod fused;
 pub(crate) mod judge;
 pub mod preprocess;
+mod products;
 mod request;
 mod sign;
 mod wire;

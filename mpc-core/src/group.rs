@@ -27,6 +27,7 @@ pub use ristretto255::Ristretto255;
 pub use secp256k1::{LazySum, Residue, Secp256k1};
 
 use crate::codec::{DecodeError, Problem};
+use crate::secret::SecretScalar;
 
 /// Longest point encoding, in bytes.
 const MAX_POINT_LEN: usize = 33;
@@ -99,6 +100,11 @@ mod raw {
             point: &Self::Point,
             b: &Self::Scalar,
         ) -> Self::Point;
+        fn point_multi_mul(
+            terms: &[(crate::secret::SecretScalar<Self>, super::Point<Self>)],
+        ) -> Self::Point
+        where
+            Self: super::Group;
         fn point_multi_mul_vartime(
             terms: &[(super::Scalar<Self>, super::Point<Self>)],
         ) -> Self::Point
@@ -346,6 +352,12 @@ impl<G: Group> Point<G> {
         Self(G::point_double_mul_vartime(&a.0, &point.0, &b.0))
     }
 
+    /// The sum of `scalar * point` over all terms, for less than the price of each by itself. Constant time.
+    #[must_use]
+    pub fn multi_mul(terms: &[(SecretScalar<G>, Self)]) -> Self {
+        Self(G::point_multi_mul(terms))
+    }
+
     /// The sum of `scalar * point` over all terms, for public values.
     #[must_use]
     pub fn multi_mul_vartime(terms: &[(Scalar<G>, Self)]) -> Self {
@@ -508,6 +520,12 @@ impl<G: Group> EncodedPoint<G> {
     #[must_use]
     pub const fn point(&self) -> &Point<G> {
         &self.point
+    }
+
+    /// Its encoding.
+    #[must_use]
+    pub const fn bytes(&self) -> &PointBytes<G> {
+        &self.bytes
     }
 
     /// Its encoding.

@@ -57,7 +57,7 @@ impl Announcement {
         })
     }
 
-    /// `H("import"; dealer, public key, chain code, request id)`: names the session in place of the request id alone.
+    /// `H("import/rq"; dealer, public key, chain code, request id)`: names the session in place of the request id alone.
     pub(crate) fn digest(&self, request_id: &RequestId) -> [u8; 32] {
         transcript::hash(Tag::IMPORT)
             .field(self.dealer.as_bytes())
@@ -104,7 +104,7 @@ impl Dealer {
             timeout_ms,
         };
         let dealing = Dealing::Secret(secret);
-        let (ceremony, step) = Ceremony::start(plan, start, dealing, BTreeMap::new(), rng)?;
+        let (ceremony, step) = Ceremony::start(plan, start, &dealing, BTreeMap::new(), rng)?;
         Ok((Self(ceremony), finished(step)?))
     }
 

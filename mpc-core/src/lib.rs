@@ -7,8 +7,9 @@
 //! # The layers
 //! * Algebra and encodings: [`group`], [`polynomial`], [`proof`], [`codec`], [`transcript`], [`secret`].
 //! * Who is who: [`id`], [`identity`], [`roster`], [`envelope`].
-//! * Protocols as state machines behind one trait, [`session::Session`]: [`dkg`].
+//! * Protocols as state machines behind one trait, [`session::Session`]: [`dkg`], [`import`], [`reshare`], [`ecdsa`]; and [`frost`].
 //! * What comes out: [`keys`], and [`evidence`] against a party that broke the protocol.
+//! * The life of a key: [`lineage`] says which sharing counts and which share may be erased, [`backup`] and [`export`] what may leave.
 //!
 //! # Errors
 //! Every fallible call of a protocol returns [`Error`], sorted by what the caller does next.
@@ -26,6 +27,7 @@ mod echo;
 pub mod envelope;
 mod error;
 pub mod evidence;
+pub mod export;
 pub mod frost;
 pub mod group;
 pub mod hd;

@@ -8,10 +8,12 @@
 //! * A share may be erased only when the certificate of a higher sharing is durable (4): that is what [`Learned::Activated`] lists.
 //!   Nothing else ever says that a share may be erased.
 //! * A chain of certificates starts at a sharing that this node has held or verified, and leaves its history at most one epoch below
-//!   the active one (3). Holders of old shares may have been compromised since, so an older fork is refused.
+//!   the active one (3). Holders of old shares may have been compromised since, so an older fork is refused. To the history belong the
+//!   certified attempts beside the active one: others may have gone on from there before they saw the higher attempt.
 //!
 //! ```text
-//! u8 1 | u32be length, base package | u32 count | as many certificates, each with u32be length
+//! u8 1 | u32be length, base package | u32 count | as many certificates, each with u32be length: the chain
+//!      | u16 count | as before: certificates beside it
 //!      | u16 count | count times (u32 epoch, u32 attempt, id 32), held | u16 count | as before, signed
 //! ```
 
@@ -26,6 +28,9 @@ use crate::reshare::{Certificate, MAX_CERTIFICATE, Request};
 
 const VERSION: u8 = 1;
 const MAX_PACKAGE: usize = 1 << 16;
+
+/// How many certificates beside the chain are kept. Each is of another attempt that all its members and dealers have signed.
+const MAX_BESIDE: usize = 32;
 
 /// Names a sharing, ordered by epoch, then by attempt: the higher of two replaces the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +130,9 @@ pub enum Learned {
     Known,
     /// Nothing: a higher sharing is active. Show whoever sent it the certificate of that one.
     Behind,
+    /// The active sharing stays, but this is a lower attempt of its epoch that others may have gone on from: store the lineage, and show
+    /// whoever sent it the certificate of the active one.
+    Noted,
     /// The sharing that it certifies is active from now on.
     Activated(Activation),
 }
@@ -146,11 +154,12 @@ pub struct Activation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
     base: PublicKeyPackage,
+    /// From the first sharing to the active one.
     chain: Vec<Certificate>,
-    /// The record of the active sharing and of the one that it continues.
+    /// Certified attempts of the active epoch and the one before that are not on the chain, lowest first.
+    beside: BTreeMap<Sharing, Certificate>,
     active: PublicKeyPackage,
-    before: Option<PublicKeyPackage>,
-    /// The names of all sharings of the history.
+    /// The names of all sharings on the chain.
     history: BTreeSet<Sharing>,
     /// Sharings, certified or not, that this node has a share of.
     held: BTreeSet<Sharing>,
@@ -165,9 +174,9 @@ impl Lineage {
         let origin = Sharing::of(&base);
         Self {
             active: base.clone(),
-            before: None,
             base,
             chain: Vec::new(),
+            beside: BTreeMap::new(),
             history: BTreeSet::from([origin]),
             held: holds.then_some(origin).into_iter().collect(),
             signed: BTreeMap::new(),
@@ -303,25 +312,39 @@ impl Lineage {
     /// [`Refusal::OtherKey`], [`Refusal::Gap`], [`Refusal::Fork`] or [`Refusal::Conflict`].
     pub fn learn(&mut self, certificate: Certificate, me: &NodeId) -> Result<Learned, Refusal> {
         let (now, active) = (certificate.sharing(), self.sharing());
-        let request = certificate.request();
-        if request.key_id() != self.key_id() {
+        if certificate.request().key_id() != self.key_id() {
             return Err(Refusal::OtherKey);
         }
-        if self.history.contains(&now) {
+        if self.history.contains(&now) || self.beside.contains_key(&now) {
             return Ok(Learned::Known);
         }
-        if now.place() == active.place() {
-            let (one, other) = (active, now);
+        let mut known = self.history.iter().chain(self.beside.keys());
+        if let Some(one) = known.find(|one| one.place() == now.place()) {
+            let (one, other) = (*one, now);
             return Err(Refusal::Conflict { one, other });
         }
-        if now.place() < active.place() {
+        if now.epoch < active.epoch {
             return Ok(Learned::Behind);
         }
-        let member = request.is_member(me);
-        self.go_on(certificate)?;
-        let lower = |sharing: &Sharing| sharing.place() < now.place();
-        let erase: Vec<Sharing> = self.held.iter().copied().filter(lower).collect();
-        self.held.retain(|sharing| !lower(sharing));
+        let lower = now.place() < active.place();
+        let Some(way) = self.way_to(&certificate) else {
+            return match (lower, now.epoch == active.epoch) {
+                (true, _) => Ok(Learned::Behind),
+                (false, true) => Err(Refusal::Fork { active }),
+                (false, false) => Err(Refusal::Gap { active }),
+            };
+        };
+        if lower {
+            self.note(certificate);
+            return Ok(Learned::Noted);
+        }
+        let member = certificate.request().is_member(me);
+        self.go(way, certificate);
+        let erase: Vec<Sharing> = {
+            let lower = |sharing: &&Sharing| sharing.place() < now.place();
+            self.held.iter().filter(lower).copied().collect()
+        };
+        self.held.retain(|sharing| sharing.place() >= now.place());
         self.signed.retain(|place, _| *place > now.place());
         Ok(Learned::Activated(Activation {
             now,
@@ -331,37 +354,62 @@ impl Lineage {
         }))
     }
 
-    /// Puts the certificate of a higher sharing on the chain.
-    fn go_on(&mut self, certificate: Certificate) -> Result<(), Refusal> {
-        let (now, active) = (certificate.sharing(), self.sharing());
-        // Another attempt of the active epoch takes the place of the active sharing, and continues what that one continues.
-        let sibling = now.epoch == active.epoch;
-        let parent = if sibling {
-            self.before.as_ref()
-        } else {
-            Some(&self.active)
-        };
-        let package = parent.and_then(|parent| certificate.verify(parent).ok());
-        let Some(package) = package else {
-            let known = self
-                .history
-                .contains(&Sharing::of(certificate.request().active()));
-            return Err(if sibling || known {
-                Refusal::Fork { active }
-            } else {
-                Refusal::Gap { active }
-            });
-        };
-        if sibling {
-            self.chain.pop();
-            self.history.remove(&active);
-        } else {
-            self.before = Some(self.active.clone());
+    /// How to get to the sharing that a certificate continues: how much of the chain, and the certificate beside it that follows, if any.
+    /// `None` if that sharing is not known, or more than one epoch below the active one.
+    fn way_to(&self, certificate: &Certificate) -> Option<(usize, Option<Sharing>)> {
+        let parent = certificate.request().active();
+        let name = Sharing::of(parent);
+        if name.epoch.0.saturating_add(1) < self.active.epoch().0 {
+            return None;
         }
-        self.active = package;
+        if let Some(beside) = self.beside.get(&name) {
+            let (length, deeper) = self.place_on_chain(beside.request().active())?;
+            return (deeper && beside.verify_new(parent)).then_some((length, Some(name)));
+        }
+        let (length, same) = self.place_on_chain(parent)?;
+        same.then_some((length, None))
+    }
+
+    /// How many certificates of the chain lead to this sharing, and whether the record is the one known here.
+    fn place_on_chain(&self, package: &PublicKeyPackage) -> Option<(usize, bool)> {
+        let name = Sharing::of(package);
+        if name == Sharing::of(&self.base) {
+            return Some((0, *package == self.base));
+        }
+        let mut chain = (1_usize..).zip(&self.chain);
+        let found = chain.find(|(_, certificate)| certificate.sharing() == name);
+        found.map(|(length, certificate)| (length, certificate.verify_new(package)))
+    }
+
+    /// Makes the sharing of `certificate` the active one.
+    fn go(&mut self, (length, over): (usize, Option<Sharing>), certificate: Certificate) {
+        let left: Vec<Certificate> = self.chain.drain(length..).collect();
+        if let Some(over) = over.and_then(|over| self.beside.remove(&over)) {
+            self.chain.push(over);
+        }
+        for certificate in left {
+            self.history.remove(&certificate.sharing());
+            self.note(certificate);
+        }
+        self.active = certificate.package().clone();
         self.chain.push(certificate);
-        self.history.insert(now);
-        Ok(())
+        self.history = self.chain.iter().map(Certificate::sharing).collect();
+        self.history.insert(Sharing::of(&self.base));
+        // Only what starts on the chain can lead anywhere, and only within the two last epochs.
+        let least = self.active.epoch().0.saturating_sub(1);
+        let history = &self.history;
+        self.beside.retain(|sharing, certificate| {
+            let parent = Sharing::of(certificate.request().active());
+            sharing.epoch.0 >= least && history.contains(&parent)
+        });
+    }
+
+    /// Keeps a certificate beside the chain.
+    fn note(&mut self, certificate: Certificate) {
+        self.beside.insert(certificate.sharing(), certificate);
+        while self.beside.len() > MAX_BESIDE {
+            self.beside.pop_first();
+        }
     }
 
     /// Notes that the share of a sharing is gone: the disk was lost, or an operator had it erased.
@@ -379,6 +427,10 @@ impl Lineage {
         out.u8(VERSION).var(&self.base.encode());
         out.u32(u32::try_from(self.chain.len()).unwrap_or(u32::MAX));
         for certificate in &self.chain {
+            out.var(&certificate.encode());
+        }
+        out.u16(count(self.beside.len()));
+        for certificate in self.beside.values() {
             out.var(&certificate.encode());
         }
         out.u16(count(self.held.len()));
@@ -407,10 +459,15 @@ impl Lineage {
         let mut lineage = Self::new(base, false);
         for _ in 0..reader.u32("certificates")? {
             let certificate = Certificate::stored(reader.var("certificate", MAX_CERTIFICATE)?)?;
-            let higher = certificate.sharing().place() > lineage.sharing().place();
-            if !higher || lineage.go_on(certificate).is_err() {
-                return Err(DecodeError::new("chain", Problem::Unknown));
+            let higher = certificate.sharing().epoch > lineage.sharing().epoch;
+            match lineage.way_to(&certificate) {
+                Some(way) if higher => lineage.go(way, certificate),
+                _ => return Err(DecodeError::new("chain", Problem::Unknown)),
             }
+        }
+        for _ in 0..reader.u16("beside")? {
+            let certificate = Certificate::stored(reader.var("certificate", MAX_CERTIFICATE)?)?;
+            lineage.note(certificate);
         }
         for sharing in read_sharings("held", &mut reader)? {
             lineage.held.insert(sharing);

@@ -25,6 +25,8 @@
 mod certificate;
 mod prepared;
 mod request;
+#[cfg(test)]
+mod rigged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -115,7 +117,7 @@ impl Session {
             timeout_ms,
         };
         let plan = Plan::reshare(request)?;
-        let (ceremony, step) = Ceremony::start(plan, start, dealing, pairs, rng)?;
+        let (ceremony, step) = Ceremony::start(plan, start, &dealing, pairs, rng)?;
         Ok((Self(ceremony), step.try_map(Output::of)?))
     }
 

@@ -32,6 +32,7 @@ use crate::address::output;
 use crate::amount::Amount;
 use crate::bitcoin::psbt::{Owner, Psbt};
 use crate::chain::{Address, Asset, BitcoinAddress, BitcoinScript, Chain, Kind, Network};
+use crate::conflict::ConflictKey;
 use crate::transaction::{
     AssembleError, Hash, MAX_PATH, Scheme, Task, Transaction, Transfer, Tweak, WalletKeys, decimal,
     path_text,
@@ -277,10 +278,17 @@ pub(crate) fn plan(
     ));
     rendering.push(envelope(&parsed, network));
     let tasks = tasks(tx, &spends, scheme)?;
+    let outpoint = |input: &bitcoin::TxIn| ConflictKey::Outpoint {
+        chain: Chain::Bitcoin(network),
+        txid: input.previous_output.txid.to_string(),
+        vout: input.previous_output.vout,
+    };
+    let conflicts = tx.input.iter().map(outpoint).collect();
     Ok(Plan {
         transaction: Transaction {
             transfers,
             fee_max: Amount::from_u64(fee),
+            conflicts,
             rendering,
             tasks,
         },

@@ -19,6 +19,8 @@ const PREFIX: &[u8] = b"quorate/policy/v1/";
 pub struct Tag(&'static str);
 
 impl Tag {
+    /// What a transaction uses up on its chain.
+    pub const CONFLICT_KEY: Self = Self("conflict-key");
     /// Lines a person was shown before deciding.
     pub const DISPLAY: Self = Self("display");
     /// An encoded intent; the result is the request id.

@@ -31,6 +31,7 @@ use alloy_rlp::{Decodable, Header};
 use crate::address;
 use crate::amount::Amount;
 use crate::chain::{Address, Asset, Chain, Kind, Selector};
+use crate::conflict::ConflictKey;
 use crate::ethereum::call::Call;
 use crate::transaction::{AssembleError, Hash, Scheme, Task, Transaction, Transfer, Tweak};
 
@@ -232,6 +233,11 @@ pub fn decode(raw: &[u8], chain_id: u64, key: &[u8], path: &[u32]) -> Result<Tra
     Ok(Transaction {
         transfers: vec![transfer],
         fee_max,
+        conflicts: vec![ConflictKey::Nonce {
+            chain: Chain::Ethereum(chain_id),
+            account: from,
+            nonce: tx.nonce(),
+        }],
         rendering,
         tasks: vec![Task {
             scheme: Scheme::Ecdsa,

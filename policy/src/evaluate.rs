@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use crate::amount::Amount;
 use crate::approval::summary_lines;
 use crate::chain::Chain;
+use crate::conflict::ConflictKey;
 use crate::document::{Document, PolicyHash};
 use crate::governance::Installed;
 use crate::id::{GroupId, PrincipalId, RuleId};
@@ -222,6 +223,12 @@ impl Approved {
         &self.outline.debits
     }
 
+    /// What the transaction uses up on its chain; to be recorded with the debits.
+    #[must_use]
+    pub fn conflicts(&self) -> &[ConflictKey] {
+        &self.outline.transaction.conflicts
+    }
+
     /// What is signed, one signature each and in this order: computed from the raw transaction that was decoded, nothing else.
     #[must_use]
     pub fn tasks(&self) -> &[Task] {
@@ -397,6 +404,8 @@ fn decide(
             )
             .remedy("follow that request; a second one for the same bytes is never signed"),
         );
+    } else {
+        request.check_conflicts(facts, &mut denials);
     }
     request.check_wallet_bounds(&mut denials);
     let matched = Matched::find(document, &request, facts.now_ms);

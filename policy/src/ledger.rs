@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::amount::Amount;
 use crate::chain::{Address, Asset, Chain};
+use crate::conflict::{ConflictKey, is_held};
 use crate::id::WalletId;
 use crate::time::Period;
 
@@ -148,6 +149,11 @@ pub trait LedgerView {
     /// The digest of another request that was recorded for the same raw transaction, see
     /// [`Intent::raw_digest`](crate::intent::Intent::raw_digest).
     fn conflict(&self, raw_digest: &[u8; 32]) -> Option<[u8; 32]>;
+
+    /// The digest of another request that was recorded as using what this is the name of, see
+    /// [`ConflictKey::digest`](crate::conflict::ConflictKey::digest), and may still be signed at `now_ms`, see
+    /// [`is_held`](crate::conflict::is_held).
+    fn holder(&self, key: &[u8; 32], now_ms: u64) -> Option<[u8; 32]>;
 }
 
 /// One recorded request.
@@ -165,6 +171,8 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     entries: BTreeMap<[u8; 32], Entry>,
+    /// Who uses what, and how long it can be signed.
+    held: BTreeMap<[u8; 32], ([u8; 32], u64)>,
 }
 
 impl Ledger {
@@ -173,7 +181,15 @@ impl Ledger {
     pub const fn new() -> Self {
         Self {
             entries: BTreeMap::new(),
+            held: BTreeMap::new(),
         }
+    }
+
+    /// Records what a request uses up; it can be signed until `expires_ms`.
+    pub fn hold(&mut self, digest: [u8; 32], conflicts: &[ConflictKey], expires_ms: u64) {
+        let names = conflicts.iter().map(ConflictKey::digest);
+        self.held
+            .extend(names.map(|name| (name, (digest, expires_ms))));
     }
 
     /// Records a request under its digest. A request that is already there keeps its first entry.
@@ -229,6 +245,11 @@ impl LedgerView for View<'_> {
         self.others()
             .find(|(_, entry)| entry.raw_digest == *raw_digest)
             .map(|(digest, _)| *digest)
+    }
+
+    fn holder(&self, key: &[u8; 32], now_ms: u64) -> Option<[u8; 32]> {
+        let (digest, expires_ms) = self.ledger.held.get(key)?;
+        (*digest != self.digest && is_held(*expires_ms, now_ms)).then_some(*digest)
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`chain`] | chains, addresses, assets, transfer kinds |
 //! | [`cluster`] | the file that names nodes, coordinator and first governors |
 //! | [`codec`] | strict bounded binary encoding |
+//! | [`conflict`] | what a transaction uses up on its chain |
 //! | [`credential`] | the public keys of people and machines |
 //! | [`digest`] | the one place that hashes |
 //! | [`document`] | the policy as a text, read strictly |
@@ -38,6 +39,7 @@ pub mod bitcoin;
 pub mod chain;
 pub mod cluster;
 pub mod codec;
+pub mod conflict;
 pub mod credential;
 pub mod digest;
 pub mod document;

@@ -7,6 +7,7 @@ mod verify;
 
 use crate::amount::Amount;
 use crate::chain::{Address, Asset, Chain, Kind, Selector};
+use crate::conflict::ConflictKey;
 use crate::{bitcoin, ethereum, solana};
 
 /// The most steps of a wallet's path and of what a transaction adds to it, together.
@@ -86,6 +87,8 @@ pub struct Transaction {
     pub transfers: Vec<Transfer>,
     /// The most the chain can take as fee, in base units of its coin.
     pub fee_max: Amount,
+    /// What it uses up on its chain; another transaction that uses any of it can never be confirmed beside it.
+    pub conflicts: Vec<ConflictKey>,
     /// The transaction in plain words, printable ASCII, one line each.
     pub rendering: Vec<String>,
     /// The signatures it needs, in its order; at least one.
@@ -217,6 +220,7 @@ pub fn decode(
             Ok(Transaction {
                 transfers: decoded.transfers,
                 fee_max: decoded.fee_max,
+                conflicts: Vec::new(),
                 rendering: decoded.rendering,
                 tasks: vec![Task {
                     scheme,

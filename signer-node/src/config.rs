@@ -58,6 +58,8 @@ pub struct Limits {
     pub keys: u64,
     /// Key generations under way at one time.
     pub dkg_sessions: u64,
+    /// Reshares under way at one time.
+    pub reshare_sessions: u64,
     /// Calls worked on at one time; further ones are answered `unavailable`.
     pub concurrent_calls: u64,
     /// How long one call may take, in milliseconds.
@@ -123,6 +125,7 @@ impl Default for Limits {
             nonces_per_key: 1_024,
             keys: 200,
             dkg_sessions: 4,
+            reshare_sessions: 32,
             concurrent_calls: 256,
             call_deadline_ms: 10_000,
             dkg_deadline_ms: 600_000,
@@ -226,6 +229,7 @@ impl Config {
         let nonces_per_key = count("nonces_per_key", default.nonces_per_key, 65_536);
         let keys = count("keys", default.keys, 250);
         let dkg_sessions = count("dkg_sessions", default.dkg_sessions, 64);
+        let reshare_sessions = count("reshare_sessions", default.reshare_sessions, 256);
         let concurrent_calls = count("concurrent_calls", default.concurrent_calls, 65_536);
         let call = reader.duration(
             "limits",
@@ -254,6 +258,7 @@ impl Config {
             nonces_per_key: nonces_per_key?,
             keys: keys?,
             dkg_sessions: dkg_sessions?,
+            reshare_sessions: reshare_sessions?,
             concurrent_calls: concurrent_calls?,
             call_deadline_ms: call?,
             dkg_deadline_ms: dkg?,

@@ -6,6 +6,7 @@
 
 mod announce;
 pub mod backup;
+mod catch_up;
 mod checks;
 mod dkg;
 mod ecdsa;
@@ -21,6 +22,9 @@ mod pools;
 mod prepare;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod records;
+mod reshare;
+mod retire;
+mod sharings;
 mod sign;
 mod status;
 mod tunnels;
@@ -76,8 +80,15 @@ pub(crate) struct State {
     freeze: freeze::Switch,
     intents: intents::Intents,
     ledger: ledger::Ledger,
+    /// Active shares of the highest certified sharings, to sign with.
     keys: BTreeMap<[u8; 32], Arc<keys::Key>>,
+    /// Every key that is known here, with or without a share.
+    sharings: sharings::Sharings,
+    /// Who changes a key waits for its turn.
+    turns: BTreeMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>,
     ceremonies: dkg::Ceremonies,
+    /// What peers' attestations must answer; fresh at every start.
+    challenge: [u8; 32],
     /// Pool entries that were ever spent.
     spent: std::collections::BTreeSet<[u8; 32]>,
     /// Rows too old to matter, to be removed with the next tick.
@@ -86,6 +97,8 @@ pub(crate) struct State {
 
 struct Inner {
     who: Who,
+    /// The certificate of the outer channel, to say when it ends.
+    certificate: std::path::PathBuf,
     limits: Limits,
     store: Store,
     /// What convicts other nodes.
@@ -178,7 +191,7 @@ impl Engine {
             Ok(body) => body,
             Err(refusal) => {
                 tracing::info!(call_id, code = ?refusal.code(), reason = ?refusal.to_string(), "call refused");
-                Some(node_frame::Body::Failure(refusal.0))
+                Some(node_frame::Body::Failure(refusal.into()))
             }
         };
         body.filter(|_| call_id != 0).map(|body| NodeFrame {
@@ -200,6 +213,13 @@ impl Engine {
             Call::Sign(call) => Answer::Share(self.sign(&call).await?),
             Call::StartDkg(call) => Answer::DkgProgress(self.start_dkg(call).await?),
             Call::DkgCertificate(call) => Answer::DkgProgress(self.certify(call).await?),
+            Call::StartReshare(call) => Answer::ReshareProgress(self.start_reshare(call).await?),
+            Call::StopReshare(call) => Answer::ReshareProgress(self.stop_reshare(&call)?),
+            Call::Activate(call) => Answer::ReshareProgress(self.activate_sharing(call).await?),
+            Call::ChainQuery(call) => Answer::Chain(self.chain_of(&call)?),
+            Call::Retire(call) => Answer::KeyState(self.retire(call).await?),
+            Call::AttestQuery(call) => Answer::Attestation(self.attest(&call)?),
+            Call::CatchUp(call) => Answer::Status(self.catch_up(call).await?),
             Call::InstallPolicy(call) => Answer::PolicyState(self.install_policy(call).await?),
             Call::Order(call) => Answer::FreezeState(self.order(call).await?),
             Call::StatusQuery(_) => Answer::Status(self.status()),
@@ -219,15 +239,7 @@ impl Engine {
                 return Ok(None);
             }
             Call::FillPool(call) => Answer::PoolEntries(self.fill_pool(&call)?),
-            Call::StartReshare(_)
-            | Call::Activate(_)
-            | Call::StopReshare(_)
-            | Call::ChainQuery(_)
-            | Call::Retire(_)
-            | Call::Export(_)
-            | Call::AttestQuery(_)
-            | Call::CatchUp(_)
-            | Call::LedgerQuery(_) => {
+            Call::Export(_) | Call::LedgerQuery(_) => {
                 return Err(Refusal::malformed("this node does not know such a call"));
             }
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),

@@ -1,22 +1,22 @@
 //! Why a call was refused: a code the coordinator can act on, words for people, never a secret.
 
-use proto::v1::{Failure, FailureCode};
+use proto::v1::{Failure, FailureCode, Sharing};
 
 use crate::clock::ClockFault;
 use crate::store::StoreError;
 
 /// A refusal of one call.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refusal(pub(crate) Failure);
+pub struct Refusal(pub(crate) Box<Failure>);
 
 impl Refusal {
     pub(crate) fn new(code: FailureCode, message: impl Into<String>, hint: &str) -> Self {
-        Self(Failure {
+        Self(Box::new(Failure {
             code: code.into(),
             message: message.into(),
             hint: hint.to_owned(),
             ..Failure::default()
-        })
+        }))
     }
 
     pub(crate) fn malformed(what: impl core::fmt::Display) -> Self {
@@ -76,6 +76,12 @@ impl Refusal {
         self
     }
 
+    /// Names the sharing that is active at this node.
+    pub(crate) fn with_sharing(mut self, sharing: Sharing) -> Self {
+        self.0.sharing = Some(sharing);
+        self
+    }
+
     pub(crate) fn with_culprits(mut self, culprits: Vec<u32>) -> Self {
         self.0.culprits = culprits;
         self
@@ -96,9 +102,15 @@ impl core::fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self(Box::new(failure))
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        refusal.0
+        *refusal.0
     }
 }
 

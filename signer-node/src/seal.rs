@@ -2,7 +2,7 @@
 //!
 //! A random data key of 32 bytes is wrapped under a key file or a passphrase (Argon2id). From the data key, HKDF derives
 //! one key per kind of record, and XChaCha20-Poly1305 seals each record with the cluster, node, key, epoch, kind and
-//! generation as associated data, so a record put in another one's place does not open.
+//! attempt as associated data, so a record put in another one's place does not open.
 
 mod wrap;
 
@@ -12,6 +12,7 @@ use hkdf::Hkdf;
 use mpc_core::dkg::Pending;
 use mpc_core::keys::KeyShare;
 use mpc_core::pair::PairRecord;
+use mpc_core::reshare::Prepared;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -19,7 +20,7 @@ use crate::codec::{Malformed, Reader, Writer};
 
 pub use wrap::{Effort, Secret};
 
-const MAGIC: &[u8; 8] = b"QSEAL/1\n";
+const MAGIC: &[u8; 8] = b"QSEAL/2\n";
 
 /// What a sealed record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +32,14 @@ pub enum Kind {
     Exchange,
     /// Seed of the Ed25519 identity key, 32 bytes.
     Identity,
+    /// What is known of the sharings of a key; not secret, but replaced in place.
+    Lineage,
     /// This node's half of a setup with a peer.
     Pair,
     /// A share whose key generation has no certificate yet.
     Pending,
+    /// What this node has of a sharing that has no certificate yet: its share, or only its word if it deals and gets none.
+    Prepared,
     /// An active share.
     Share,
 }
@@ -48,6 +53,8 @@ impl Kind {
             Self::Share => 4,
             Self::Pair => 5,
             Self::Check => 6,
+            Self::Lineage => 7,
+            Self::Prepared => 8,
         }
     }
 
@@ -56,8 +63,10 @@ impl Kind {
             Self::Check => "check",
             Self::Exchange => "exchange",
             Self::Identity => "identity",
+            Self::Lineage => "lineage",
             Self::Pair => "pair",
             Self::Pending => "pending",
+            Self::Prepared => "prepared",
             Self::Share => "share",
         }
     }
@@ -73,41 +82,43 @@ pub struct Label {
     pub key: [u8; 32],
     /// Epoch of the sharing.
     pub epoch: u32,
-    /// How many records of this label came before.
-    pub generation: u64,
+    /// Attempt of the sharing: several of one epoch may stand side by side.
+    pub attempt: u32,
 }
 
 impl Label {
     /// Names a record.
     #[must_use]
-    pub const fn new(kind: Kind, key: [u8; 32], epoch: u32, generation: u64) -> Self {
+    pub const fn new(kind: Kind, key: [u8; 32], epoch: u32, attempt: u32) -> Self {
         Self {
             kind,
             key,
             epoch,
-            generation,
+            attempt,
         }
     }
 
-    /// The row of the store that holds the record, without the generation: a newer generation takes the older one's place.
+    /// The row of the store that holds the record.
     #[must_use]
     pub(crate) fn row(&self) -> Vec<u8> {
         Writer::new()
             .u8(self.kind.byte())
             .fixed(&self.key)
             .u32(self.epoch)
+            .u32(self.attempt)
             .finish()
     }
 
-    /// The label of a row of this kind that has one generation only.
+    /// The label of a row of this kind.
     pub(crate) fn of_row(kind: Kind, row: &[u8]) -> Option<Self> {
         let mut reader = Reader::new("label", row);
         if reader.u8() != Ok(kind.byte()) {
             return None;
         }
-        let (key, epoch) = (reader.array().ok()?, reader.u32().ok()?);
+        let key = reader.array().ok()?;
+        let (epoch, attempt) = (reader.u32().ok()?, reader.u32().ok()?);
         reader.finish().ok()?;
-        Some(Self::new(kind, key, epoch, 0))
+        Some(Self::new(kind, key, epoch, attempt))
     }
 }
 
@@ -116,10 +127,10 @@ impl core::fmt::Display for Label {
         let key = hex::encode(self.key);
         write!(
             f,
-            "{} {key} epoch {} generation {}",
+            "{} {key} epoch {} attempt {}",
             self.kind.name(),
             self.epoch,
-            self.generation
+            self.attempt
         )
     }
 }
@@ -301,6 +312,15 @@ impl Vault {
         Pending::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
     }
 
+    /// Opens what this node has of a sharing that waits for its certificate.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_prepared(&self, label: &Label, record: &[u8]) -> Result<Prepared, SealError> {
+        let bytes = self.open(label, record)?;
+        Prepared::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
+    }
+
     /// Seals this node's half of a setup with a peer.
     ///
     /// # Errors
@@ -356,7 +376,7 @@ impl Vault {
             .u8(label.kind.byte())
             .fixed(&label.key)
             .u32(label.epoch)
-            .u64(label.generation)
+            .u32(label.attempt)
             .finish()
     }
 }
@@ -372,11 +392,11 @@ fn describe(header: &[u8]) -> Result<String, Malformed> {
     let node: [u8; 32] = reader.array()?;
     let kind = reader.u8()?;
     let key: [u8; 32] = reader.array()?;
-    let (epoch, generation) = (reader.u32()?, reader.u64()?);
+    let (epoch, attempt) = (reader.u32()?, reader.u32()?);
     reader.finish()?;
     let (node, key) = (hex::encode(node), hex::encode(key));
     Ok(format!(
-        "cluster {cluster:?} node {node} kind {kind} key {key} epoch {epoch} generation {generation}"
+        "cluster {cluster:?} node {node} kind {kind} key {key} epoch {epoch} attempt {attempt}"
     ))
 }
 

@@ -46,13 +46,15 @@ pub enum Table {
     Pairs,
     /// Installed policy documents with their signatures.
     Policies,
-    /// First session ids of key generations and runs of preprocessing this node ever joined.
+    /// First session ids of key generations, reshares and runs of preprocessing this node ever joined.
     Replay,
+    /// Sharings of keys: prepared, certified, retired.
+    Sharings,
 }
 
 impl Table {
     /// All tables, in the order of the head record.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ceremonies,
         Self::Entries,
         Self::Freezes,
@@ -61,6 +63,7 @@ impl Table {
         Self::Pairs,
         Self::Policies,
         Self::Replay,
+        Self::Sharings,
     ];
 
     /// The table's name in the database.
@@ -75,6 +78,7 @@ impl Table {
             Self::Pairs => "pairs",
             Self::Policies => "policies",
             Self::Replay => "replay",
+            Self::Sharings => "sharings",
         }
     }
 }
@@ -92,7 +96,7 @@ pub enum Change {
         /// What the row says.
         body: Vec<u8>,
     },
-    /// Writes a sealed record, in place of an older generation of the same label.
+    /// Writes a sealed record, in place of an older one of the same label.
     Seal {
         /// The record's label.
         label: Label,
@@ -101,7 +105,7 @@ pub enum Change {
     },
     /// Removes a sealed record.
     Erase {
-        /// The record's label; the generation does not matter.
+        /// The record's label.
         label: Label,
     },
     /// Removes the rows of a log up to and including a number.

@@ -4,9 +4,14 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::{KeyExportArgs, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs};
+
 /// `quorate demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
+    /// Show a key's life instead: refresh, reshare, a lost node, restore after total loss
+    #[arg(long)]
+    pub lifecycle: bool,
     /// Leave the cluster up afterwards and print where everything is
     #[arg(long)]
     pub keep_running: bool,
@@ -60,12 +65,12 @@ pub struct ClusterInitArgs {
     pub days: u16,
 }
 
-/// `quorate node` and `quorate coordinator`.
+/// `quorate coordinator`.
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
     /// Run the service until SIGINT or SIGTERM
     #[command(
-        after_help = "Examples:\n  quorate node run --config node-1/node.toml\n  quorate coordinator run --config coordinator/coordinator.toml"
+        after_help = "Examples:\n  quorate coordinator run --config coordinator/coordinator.toml"
     )]
     Run(ServiceRunArgs),
 }
@@ -97,6 +102,26 @@ pub enum KeyCommand {
         after_help = "Examples:\n  quorate key show hot\n  quorate key show hot --path m/0/5"
     )]
     Show(KeyShowArgs),
+    /// Replace the shares of keys by new ones at the same nodes: old shares, stolen or restored, are worth nothing then
+    #[command(
+        after_help = "Examples:\n  quorate key refresh hot --dry-run\n  quorate key refresh hot eth-hot --person alice --credential key --signing-key people/alice.key"
+    )]
+    Refresh(KeyRefreshArgs),
+    /// Give keys to other nodes or another threshold; public keys and addresses stay
+    #[command(
+        after_help = "Examples:\n  quorate key reshare hot --nodes 2,3,4,5,6 --threshold 3 --person alice --credential key --signing-key people/alice.key"
+    )]
+    Reshare(KeyReshareArgs),
+    /// Take a key out of use: it signs no more, for good
+    #[command(
+        after_help = "Examples:\n  quorate key retire hot --reason moved --person alice --credential key --signing-key people/alice.key"
+    )]
+    Retire(KeyRetireArgs),
+    /// Hand the shares of a key to a recovery key, where the policy allows it: the key is then in one place
+    #[command(
+        after_help = "Examples:\n  quorate key export hot --recipient 8a1f… --reason exit --person alice --credential key --signing-key people/alice.key"
+    )]
+    Export(KeyExportArgs),
     /// Derive the address of a child key, on this machine and from public values alone
     #[command(
         after_help = "Examples:\n  quorate key address eth-hot --path m/0/5\n  quorate key address eth-hot --path m/0/5 --chain bitcoin:testnet\n  quorate key address taproot-hot --path m/0 --count 20"
@@ -115,6 +140,9 @@ pub struct KeyCreateArgs {
     /// How many nodes must sign [default: the cluster's threshold]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=32))]
     pub threshold: Option<u32>,
+    /// The nodes that hold it, such as 1,2,3 [default: all of the cluster file]
+    #[arg(long, value_name = "NODES", value_delimiter = ',')]
+    pub nodes: Vec<u32>,
 }
 
 /// `quorate key show`.

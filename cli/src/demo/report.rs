@@ -23,6 +23,7 @@ pub struct Report {
     wallets: Vec<Value>,
     requests: Vec<Request>,
     checks: Vec<Check>,
+    steps: Vec<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,7 +42,7 @@ struct Request {
 
 #[derive(Debug, Serialize)]
 struct Check {
-    name: &'static str,
+    name: String,
     ok: bool,
     detail: String,
 }
@@ -58,6 +59,7 @@ impl Report {
             wallets: Vec::new(),
             requests: Vec::new(),
             checks: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -72,13 +74,17 @@ impl Report {
     }
 
     /// Something that must be so, with the time since the last one.
-    pub fn check(&mut self, name: &'static str, ok: bool, detail: impl Into<String>) {
+    pub fn check(&mut self, name: impl Into<String>, ok: bool, detail: impl Into<String>) {
         let detail = detail.into();
         let word = if ok { "ok    " } else { "FAILED" };
         let took = self.step.elapsed().as_secs_f64();
         self.step = Instant::now();
         self.output.say(&format!("{took:>7.2} s  {word}  {detail}"));
-        self.checks.push(Check { name, ok, detail });
+        self.checks.push(Check {
+            name: name.into(),
+            ok,
+            detail,
+        });
     }
 
     /// A wallet that requests are signed with.
@@ -90,6 +96,11 @@ impl Report {
             "root_public_key": root.map(|key| hex::encode(key.bytes())),
             "root_chain_code": root.map(|key| hex::encode(key.chain_code())),
         }));
+    }
+
+    /// What the keys are after a step of their life.
+    pub fn step(&mut self, name: &str, keys: Vec<Value>) {
+        self.steps.push(json!({"step": name, "keys": keys}));
     }
 
     /// A request that was signed.
@@ -163,7 +174,7 @@ impl Report {
         self.check("completed", end.is_ok(), detail);
         let failed = self.checks.iter().filter(|c| !c.ok).count();
         let json = json!({
-            "cluster": {"nodes": nodes, "threshold": threshold},
+            "cluster": {"nodes": nodes, "threshold": threshold}, "lifecycle": self.steps,
             "wallets": self.wallets, "requests": self.requests, "checks": self.checks,
         });
         let human = format!(

@@ -1,6 +1,6 @@
 //! The steps of the demonstration, in an order in which each leaves what the next needs.
 
-pub(super) mod chains;
+pub(in crate::demo) mod chains;
 
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,13 @@ use crate::{
 };
 
 const SOL: u64 = 1_000_000_000;
-pub(super) const WALLET: &str = "hot";
+pub(in crate::demo) const WALLET: &str = "hot";
 const DAILY: u64 = 12 * SOL;
 const LARGE: u64 = SOL;
 const LOCK: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// On the allow-list.
-const EXCHANGE: [u8; 32] = [0xee; 32];
+pub(in crate::demo) const EXCHANGE: [u8; 32] = [0xee; 32];
 /// Not on the allow-list.
 const STRANGER: [u8; 32] = [0x66; 32];
 

@@ -1,6 +1,6 @@
 //! `quorate cert`: the certificates of a cluster, from the directory that holds its authority.
 
-mod files;
+pub(crate) mod files;
 
 use policy::{cluster::ClusterFile, time};
 use proto::channel::{

@@ -1,6 +1,8 @@
 //! `quorate cluster`.
 
-use serde_json::json;
+use policy::time::format_utc;
+use proto::v1;
+use serde_json::{Value, json};
 
 use super::Context;
 use crate::{args::ClusterCommand, fail::Fail, init, output::Reply};
@@ -36,30 +38,66 @@ async fn status(context: &Context) -> Result<Reply, Fail> {
         if policy.active { "" } else { " (not active)" },
         if frozen { "YES" } else { "no" },
     );
-    for node in &info.nodes {
-        human.push_str(&format!(
-            "node {:<4} {:<12} rtt {} us, clock {:+} ms\n",
-            node.index,
-            if node.connected { "connected" } else { "away" },
-            node.rtt_us,
-            node.clock_offset_ms,
-        ));
-    }
+    human.extend(info.nodes.iter().map(super::node::line));
+    human.push_str(&alarms(&info));
     let nodes: Vec<_> = info
         .nodes
         .iter()
         .map(|n| {
             json!({
                 "index": n.index, "node_id": hex::encode(&n.node_id), "connected": n.connected,
-                "rtt_us": n.rtt_us, "clock_offset_ms": n.clock_offset_ms,
+                "rtt_us": n.rtt_us, "clock_offset_ms": n.clock_offset_ms, "drained": n.drained,
+                "warnings": super::node::warnings(n),
                 "ledger_entries": n.status.as_ref().map(|s| s.ledger_entries),
+                "pairs": n.status.iter().flat_map(|s| &s.pairs).map(pair).collect::<Vec<_>>(),
             })
         })
         .collect();
     let json = json!({
         "cluster_id": info.cluster_id, "threshold": info.threshold, "nodes": nodes, "frozen": frozen,
         "policy": {"version": policy.version, "hash": hex::encode(&policy.hash), "active": policy.active},
-        "software": info.software, "clock_ms": info.clock_ms,
+        "software": info.software, "clock_ms": info.clock_ms, "convicted": info.convicted,
+        "stopped": info.stopped.iter().map(|s| json!({
+            "signers": s.signers, "failures": s.failures, "last_ms": s.at_ms,
+        })).collect::<Vec<_>>(),
     });
     Ok(Reply::new(human, json))
+}
+
+fn pair(pair: &v1::PairState) -> Value {
+    json!({
+        "peer": pair.peer, "generation": pair.generation, "status": pair.status, "why": pair.why,
+        "session": hex::encode(&pair.session), "at_ms": pair.at_ms, "strikes": pair.strikes,
+    })
+}
+
+/// What stands in the way of signatures until somebody decides.
+fn alarms(info: &v1::ClusterInfo) -> String {
+    let mut lines = String::new();
+    for node in &info.nodes {
+        let pairs = node.status.iter().flat_map(|status| &status.pairs);
+        for pair in pairs.filter(|pair| pair.status == "poisoned") {
+            lines.push_str(&format!(
+                "POISONED  nodes {} and {} since {}: node {} says: {}\n          they sign nothing together; find out which of the two lies, then have people order a reshare with fresh pairs\n",
+                node.index, pair.peer, format_utc(pair.at_ms), node.index, printable(&pair.why),
+            ));
+        }
+    }
+    for set in &info.stopped {
+        lines.push_str(&format!(
+            "STOPPED   nodes {:?}: {} signatures did not verify, the last at {}\n          one of them lies; see forgive_failures_before in coordinator.toml\n",
+            set.signers, set.failures, format_utc(set.at_ms),
+        ));
+    }
+    for node in &info.convicted {
+        lines.push_str(&format!(
+            "CONVICTED node {node}: see the files in evidence/ beside the stores\n"
+        ));
+    }
+    lines
+}
+
+/// The words of a node, as a terminal may show them.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

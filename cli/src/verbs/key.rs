@@ -2,14 +2,16 @@
 
 use client::{
     PublicKey,
+    ceremony::{self, Change},
     keys::{self, Child},
 };
+use policy::{cluster::ClusterFile, governance::Matter};
 use proto::v1::KeyInfo;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, backup, order};
 use crate::{
-    args::{KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs},
+    args::{Dealing, KeyAddressArgs, KeyCommand, KeyCreateArgs, KeyShowArgs, OrderArgs},
     fail::{Exit, Fail},
     output::Reply,
 };
@@ -24,7 +26,53 @@ pub async fn run(context: &Context, command: KeyCommand) -> Result<Reply, Fail> 
         KeyCommand::List => list(context).await,
         KeyCommand::Show(args) => show(context, &args).await,
         KeyCommand::Address(args) => address(context, &args).await,
+        KeyCommand::Refresh(args) => {
+            let change = change(&[], None, &args.dealing);
+            reshare(context, &args.keys, &change, &args.order).await
+        }
+        KeyCommand::Reshare(args) => {
+            let change = change(&args.nodes, args.threshold, &args.dealing);
+            reshare(context, &args.keys, &change, &args.order).await
+        }
+        KeyCommand::Retire(args) => {
+            let client = context.connect("operator").await?;
+            let matter = ceremony::draft_retirement(&client.key(&args.key).await?, &args.reason)?;
+            order::place(context, &client, &Matter::Retire(matter), &args.order).await
+        }
+        KeyCommand::Export(args) => {
+            let client = context.connect("operator").await?;
+            let recipient = backup::recipient(&args.recipient)?;
+            let key = client.key(&args.key).await?;
+            let matter = ceremony::draft_export(&key, recipient, &args.reason)?;
+            order::place(context, &client, &Matter::Export(matter), &args.order).await
+        }
     }
+}
+
+fn change(members: &[u16], threshold: Option<u16>, dealing: &Dealing) -> Change {
+    Change {
+        members: members.iter().copied().collect(),
+        threshold: threshold.unwrap_or(0),
+        dealers: dealing.dealers.iter().copied().collect(),
+        fresh_pairs: dealing.fresh_pairs,
+    }
+}
+
+async fn reshare(
+    context: &Context,
+    names: &[String],
+    change: &Change,
+    args: &OrderArgs,
+) -> Result<Reply, Fail> {
+    let client = context.connect("operator").await?;
+    let cluster = super::read(&context.common.cluster)?;
+    let cluster = ClusterFile::parse(&cluster).map_err(Fail::invalid)?;
+    let mut infos = Vec::new();
+    for name in names {
+        infos.push(client.key(name).await?);
+    }
+    let plan = ceremony::draft(&cluster, &infos, change)?;
+    order::place(context, &client, &Matter::Reshare(plan), args).await
 }
 
 async fn create(context: &Context, args: &KeyCreateArgs) -> Result<Reply, Fail> {
@@ -33,9 +81,9 @@ async fn create(context: &Context, args: &KeyCreateArgs) -> Result<Reply, Fail> 
         Some(threshold) => threshold,
         None => client.cluster_info().await?.threshold,
     };
-    let progress = context.output.spinner("generating a key over all nodes");
+    let progress = context.output.spinner("generating a key over its nodes");
     let end = client
-        .create_key(&args.name, &args.scheme, threshold, |told| {
+        .create_key_on(&args.nodes, &args.name, &args.scheme, threshold, |told| {
             progress.message(&format!("key generation: {}", told.stage));
         })
         .await?;

@@ -4,14 +4,17 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{args::ServiceCommand, fail::Fail, output::Reply};
+use crate::{
+    args::{ServiceCommand, ServiceRunArgs},
+    fail::Fail,
+    output::Reply,
+};
 
-/// `quorate node`.
+/// `quorate node run`.
 ///
 /// # Errors
 /// The configuration is wrong, or the service stopped for another reason than being asked to.
-pub async fn node(command: ServiceCommand) -> Result<Reply, Fail> {
-    let ServiceCommand::Run(args) = command;
+pub async fn node(args: &ServiceRunArgs) -> Result<Reply, Fail> {
     let config = signer_node::Config::load(&args.config).map_err(config_error)?;
     log(&config.log)?;
     let stop = stop(args.stop_on_eof)?;

@@ -1,20 +1,42 @@
 //! What only operators may ask.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
+use policy::governance::MAX_STATEMENTS;
+use prost::Message as _;
 use proto::{
     channel::identity::RoleKind,
-    v1::{self, Failure, operator_server::Operator},
+    convert::at_most,
+    v1::{self, Failure, FailureCode, operator_server::Operator},
 };
-use std::pin::Pin;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Request, Response, Status};
 
-use super::Api;
+use super::{Api, LIST_BYTES};
+use crate::engine::orders::is_over;
+
+/// Changes of an order that come closer together than this are told as one.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// An order as it stands, with the keys that have changed since it was last told.
+fn changes(known: Option<&v1::OrderStatus>, status: &v1::OrderStatus) -> v1::OrderStatus {
+    let mut told = status.clone();
+    if let Some(known) = known {
+        told.keys.retain(|key| !known.keys.contains(key));
+    }
+    told
+}
 
 type ProgressStream = Pin<Box<dyn Stream<Item = Result<v1::DkgProgress, Status>> + Send>>;
 
+/// What follows an order: the channel, what was told last, and the watcher's place.
+type Watching = (
+    watch::Receiver<v1::OrderStatus>,
+    Option<v1::OrderStatus>,
+    OwnedSemaphorePermit,
+);
 type OrderStream = Pin<Box<dyn Stream<Item = Result<v1::OrderStatus, Status>> + Send>>;
 
 impl Api {
@@ -33,7 +55,10 @@ impl Operator for Api {
         request: Request<v1::KeyOrderRequest>,
     ) -> Result<Response<v1::OrderStatus>, Status> {
         self.admit_operator(request.extensions())?;
-        Err(Status::unimplemented("orders about keys"))
+        let (engine, request) = (Arc::clone(&self.engine), request.into_inner());
+        at_most("statements", &request.statements, MAX_STATEMENTS)?;
+        self.to_the_end(async move { engine.submit_order(request).await })
+            .await
     }
 
     async fn watch_order(
@@ -41,7 +66,29 @@ impl Operator for Api {
         request: Request<v1::OrderQuery>,
     ) -> Result<Response<OrderStream>, Status> {
         self.admit_operator(request.extensions())?;
-        Err(Status::unimplemented("orders about keys"))
+        let place = Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| {
+                let failure = Failure::new(FailureCode::Limit, "too many watchers");
+                failure.hint("ask for the list of orders instead")
+            })?;
+        let followed = self.engine.follow_order(&request.into_inner().request_id)?;
+        let stopping = self.stopping.clone().cancelled_owned();
+        let stream = stream::unfold(
+            Some((followed, None, place)),
+            |state: Option<Watching>| async move {
+                let (mut followed, known, place) = state?;
+                if known.is_some() {
+                    followed.changed().await.ok()?;
+                    tokio::time::sleep(COALESCE).await;
+                }
+                let status = followed.borrow_and_update().clone();
+                let told = changes(known.as_ref(), &status);
+                let next = (!is_over(&status)).then_some((followed, Some(status), place));
+                Some((Ok(told), next))
+            },
+        );
+        Ok(Response::new(Box::pin(stream.take_until(stopping))))
     }
 
     async fn list_orders(
@@ -49,7 +96,16 @@ impl Operator for Api {
         request: Request<v1::ListOrdersQuery>,
     ) -> Result<Response<v1::OrderList>, Status> {
         self.admit_operator(request.extensions())?;
-        Err(Status::unimplemented("orders about keys"))
+        let query = request.into_inner();
+        let mut orders = self.engine.list_orders(query.ended, query.limit);
+        let mut room = LIST_BYTES;
+        orders.retain(|order| {
+            let size = order.encoded_len();
+            let fits = size <= room;
+            room = if fits { room.saturating_sub(size) } else { 0 };
+            fits
+        });
+        Ok(Response::new(v1::OrderList { orders }))
     }
 
     async fn cancel_order(
@@ -57,7 +113,9 @@ impl Operator for Api {
         request: Request<v1::OrderQuery>,
     ) -> Result<Response<v1::OrderStatus>, Status> {
         self.admit_operator(request.extensions())?;
-        Err(Status::unimplemented("orders about keys"))
+        let (engine, query) = (Arc::clone(&self.engine), request.into_inner());
+        self.to_the_end(async move { engine.cancel_order(&query.request_id).await })
+            .await
     }
 
     async fn drain_node(
@@ -65,7 +123,12 @@ impl Operator for Api {
         request: Request<v1::DrainRequest>,
     ) -> Result<Response<v1::NodeInfo>, Status> {
         self.admit_operator(request.extensions())?;
-        Err(Status::unimplemented("draining nodes"))
+        let (engine, request) = (Arc::clone(&self.engine), request.into_inner());
+        let index = self
+            .to_the_end(async move { engine.drain_node(request.index, request.drained).await })
+            .await?
+            .into_inner();
+        Ok(Response::new(self.node_info(index)))
     }
 
     async fn create_key(

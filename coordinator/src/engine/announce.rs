@@ -117,6 +117,7 @@ impl Engine {
     pub(super) fn on_said(self: &Arc<Self>, link: &Arc<Link>, body: node_frame::Body) {
         match body {
             node_frame::Body::DkgProgress(progress) => self.ceremonies.hear(link.index(), progress),
+            node_frame::Body::ReshareProgress(progress) => self.hear_reshare(link, progress),
             node_frame::Body::Receipt(receipt) => {
                 let Some(decoded) = Receipt::decode(&receipt.signed_receipt) else {
                     return;

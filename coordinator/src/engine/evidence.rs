@@ -131,6 +131,22 @@ impl Engine {
         }
     }
 
+    /// The nodes that were caught.
+    pub(crate) fn convicts(&self) -> Vec<u32> {
+        self.signing.convicts().into_iter().map(u32::from).collect()
+    }
+
+    /// The sets of signers that are not asked any more.
+    pub(crate) fn stopped_sets(&self) -> Vec<v1::StoppedSet> {
+        let stopped = self.signing.stopped_sets().into_iter();
+        let set = stopped.map(|set| v1::StoppedSet {
+            signers: set.signers.into_iter().map(u32::from).collect(),
+            failures: set.failures,
+            at_ms: set.at_ms,
+        });
+        set.collect()
+    }
+
     /// Shows everything that is known to a node that has just connected.
     pub(super) async fn send_evidence(&self, link: &Link) {
         match self.store.evidence().await {

@@ -4,11 +4,16 @@
 //! hands them out, and believes a public key package only if `threshold` nodes report the same one for the certified
 //! key: at least one of them is honest.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use mpc_core::{
     dkg::DkgCertificate,
-    id::{Params, Purpose},
+    id::{Params, PartyIndex, Purpose},
+    roster::{Member, Roster},
 };
 use prost::bytes::Bytes;
 use proto::v1::{self, Failure, FailureCode, coordinator_frame};
@@ -77,15 +82,15 @@ impl Engine {
                 "choose another name",
             ));
         }
-        let absent: Vec<u16> = self
-            .links
-            .roster()
-            .by_index()
-            .map(|(index, _)| index.get())
+        let numbers = self.committee(&row);
+        let absent: Vec<u16> = numbers
+            .iter()
+            .copied()
             .filter(|index| self.links.get(*index).is_none())
             .collect();
         if !absent.is_empty() {
-            let message = format!("all nodes must be connected to make a key; missing: {absent:?}");
+            let message =
+                format!("all its nodes must be connected to make a key; missing: {absent:?}");
             return Err(refuse(
                 FailureCode::Unavailable,
                 message,
@@ -100,16 +105,18 @@ impl Engine {
             "key generation begins"
         );
         self.ceremonies.note(row.clone());
-        let boots = self
-            .links
-            .all()
+        let members: Vec<Arc<Link>> = numbers
+            .iter()
+            .filter_map(|index| self.links.get(*index))
+            .collect();
+        let boots = members
             .iter()
             .map(|link| (link.index(), *link.boot_id()))
             .collect();
         let heard = self.ceremonies.open(row.request_id, boots);
         let (out, progress) = mpsc::channel(PROGRESS);
         let deadline = self.config.links.dkg_timeout;
-        for link in self.links.all() {
+        for link in members {
             self.start_on(link, &row);
         }
         self.tasks.spawn(Arc::clone(self).run_ceremony(
@@ -139,7 +146,13 @@ impl Engine {
                 "the scheme must be bip340, ecdsa, ecdsa-raw or ed25519",
             ));
         }
-        let parties = u16::try_from(self.links.roster().len()).unwrap_or(u16::MAX);
+        let nodes = self.read_nodes(&request.nodes)?;
+        let parties = if nodes.is_empty() {
+            self.links.roster().len()
+        } else {
+            nodes.len()
+        };
+        let parties = u16::try_from(parties).unwrap_or(u16::MAX);
         let asked = u16::try_from(request.threshold)
             .map_err(|_| malformed("the threshold is too large"))?;
         let threshold = if asked == 0 {
@@ -161,7 +174,65 @@ impl Engine {
             created_ms: clock::now_ms(),
             package: Bytes::new(),
             parts: BTreeMap::new(),
+            nodes,
         })
+    }
+
+    /// Numbers of nodes to make a key on, ascending; empty for all of them.
+    fn read_nodes(&self, asked: &[u32]) -> Result<Vec<u16>, Failure> {
+        let numbers: Option<BTreeSet<u16>> = asked
+            .iter()
+            .map(|number| u16::try_from(*number).ok())
+            .collect();
+        let known = |number: &u16| {
+            PartyIndex::new(*number).is_ok_and(|index| self.links.roster().node_id(index).is_some())
+        };
+        match numbers {
+            Some(numbers) if numbers.len() == asked.len() && numbers.iter().all(known) => {
+                let all = numbers.len() == self.links.roster().len();
+                let numbers = if all { BTreeSet::new() } else { numbers };
+                Ok(numbers.into_iter().collect())
+            }
+            _ => Err(refuse(
+                FailureCode::Malformed,
+                "the nodes must be distinct numbers of the cluster file",
+                "correct it and ask again",
+            )),
+        }
+    }
+
+    /// The nodes that a key is made on, by number, ascending.
+    pub(super) fn committee(&self, row: &KeyRow) -> Vec<u16> {
+        if row.nodes.is_empty() {
+            let all = self.links.roster().by_index();
+            all.map(|(index, _)| index.get()).collect()
+        } else {
+            row.nodes.clone()
+        }
+    }
+
+    /// These nodes with the indices that they have in the key: 1, 2, and so on.
+    fn committee_roster(&self, row: &KeyRow) -> Result<Roster, Failure> {
+        let cluster = self.links.roster();
+        let members = self
+            .committee(row)
+            .into_iter()
+            .zip(1_u16..)
+            .map(|(number, index)| {
+                let node = cluster.node_id(PartyIndex::new(number).ok()?)?;
+                let index = PartyIndex::new(index).ok()?;
+                Some(Member {
+                    index,
+                    ..*cluster.get(&node)?
+                })
+            })
+            .collect::<Option<Vec<_>>>();
+        members
+            .and_then(|members| Roster::new(members).ok())
+            .ok_or_else(|| {
+                let message = "the nodes of the key are not in the cluster file";
+                refuse(FailureCode::Internal, message, "see the cluster file")
+            })
     }
 
     fn start_on(self: &Arc<Self>, link: Arc<Link>, row: &KeyRow) {
@@ -174,7 +245,7 @@ impl Engine {
             request_id: Bytes::copy_from_slice(&row.request_id),
             attempt: 0,
             deadline_ms,
-            nodes: Vec::new(),
+            nodes: row.nodes.iter().copied().map(u32::from).collect(),
         };
         let (engine, request_id) = (Arc::clone(self), start.request_id.clone());
         self.tasks.spawn(async move {
@@ -236,10 +307,8 @@ impl Engine {
 
     fn too_late(&self, ceremony: &Ceremony) -> Failure {
         let missing: Vec<u16> = self
-            .links
-            .roster()
-            .by_index()
-            .map(|(index, _)| index.get())
+            .committee(&ceremony.row)
+            .into_iter()
             .filter(|index| !ceremony.parts.contains_key(index))
             .collect();
         let message =
@@ -299,8 +368,8 @@ impl Engine {
 
     /// Goes as far as what is there allows: true once the key can be used.
     async fn advance_ceremony(self: &Arc<Self>, ceremony: &mut Ceremony) -> Result<bool, Failure> {
-        let roster = self.links.roster();
         if ceremony.certified.is_none() {
+            let roster = &self.committee_roster(&ceremony.row)?;
             if ceremony.parts.len() < roster.len() {
                 return Ok(false);
             }

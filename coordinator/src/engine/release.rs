@@ -78,8 +78,8 @@ impl Engine {
             (Ok((intake, judge)), None) => match self.store.weigh(id, judge, clock::now_ms()).await
             {
                 Ok(judgement) => match (judgement.decision, judgement.token) {
-                    (Decision::Approve(_), Some(token)) => (intake, token),
-                    (Decision::Approve(_), None) => return Tried::Again(no_verdict(Vec::new())),
+                    (Decision::Approve(..), Some(token)) => (intake, token),
+                    (Decision::Approve(..), None) => return Tried::Again(no_verdict(Vec::new())),
                     (Decision::Wait(reasons, _), _) => {
                         return self.later(&record, no_verdict(reasons)).await;
                     }
@@ -236,13 +236,13 @@ impl Engine {
     /// Stores that signers gave parts that made no valid signature.
     async fn report_unexplained(&self, request: RequestId, sets: Vec<Vec<u16>>) {
         for nodes in sets {
-            let detail = serde_json::json!({ "what": "signature does not verify", "nodes": nodes });
+            tracing::error!(request = %request, ?nodes, "alert: a signature does not verify");
             if let Err(error) = self
                 .store
-                .note("alert", Some(request), detail, clock::now_ms())
+                .count_failure(nodes, Some(request), clock::now_ms())
                 .await
             {
-                tracing::error!(%error, "an alert was not stored");
+                tracing::error!(%error, "that a signature does not verify was not stored");
             }
         }
     }
@@ -303,7 +303,7 @@ pub(super) fn explained(
     let (state, reasons, needs) = match decision {
         Decision::Deny(reasons) => (State::Denied, reasons, None),
         Decision::Wait(reasons, needs) => (State::Announced, reasons, Some(needs)),
-        Decision::Approve(_) => (State::Approved, Vec::new(), None),
+        Decision::Approve(..) => (State::Approved, Vec::new(), None),
     };
     v1::RequestStatus {
         request_id: Bytes::copy_from_slice(intake.id.as_bytes()),

@@ -226,7 +226,7 @@ impl Link {
     }
 
     /// Keeps a status that the node sent.
-    pub(super) fn note_status(&self, status: v1::NodeStatus) {
+    pub(crate) fn note_status(&self, status: v1::NodeStatus) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 

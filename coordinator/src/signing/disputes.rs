@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::entries::Set;
-use crate::links::Link;
+use crate::{links::Link, store::FailedSet};
 
 /// Signatures of one set that did not verify before it is stopped.
 const FAILURES: u32 = 3;
@@ -30,7 +30,14 @@ struct Known {
     accused: BTreeMap<(u16, u16), u32>,
     /// How often each accuser has said something new about each peer.
     told: BTreeMap<(u16, u16), u32>,
-    failures: BTreeMap<Set, u32>,
+    failures: BTreeMap<Set, Failures>,
+}
+
+/// How often signatures of a set did not verify, and when last, Unix milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    count: u32,
+    at_ms: u64,
 }
 
 /// What is known against pairs and sets.
@@ -75,11 +82,38 @@ impl Disputes {
     }
 
     /// Counts a finished signature that does not verify; true if the set is stopped by it.
-    pub(super) fn failed(&self, set: &[u16]) -> bool {
+    pub(super) fn failed(&self, set: &[u16], now_ms: u64) -> bool {
         self.with(|known| {
-            let count = known.failures.entry(set.to_vec()).or_default();
-            *count = count.saturating_add(1);
-            *count == FAILURES
+            let failures = known.failures.entry(set.to_vec()).or_default();
+            failures.count = failures.count.saturating_add(1);
+            failures.at_ms = now_ms;
+            failures.count == FAILURES
+        })
+    }
+
+    /// Takes in what an earlier start had counted.
+    pub(super) fn remember(&self, set: FailedSet) {
+        let failures = Failures {
+            count: set.failures,
+            at_ms: set.at_ms,
+        };
+        self.with(|known| known.failures.insert(set.signers, failures));
+    }
+
+    /// The sets that are not asked any more.
+    pub(super) fn stopped(&self) -> Vec<FailedSet> {
+        self.with(|known| {
+            let stopped = known
+                .failures
+                .iter()
+                .filter(|(_, failures)| failures.count >= FAILURES);
+            stopped
+                .map(|(set, failures)| FailedSet {
+                    signers: set.clone(),
+                    failures: failures.count,
+                    at_ms: failures.at_ms,
+                })
+                .collect()
         })
     }
 
@@ -118,7 +152,7 @@ impl Disputes {
             let stopped = known
                 .failures
                 .iter()
-                .filter(|(_, count)| **count >= FAILURES);
+                .filter(|(_, failures)| failures.count >= FAILURES);
             Edges {
                 pairs,
                 stopped: stopped.map(|(set, _)| set.clone()).collect(),
@@ -229,7 +263,7 @@ mod tests {
     #[test]
     fn a_set_whose_signatures_do_not_verify_is_stopped() {
         let disputes = Disputes::default();
-        let verdicts: Vec<bool> = (0..4).map(|_| disputes.failed(&[1, 2])).collect();
+        let verdicts: Vec<bool> = (0..4).map(|at| disputes.failed(&[1, 2], at)).collect();
         assert_eq!(verdicts, [false, false, true, false]);
         let edges = disputes.edges(&BTreeMap::new());
         assert!(!edges.allow(&[1, 2]) && edges.allow(&[1, 3]));

@@ -381,6 +381,9 @@ impl<'a> Run<'a> {
             if is_gone(failure) {
                 return;
             }
+            if failure.code() == FailureCode::NeedCertificate {
+                self.signing.note_behind(link.index(), &self.job.key);
+            }
             let peers = failure
                 .culprits
                 .iter()
@@ -411,7 +414,7 @@ impl<'a> Run<'a> {
             return;
         };
         if abort.culprits.is_empty() {
-            if self.signing.disputes.failed(set) {
+            if self.signing.disputes.failed(set, clock::now_ms()) {
                 tracing::error!(signers = ?set, "alert: signatures of these signers do not verify; they are not asked together again");
             }
             self.barred.insert(set.clone());

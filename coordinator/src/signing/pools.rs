@@ -7,6 +7,7 @@ use std::{
 
 use mpc_core::{
     frost::{Commitment, wire},
+    lineage::Sharing,
     roster::Roster,
 };
 use prost::bytes::Bytes;
@@ -23,11 +24,13 @@ pub(super) struct Ready {
 #[derive(Debug, Default)]
 struct Pool {
     boot_id: [u8; 16],
+    sharing: Option<Sharing>,
     ready: VecDeque<Ready>,
     filling: bool,
 }
 
-/// All pools. The nonces behind a commitment live only in one start of one node, so a pool belongs to a boot id.
+/// All pools. The nonces behind a commitment live only in one start of one node and are for one sharing, so a pool belongs to a boot
+/// id and a sharing.
 #[derive(Debug, Default)]
 pub(super) struct Pools(Mutex<BTreeMap<([u8; 32], u16), Pool>>);
 
@@ -39,9 +42,11 @@ impl Pools {
     fn with<T>(&self, key: &Key, link: &Link, work: impl FnOnce(&mut Pool) -> T) -> T {
         let mut pools = self.lock();
         let pool = pools.entry((key.id(), link.index())).or_default();
-        if pool.boot_id != *link.boot_id() {
+        let sharing = Some(key.sharing());
+        if pool.boot_id != *link.boot_id() || pool.sharing != sharing {
             *pool = Pool {
                 boot_id: *link.boot_id(),
+                sharing,
                 ..Pool::default()
             };
         }

@@ -98,10 +98,15 @@ impl<'a> Run<'a> {
         task: &'a Task,
         base: u32,
     ) -> Self {
-        let order = signing.order(job);
+        // From here on nodes go by their index in the key.
+        let order: Vec<(u16, Arc<Link>)> = signing
+            .order(job)
+            .into_iter()
+            .filter_map(|link| Some((job.key.package.index_of(&link.node())?.get(), link)))
+            .collect();
         let links: BTreeMap<_, _> = order
             .iter()
-            .map(|link| (link.index(), Arc::clone(link)))
+            .map(|(index, link)| (*index, Arc::clone(link)))
             .collect();
         Self {
             signing,
@@ -114,7 +119,7 @@ impl<'a> Run<'a> {
                 .keys()
                 .map(|index| (*index, Standing::Spare))
                 .collect(),
-            order: order.iter().map(|link| link.index()).collect(),
+            order: order.iter().map(|(index, _)| *index).collect(),
             links,
             offered: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -420,7 +425,13 @@ impl<'a> Run<'a> {
     }
 
     fn caught(&mut self, index: u16, fault: String, evidence: Bytes) {
-        self.tally.caught(self.signing, index, fault, evidence);
+        let number = self.number_of(index);
+        self.tally.caught(self.signing, number, fault, evidence);
+    }
+
+    /// The number in the cluster file of a member of the key.
+    fn number_of(&self, index: u16) -> u16 {
+        self.links.get(&index).map_or(index, |link| link.index())
     }
 
     fn accuse(
@@ -447,9 +458,13 @@ impl<'a> Run<'a> {
         if matches!(error, CallError::Refused(failure) if failure.code() == FailureCode::Stale) {
             self.signing.pools.clear(&self.job.key, &link);
         }
+        if matches!(error, CallError::Refused(failure) if failure.code() == FailureCode::NeedCertificate)
+        {
+            self.signing.note_behind(link.index(), &self.job.key);
+        }
         let wallet = &self.job.approved.intent().wallet;
         self.tally.lost(self.signing, wallet, &link, error);
-        tracing::info!(request = %self.job.id, node = index, %error, "no share from this node");
+        tracing::info!(request = %self.job.id, node = link.index(), %error, "no share from this node");
         self.drop_out(robust, index)
     }
 
@@ -520,7 +535,7 @@ impl<'a> Run<'a> {
             asked
                 .signers
                 .iter()
-                .map(|index| u32::from(*index))
+                .map(|index| u32::from(self.number_of(*index)))
                 .collect()
         });
         Ok(TaskSigned {

@@ -14,18 +14,25 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Decided, EventRow, EvidenceRow, Filter, Judge, Judgement, KeyRow, KeyStep, Move,
-    NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Record, RequestId, Store, StoreError,
+    Answer, Decided, EventRow, EvidenceRow, FailedSet, Filter, Judge, Judgement, KeyOrderRow,
+    KeyRow, KeyStep, Move, NewApproval, NewRequest, OrderRow, PolicyRow, Reach, Record, RequestId,
+    SharingRow, Store, StoreError,
 };
 
 mod ledger;
+mod lifecycle;
 mod requests;
 mod rows;
 mod trail;
 mod writer;
 
 /// Applied in order, once each; `user_version` counts those that are in.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/schema.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("sqlite/schema.sql"),
+    include_str!("sqlite/held.sql"),
+    include_str!("sqlite/failed_set.sql"),
+    include_str!("sqlite/lifecycle.sql"),
+];
 
 /// Steps that wait for the writer; further callers wait for room.
 const QUEUE: usize = 4_096;
@@ -315,6 +322,46 @@ impl Store for Sqlite {
 
     fn evidence(&self) -> Answer<'_, Vec<EvidenceRow>> {
         self.read(rows::evidence).boxed()
+    }
+
+    fn put_key_order(&self, row: KeyOrderRow) -> Answer<'_, ()> {
+        self.write(move |db| lifecycle::put_order(db, &row)).boxed()
+    }
+
+    fn key_orders(&self, limit: u32) -> Answer<'_, Vec<KeyOrderRow>> {
+        self.read(move |db| lifecycle::orders(db, limit)).boxed()
+    }
+
+    fn add_sharing(&self, row: SharingRow) -> Answer<'_, ()> {
+        self.write(move |db| lifecycle::add_sharing(db, &row))
+            .boxed()
+    }
+
+    fn sharings(&self) -> Answer<'_, Vec<SharingRow>> {
+        self.read(lifecycle::sharings).boxed()
+    }
+
+    fn set_drained(&self, node: u16, drained: bool, now_ms: u64) -> Answer<'_, ()> {
+        self.write(move |db| lifecycle::set_drained(db, node, drained, now_ms))
+            .boxed()
+    }
+
+    fn drained(&self) -> Answer<'_, Vec<u16>> {
+        self.read(lifecycle::drained).boxed()
+    }
+
+    fn count_failure(
+        &self,
+        signers: Vec<u16>,
+        request: Option<RequestId>,
+        now_ms: u64,
+    ) -> Answer<'_, u32> {
+        self.write(move |db| rows::count_failure(db, &signers, request, now_ms))
+            .boxed()
+    }
+
+    fn failed_sets(&self) -> Answer<'_, Vec<FailedSet>> {
+        self.read(rows::failed_sets).boxed()
     }
 
     fn note(

@@ -116,8 +116,9 @@ impl Cluster {
         let committee = Committee::new(3, COMMITTEE_SEED);
         let mut simulator = Simulator::start_with(committee, Purpose::Ed25519, 2, 7);
         simulator.run();
-        let committee = &simulator.committee;
-        let order: Vec<_> = (1..=3).map(|index| committee.node(index)).collect();
+        let order: Vec<_> = (1..=3)
+            .map(|index| simulator.committee.node(index))
+            .collect();
         let outputs: Vec<_> = order
             .iter()
             .map(|node| {
@@ -137,7 +138,7 @@ impl Cluster {
             .map(|output| Arc::new(output.share))
             .collect();
 
-        Self::with_key(options, committee, shares, parts, None)
+        Self::with_key(options, &simulator.committee, shares, parts, None)
     }
 
     /// As [`Cluster::new`], with an ECDSA key for Ethereum.
@@ -242,6 +243,7 @@ impl Cluster {
             created_ms: now_ms(),
             package: Vec::new().into(),
             parts: BTreeMap::new(),
+            nodes: Vec::new(),
         };
         let package = self.shares[0].public().encode();
         Runtime::new().expect("runtime").block_on(async {

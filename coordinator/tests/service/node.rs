@@ -13,7 +13,7 @@ use mpc_core::{
     frost::{self, Package, Pool, SignatureShare, SigningRequest, Tweak, wire},
     id::{Attempt, Purpose, RequestId},
     identity::IdentityKey,
-    keys::KeyShare,
+    keys::{KeyShare, PublicKeyPackage},
     roster::{Member, Roster},
 };
 use policy::intent::SignedIntent;
@@ -290,6 +290,10 @@ impl Actor {
                     Script::Honest | Script::Lies => Some(self.sign(&sign, script == Script::Lies)),
                 }
             }
+            Call::ChainQuery(_) => Some(Answer::Failure(Failure::new(
+                v1::FailureCode::Version,
+                "no history here",
+            ))),
             _ => None,
         }
     }
@@ -345,7 +349,13 @@ impl Actor {
             .as_ref()
             .and_then(|all| Some((all, all.request_id.clone()?)))
         {
+            let package = PublicKeyPackage::decode(&generation.package).expect("a package");
             keys.push(v1::KeyState {
+                key_id: if generation.active {
+                    package.key_id().as_bytes().to_vec().into()
+                } else {
+                    Vec::new().into()
+                },
                 state: if generation.active {
                     "active"
                 } else {

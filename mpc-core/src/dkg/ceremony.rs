@@ -28,6 +28,9 @@ pub(crate) enum Dealing {
     Share(Arc<KeyShare>),
     /// A whole key. 32 bytes, the canonical encoding of the scalar.
     Secret(SecretBytes<32>),
+    /// What a dealer brings that does not keep to the protocol.
+    #[cfg(test)]
+    Rigged(SecretBytes<32>),
 }
 
 /// Who starts, and when.
@@ -74,6 +77,11 @@ impl Dealing {
                 Ok(Some(secret))
             }
             Self::Share(share) => plan.weighed(share).map(Some),
+            #[cfg(test)]
+            Self::Rigged(bytes) => {
+                let secret = SecretScalar::decode("secret", bytes.expose_secret());
+                Ok(Some(secret.map_err(|_| Misuse::WrongKey)?))
+            }
         }
     }
 }
@@ -92,7 +100,7 @@ impl Ceremony {
     pub(crate) fn start(
         plan: Plan,
         start: Start,
-        dealing: Dealing,
+        dealing: &Dealing,
         pairs: BTreeMap<NodeId, PairStatus>,
         rng: &mut impl CryptoRng,
     ) -> Result<(Self, Step<Output>), Error> {
@@ -109,11 +117,11 @@ impl Ceremony {
         let now_ms = start.now_ms;
         Ok(match plan.purpose.suite() {
             Suite::Ed25519 => {
-                let (machine, step) = Machine::start(plan, party, &dealing, pairs, rng, now_ms)?;
+                let (machine, step) = Machine::start(plan, party, dealing, pairs, rng, now_ms)?;
                 (Self(Curve::Ed25519(Box::new(machine))), step)
             }
             Suite::Secp256k1 => {
-                let (machine, step) = Machine::start(plan, party, &dealing, pairs, rng, now_ms)?;
+                let (machine, step) = Machine::start(plan, party, dealing, pairs, rng, now_ms)?;
                 (Self(Curve::Secp256k1(Box::new(machine))), step)
             }
         })

@@ -426,7 +426,7 @@ impl<G: Finish> Machine<G> {
                     } else if let Some(failure) = self.pairing.as_ref().and_then(Pairing::failure) {
                         return Err(failure.clone().into());
                     } else if self.pairing.as_ref().is_none_or(Pairing::is_done) {
-                        return self.certify(echo, made, now_ms).map(Some);
+                        return self.certify(echo, *made, now_ms).map(Some);
                     } else {
                         self.phase = Phase::Prepared(made, echo);
                         return Ok(None);

@@ -108,13 +108,8 @@ impl Plan {
         request_id: RequestId,
         attempt: Attempt,
     ) -> Result<Self, Misuse> {
-        let seats = seats(
-            &roster,
-            roster
-                .by_index()
-                .map(|(index, node)| (node, index))
-                .collect(),
-        );
+        let dealers = roster.by_index().map(|(index, node)| (node, index));
+        let seats = seats(&roster, &dealers.collect());
         let plan = Self::bare(Task::Generate, roster, purpose, threshold, seats)?;
         Ok(plan.named("dkg", &[0; 32], Epoch(0), attempt, request_id, &request_id))
     }
@@ -128,7 +123,7 @@ impl Plan {
         request_id: RequestId,
         attempt: Attempt,
     ) -> Result<Self, Misuse> {
-        let mut seats = seats(&roster, BTreeMap::new());
+        let mut seats = seats(&roster, &BTreeMap::new());
         let dealer = announcement.dealer.node_id();
         let seat = Seat {
             identity: announcement.dealer,
@@ -150,7 +145,7 @@ impl Plan {
     pub(crate) fn reshare(request: Request) -> Result<Self, Misuse> {
         let roster = request.roster().clone();
         let dealers = request.dealer_indices();
-        let mut seats = seats(&roster, dealers.clone());
+        let mut seats = seats(&roster, &dealers);
         for (node, index) in &dealers {
             let identity = request.identity(node).ok_or(Misuse::NotAMember)?;
             seats.entry(*node).or_insert(Seat {
@@ -408,7 +403,7 @@ impl Plan {
 }
 
 /// The seats of the members of `roster`, dealers among them.
-fn seats(roster: &Roster, dealers: BTreeMap<NodeId, PartyIndex>) -> BTreeMap<NodeId, Seat> {
+fn seats(roster: &Roster, dealers: &BTreeMap<NodeId, PartyIndex>) -> BTreeMap<NodeId, Seat> {
     let seat = |(index, node): (PartyIndex, NodeId)| {
         let seat = Seat {
             identity: roster.get(&node)?.identity,

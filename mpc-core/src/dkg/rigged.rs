@@ -128,7 +128,7 @@ impl<G: Finish> Run<G> {
         receiver.receive(self.dealt(number))
     }
 
-    fn share(&self, made: Box<Made<G>>, number: u16) -> KeyShare {
+    fn share(&self, made: Made<G>, number: u16) -> KeyShare {
         let index = PartyIndex::new(number).unwrap();
         made.finish(&self.plan, Some(index)).unwrap().1.unwrap()
     }
@@ -198,7 +198,7 @@ fn a_dealer_whose_share_is_zero<G: Finish>(purpose: Purpose) {
         let Received::Certify(made) = run.receive(number).unwrap() else {
             panic!("a share of zero is a share")
         };
-        let share = run.share(made, number);
+        let share = run.share(*made, number);
         assert_eq!(share.index().get(), number);
     }
 }
@@ -247,7 +247,7 @@ fn a4_cancelling_leading_coefficients_of_two_dealers_do_not_lower_the_threshold(
         let Received::Certify(made) = run.receive(number).unwrap() else {
             panic!("all shares are right")
         };
-        let share = run.share(made, number);
+        let share = run.share(*made, number);
         assert_eq!(share.public().params().threshold(), 2);
         let (points, secret) = share.view::<Ed25519>().unwrap();
         assert_ne!(Point::mul_base(secret.expose_secret()), points.group_key);

@@ -214,11 +214,11 @@ impl<G: KeyGroup + Finish> Receiver<'_, G> {
 impl<G: KeyGroup + Finish> Made<G> {
     /// The public record of what was made, and this party's share of it if it gets one.
     pub(super) fn finish(
-        self: Box<Self>,
+        self,
         plan: &Plan,
         index: Option<PartyIndex>,
     ) -> Result<(PublicKeyPackage, Option<KeyShare>), Error> {
-        let Self { agreed, secret } = *self;
+        let Self { agreed, secret } = self;
         let facts = KeyFacts {
             key_id: match &plan.task {
                 Task::Reshare(request) => request.key_id(),

@@ -82,7 +82,7 @@ impl Session {
             now_ms,
             timeout_ms,
         };
-        let (ceremony, step) = Ceremony::start(plan, start, Dealing::Free, setup.pairs, rng)?;
+        let (ceremony, step) = Ceremony::start(plan, start, &Dealing::Free, setup.pairs, rng)?;
         Ok((Self(ceremony), step.try_map(DkgOutput::of)?))
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::request::SigningRequest;
 use super::sign::{check_broadcast, duplicate, nonce_sum, openings_echo, read_openings};
 use super::wire::{Opening, Response, Signed};
-use super::{Point, Scalar};
+use super::{Point, PointBytes, Scalar};
 use crate::envelope::{Envelope, Kind};
 use crate::id::{NodeId, SessionId};
 use crate::roster::Roster;
@@ -119,7 +119,7 @@ fn combine_read(
         denominator += part("u", &held.message.denominator)?;
         numerator += part("w", &held.message.numerator)?;
     }
-    finish(request, &nonce, denominator, numerator)
+    finish(request, &nonce, &encoded, denominator, numerator)
         .ok_or_else(|| Abort::unattributed(Fault::InvalidSignature).into())
 }
 
@@ -156,13 +156,16 @@ pub(super) fn read_responses(
 fn finish(
     request: &SigningRequest,
     nonce: &Point,
+    encoded: &PointBytes,
     denominator: Scalar,
     numerator: Scalar,
 ) -> Option<EcdsaSignature> {
-    let x = nonce.x_bytes();
+    let x = encoded.x_bytes();
     let r = Scalar::from_be_reduced(&x);
-    let s = numerator * denominator.invert()?;
-    let inverse = s.invert()?;
+    // One inversion for s = w / u and for 1 / s; there is none if either is zero.
+    let both = (numerator * denominator).invert_vartime()?;
+    let s = numerator * numerator * both;
+    let inverse = denominator * denominator * both;
     let message = request.message_scalar() * inverse;
     // The verification equation, and the sign that it leaves open.
     if Point::double_mul_vartime(&(r * inverse), request.public_point(), &message) != *nonce
@@ -171,7 +174,7 @@ fn finish(
         return None;
     }
     let above_order = r.encode() != x;
-    let odd = !nonce.has_even_y();
+    let odd = encoded.has_odd_y();
     let negated = -s;
     let low = s.encode() <= negated.encode();
     // Taking -s for s mirrors the nonce point.

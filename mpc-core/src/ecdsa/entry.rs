@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::wire::{Commit, Signed};
 use super::{PointBytes, SecretScalar};
+use crate::group::{EncodedPoint, Secp256k1};
 use crate::id::{NodeId, PairId, SessionId};
 use crate::pair::vole::{ReceiverOutput, SenderOutput};
 
@@ -18,7 +19,7 @@ pub struct PoolEntry {
     pub(super) signers: BTreeSet<NodeId>,
     /// `k_i`, `R_i`, `rho_i`.
     pub(super) nonce: SecretScalar,
-    pub(super) nonce_point: PointBytes,
+    pub(super) nonce_point: EncodedPoint<Secp256k1>,
     pub(super) blind: [u8; 32],
     /// Everybody's commitments, this node's included.
     pub(super) commits: BTreeMap<NodeId, Signed<Commit>>,

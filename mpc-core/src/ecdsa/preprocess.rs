@@ -18,6 +18,7 @@ use super::{Point, PointBytes, SUITE, Scalar, SecretScalar, has_zero_shares, pee
 use crate::echo::echo;
 use crate::envelope::{Envelope, Kind, Recipient};
 use crate::evidence::Evidence;
+use crate::group::{EncodedPoint, Secp256k1};
 use crate::id::{NodeId, PoolId, SessionId};
 use crate::identity::IdentityKey;
 use crate::pair::extension::{self, Direction};
@@ -89,7 +90,7 @@ pub(super) fn session_name<'a>(
 /// What this node has drawn.
 struct Own {
     nonce: SecretScalar,
-    nonce_point: PointBytes,
+    nonce_point: EncodedPoint<Secp256k1>,
     blind: [u8; 32],
     peers: BTreeMap<NodeId, Drawn>,
 }
@@ -173,10 +174,16 @@ impl Preprocessing {
                 zeros.insert(peer, (share, point));
             }
         }
-        let nonce_point = nonce.mul_base().encode();
+        let nonce_point = EncodedPoint::new(nonce.mul_base());
         let commit = Commit {
             nonce: contribution,
-            commitment: nonce_commitment(&first_name, &me, &contribution, &nonce_point, &blind),
+            commitment: nonce_commitment(
+                &first_name,
+                &me,
+                &contribution,
+                nonce_point.bytes(),
+                &blind,
+            ),
             zeros: zeros
                 .iter()
                 .map(|(peer, (_, point))| (*peer, zero_commitment(&first_name, &me, peer, point)))
@@ -258,7 +265,7 @@ impl Preprocessing {
                 me: self.me,
                 peer: *peer,
                 nonce: &own.nonce,
-                nonce_point: own.nonce_point,
+                nonce_point: *own.nonce_point.bytes(),
                 blind: own.blind,
                 echo: self.echo,
                 sent: &extended.sent,

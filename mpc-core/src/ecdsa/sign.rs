@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::entry::{PoolEntry, Shared};
 use super::preprocess::{nonce_commitment, zero_commitment};
+use super::products::{self, Equation, Seed};
 use super::request::SigningRequest;
 use super::wire::{Extra, Masked, Opening, Response, Signed, header};
 use super::{Point, PointBytes, Scalar, SecretScalar, has_zero_shares, peers};
@@ -116,7 +117,7 @@ pub fn open(
     let opening = Opening {
         request: *request.name(),
         echo: entry.echo,
-        nonce: entry.nonce_point,
+        nonce: *entry.nonce_point.bytes(),
         blind: entry.blind,
         masked,
     };
@@ -357,7 +358,7 @@ pub(super) fn openings_echo(
 /// What an opened signer has verified of the others.
 struct Verified {
     /// `R`.
-    nonce: Point,
+    nonce: PointBytes,
     /// `r`.
     r: Scalar,
     /// `sum_j ck_ij` and `sum_j cx_ij`.
@@ -467,14 +468,17 @@ impl Opened {
         }
         let mut nonces = BTreeMap::new();
         for (node, held) in openings {
-            nonces.insert(
-                *node,
-                self.decode(held, |opening| opening.nonce.decode("R"))?,
-            );
+            let point = if *node == entry.me {
+                *entry.nonce_point.point()
+            } else {
+                self.decode(held, |opening| opening.nonce.decode("R"))?
+            };
+            nonces.insert(*node, point);
         }
         let key_points = self.key_points(openings)?;
         let mut products = [Scalar::zero(), Scalar::zero()].map(Zeroizing::new);
         let mut masks = Scalar::zero();
+        let mut equations = Vec::new();
         for peer in peers(&entry.signers, &entry.me) {
             let (Some(held), Some(shared), Some(nonce), Some(key)) = (
                 openings.get(&peer),
@@ -484,11 +488,15 @@ impl Opened {
             ) else {
                 return Err(Error::Unreachable("a signer is missing after the count"));
             };
-            let [nonce, key] =
-                self.multiply(&peer, held, shared, [(*nonce, Scalar::one()), *key])?;
-            let [nonces, keys] = &mut products;
-            **nonces += *nonce.expose_secret();
-            **keys += *key.expose_secret();
+            for (sum, equation) in products.iter_mut().zip(self.multiply(
+                &peer,
+                held,
+                shared,
+                [(*nonce, Scalar::one()), *key],
+            )?) {
+                **sum += *equation.product.expose_secret();
+                equations.push(equation);
+            }
             if shared.zero.is_some() {
                 let mine = |opening: &Opening| {
                     let masked = opening.masked.get(&entry.me);
@@ -500,14 +508,20 @@ impl Opened {
                 masks += self.decode(held, mine)?;
             }
         }
+        let seed = Seed {
+            openings: openings_echo(self.session, openings),
+            secret: &entry.nonce,
+        };
+        products::check(&equations, &seed)?;
         let nonce: Point = nonces.into_values().sum();
-        let r = Scalar::from_be_reduced(&nonce.x_bytes());
+        let encoded = nonce.encode();
+        let r = Scalar::from_be_reduced(&encoded.x_bytes());
         if nonce.is_identity() || r.is_zero() {
             return Err(Abort::unattributed(Fault::IdentityResult).into());
         }
         let [nonces, keys] = products.map(|product| SecretScalar::new(*product));
         Ok(Verified {
-            nonce,
+            nonce: encoded,
             r,
             products: [nonces, keys],
             masks,
@@ -589,51 +603,44 @@ impl Opened {
             .collect())
     }
 
-    /// `ck_ij` and `cx_ij`, checked against what the peer is committed to: its nonce and its public key share.
+    /// `ck_ij` and `cx_ij`, and what must hold for them if the peer multiplied what it is committed to: its nonce and its public key
+    /// share, each a point and a factor of it.
     fn multiply(
         &self,
         peer: &NodeId,
         held: &Signed<Opening>,
         shared: &Shared,
-        committed: [(Point, Scalar); 2],
-    ) -> Result<[SecretScalar; 2], Error> {
+        [nonce, key]: [(Point, Scalar); 2],
+    ) -> Result<[Equation; 2], Error> {
         let masked = held
             .message
             .masked
             .get(&self.entry.me)
             .ok_or(Error::Unreachable("an opening without this signer"))?;
-        let mine = [
-            (
-                &masked.nonce,
-                &masked.nonce_point,
-                &shared.received.r_k,
-                ["gk", "Gk"],
-            ),
-            (
-                &masked.key,
-                &masked.key_point,
-                &shared.received.r_x,
-                ["gx", "Gx"],
-            ),
-        ];
         let beta = shared.received.beta.expose_secret();
-        let mut products = Vec::with_capacity(2);
-        for ((scalar, point, share, [scalar_name, point_name]), committed) in
-            mine.into_iter().zip(committed)
-        {
-            let scalar = self.decode(held, |_| Scalar::decode(scalar_name, scalar))?;
-            let point = self.decode(held, |_| point.decode(point_name))?;
-            let product = SecretScalar::new(scalar * *beta + *share.expose_secret());
-            let (committed, factor) = committed;
-            let factor = SecretScalar::new(*beta * factor);
-            if product.mul_base() != committed * factor.expose_secret() - point {
-                return Err(Abort::local(*peer, Fault::ProductCheck { value: scalar_name }).into());
-            }
-            products.push(product);
-        }
-        products
-            .try_into()
-            .map_err(|_| Error::Unreachable("two products became another number"))
+        let equation = |[value, point]: [&'static str; 2],
+                        (scalar, masked): (&[u8; 32], &PointBytes),
+                        share: &SecretScalar,
+                        (committed, factor): (Point, Scalar)| {
+            let scalar = self.decode(held, |_| Scalar::decode(value, scalar))?;
+            Ok::<_, Error>(Equation {
+                peer: *peer,
+                value,
+                product: SecretScalar::new(scalar * *beta + *share.expose_secret()),
+                factor: SecretScalar::new(*beta * factor),
+                committed,
+                masked: self.decode(held, |_| masked.decode(point))?,
+            })
+        };
+        let received = &shared.received;
+        let (gk, gx) = (
+            (&masked.nonce, &masked.nonce_point),
+            (&masked.key, &masked.key_point),
+        );
+        Ok([
+            equation(["gk", "Gk"], gk, &received.r_k, nonce)?,
+            equation(["gx", "Gx"], gx, &received.r_x, key)?,
+        ])
     }
 
     /// `u_i` and `w_i`.
@@ -657,7 +664,7 @@ impl Opened {
             denominator: denominator.encode(),
             numerator: (message + verified.r * *numerator).encode(),
             echo,
-            nonce: verified.nonce.encode(),
+            nonce: verified.nonce,
         }
     }
 }

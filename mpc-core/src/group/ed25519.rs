@@ -2,11 +2,12 @@
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar as DalekScalar;
-use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
+use curve25519_dalek::traits::{Identity, IsIdentity, MultiscalarMul, VartimeMultiscalarMul};
 use rand_core::CryptoRng;
 
 use super::{Group, MAX_POINT_LEN, Point, Scalar, raw::Curve};
 use crate::codec::Problem;
+use crate::secret::SecretScalar;
 
 /// The group of Ed25519 keys. 32-byte points, little-endian scalars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +133,13 @@ impl Curve for Ed25519 {
         b: &DalekScalar,
     ) -> EdwardsPoint {
         EdwardsPoint::vartime_double_scalar_mul_basepoint(a, point, b)
+    }
+
+    fn point_multi_mul(terms: &[(SecretScalar<Self>, Point<Self>)]) -> EdwardsPoint {
+        EdwardsPoint::multiscalar_mul(
+            terms.iter().map(|(scalar, _)| scalar.expose_secret().0),
+            terms.iter().map(|(_, point)| point.0),
+        )
     }
 
     fn point_multi_mul_vartime(terms: &[(Scalar<Self>, Point<Self>)]) -> EdwardsPoint {

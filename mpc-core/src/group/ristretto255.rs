@@ -2,12 +2,13 @@
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar as DalekScalar;
-use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
+use curve25519_dalek::traits::{Identity, IsIdentity, MultiscalarMul, VartimeMultiscalarMul};
 use rand_core::CryptoRng;
 use subtle::{Choice, ConditionallySelectable};
 
 use super::{Ed25519, Group, MAX_POINT_LEN, Point, Scalar, raw::Curve};
 use crate::codec::Problem;
+use crate::secret::SecretScalar;
 
 /// The group of share-encryption keys. 32-byte points, little-endian scalars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +107,13 @@ impl Curve for Ristretto255 {
         b: &DalekScalar,
     ) -> RistrettoPoint {
         RistrettoPoint::vartime_double_scalar_mul_basepoint(a, point, b)
+    }
+
+    fn point_multi_mul(terms: &[(SecretScalar<Self>, Point<Self>)]) -> RistrettoPoint {
+        RistrettoPoint::multiscalar_mul(
+            terms.iter().map(|(scalar, _)| scalar.expose_secret().0),
+            terms.iter().map(|(_, point)| point.0),
+        )
     }
 
     fn point_multi_mul_vartime(terms: &[(Scalar<Self>, Point<Self>)]) -> RistrettoPoint {

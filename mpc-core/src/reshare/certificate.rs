@@ -118,6 +118,16 @@ impl Certificate {
         }
     }
 
+    /// The public record of the sharing that it activates. It means nothing before [`Self::verify`] has tied it to a known sharing.
+    pub(crate) const fn package(&self) -> &PublicKeyPackage {
+        &self.package
+    }
+
+    /// Whether this is the record of the sharing that it activates.
+    pub(crate) fn verify_new(&self, package: &PublicKeyPackage) -> bool {
+        self.package == *package
+    }
+
     /// The name of the setup of two members, as both have signed it; `None` for keys without pair setups.
     #[must_use]
     pub fn pair(&self, one: &NodeId, other: &NodeId) -> Option<PairId> {

@@ -60,6 +60,8 @@ tags! {
     ECHO = "echo";
     /// Signed value of an envelope.
     ENV = "env";
+    /// One-time pad of a share that is exported.
+    EXPORT = "export";
     /// Session of a published nonce commitment.
     FROST_COMMITMENT = "frost/com";
     /// Session of a signature share: everything that the share answers to.
@@ -99,13 +101,15 @@ tags! {
     /// Everything about a request of threshold ECDSA.
     REQ = "req";
     /// What a member was told about a key that is to be imported.
-    IMPORT = "import";
+    IMPORT = "import/rq";
     /// What a reshare is to do.
     RESHARE_REQUEST = "reshare/rq";
     /// Roster with the parameters of a key.
     ROSTER = "roster";
     /// Commitment to a share of the nonce.
     SIG_COM = "sig/com";
+    /// Weights that one signer checks the products of all others with. Never sent.
+    SIG_WEIGHT = "sig/weight";
     /// Commitment to the point of a zero share.
     SIG_Z = "sig/z";
     /// Name of a session.

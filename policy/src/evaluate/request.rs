@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::MAX_SKEW_MS;
 use super::reason::{Code, Reason};
+use super::{Facts, MAX_SKEW_MS};
 use crate::amount::Amount;
 use crate::chain::{Address, Asset};
 use crate::document::{Document, Wallet};
@@ -138,6 +138,20 @@ impl<'d> Request<'d> {
             .iter()
             .filter(|debit| debit.destination == Some(to) && debit.asset == asset);
         matching.fold(Amount::ZERO, |sum, debit| sum.saturating_add(debit.amount))
+    }
+
+    /// What it uses up on its chain must not be what another request may still use.
+    pub(super) fn check_conflicts(&self, facts: &Facts<'_>, denials: &mut Vec<Reason>) {
+        for key in &self.transaction.conflicts {
+            let Some(other) = facts.ledger.holder(&key.digest(), facts.now_ms) else {
+                continue;
+            };
+            let message = format!("request {} uses {key}", hex::encode(other));
+            denials.push(
+                Reason::new(Code::Conflict, message)
+                    .remedy("follow that request, or replace it once it has expired"),
+            );
+        }
     }
 
     /// The wallet's own bounds, which no rule can widen.

@@ -74,8 +74,19 @@ fn coins(to: [u8; 20], wei: u64) -> SignedIntent {
 }
 
 fn call(contract: [u8; 20], signature: &str, words: &[[u8; 32]], wei: u64) -> SignedIntent {
+    call_at(4, contract, signature, words, wei)
+}
+
+fn call_at(
+    nonce: u64,
+    contract: [u8; 20],
+    signature: &str,
+    words: &[[u8; 32]],
+    wei: u64,
+) -> SignedIntent {
     let data = [&keccak256(signature)[..4], &words.concat()].concat();
     ask(&TxEip1559 {
+        nonce,
         to: TxKind::Call(EthereumAddress::from(contract)),
         value: U256::from(wei),
         input: data.into(),
@@ -92,7 +103,8 @@ fn number(value: u64) -> [u8; 32] {
 }
 
 fn transfer(to: [u8; 20], amount: u64) -> SignedIntent {
-    call(
+    call_at(
+        5,
         TOKEN,
         "transfer(address,uint256)",
         &[word(to), number(amount)],
@@ -388,4 +400,83 @@ fn a_bitcoin_payment_to_somebody_who_is_not_listed_is_denied() {
     case.outputs[1].hint = None;
     let verdict = Case::new(&policy).decide_with(&case.keys, &withdraw(&case, 0), &[]);
     assert_eq!(denied(&verdict), [Code::NoRule]);
+}
+
+/// The same request under another name, with other bytes.
+fn another(intent: &SignedIntent, raw_tx: Vec<u8>) -> SignedIntent {
+    submit(Intent {
+        raw_tx,
+        idempotency_key: "another".to_owned(),
+        ..intent.intent().clone()
+    })
+}
+
+#[test]
+fn a96_a_nonce_of_an_account_is_used_by_one_request_at_a_time() {
+    let policy = installed(&ethereum(&listed_rule()));
+    let mut case = Case::new(&policy);
+    let first = coins(DESK, 1_000);
+    assert!(case.spend_with(&keys(), &first, &[]));
+    let raise = TxEip1559 {
+        to: TxKind::Call(EthereumAddress::from(DESK)),
+        value: U256::from(1_001),
+        ..draft()
+    };
+    let other = another(&first, raise.encoded_for_signing());
+    let verdict = case.decide_with(&keys(), &other, &[]);
+    assert_eq!(denied(&verdict), [Code::Conflict]);
+    let said = &sentences(&verdict)[0];
+    let named = hex::encode(first.digest());
+    assert!(
+        said.contains(&named) && said.contains("nonce 4 of 0x"),
+        "{said}"
+    );
+    // Itself it may be tried again, and the next nonce is free.
+    assert!(is_approved(&case.decide_with(&keys(), &first, &[])));
+    let next = TxEip1559 { nonce: 5, ..raise };
+    let next = another(&first, next.encoded_for_signing());
+    assert!(is_approved(&case.decide_with(&keys(), &next, &[])));
+
+    // Once the first can be signed no more, the other may take its place; it is counted besides it.
+    let mut later = other.intent().clone();
+    later.expires_ms = first.intent().expires_ms + 3_600_000;
+    let later = submit(later);
+    case.now_ms = first.intent().expires_ms + policy::conflict::MARGIN_MS - 1;
+    assert_eq!(
+        denied(&case.decide_with(&keys(), &later, &[])),
+        [Code::Conflict]
+    );
+    case.now_ms += 1;
+    assert!(case.spend_with(&keys(), &later, &[]));
+    // And then keeps the nonce in turn.
+    let third = TxEip1559 {
+        to: TxKind::Call(EthereumAddress::from(DESK)),
+        max_priority_fee_per_gas: 2,
+        ..draft()
+    };
+    let third = another(&later, third.encoded_for_signing());
+    assert_eq!(
+        denied(&case.decide_with(&keys(), &third, &[])),
+        [Code::Conflict]
+    );
+}
+
+#[test]
+fn a96_an_output_is_spent_by_one_request_at_a_time() {
+    for scheme in [Scheme::Bip340, Scheme::Ecdsa] {
+        let coin = psbt::Case::new(scheme);
+        let policy = installed(&bitcoin(200_000, 4_000));
+        let mut case = Case::new(&policy);
+        let first = withdraw(&coin, 2);
+        assert!(case.spend_with(&coin.keys, &first, &[]));
+        // The same inputs in another encoding: other bytes, so another request.
+        let other = another(&first, withdraw(&coin, 0).intent().raw_tx.clone());
+        assert_ne!(first.intent().raw_digest(), other.intent().raw_digest());
+        let verdict = case.decide_with(&coin.keys, &other, &[]);
+        let codes = denied(&verdict);
+        assert_eq!(codes, vec![Code::Conflict; coin.unsigned().input.len()]);
+        let spent = coin.unsigned().input[0].previous_output;
+        let expected = format!("output {} of {}", spent.vout, spent.txid);
+        assert!(sentences(&verdict)[0].contains(&expected));
+    }
 }

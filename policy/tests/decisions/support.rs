@@ -359,6 +359,9 @@ impl<'a> Case<'a> {
                     raw_digest: *approved.raw_digest(),
                     debits: approved.debits().to_vec(),
                 };
+                let until_ms = approved.intent().expires_ms;
+                self.ledger
+                    .hold(*approved.digest(), approved.conflicts(), until_ms);
                 self.ledger.record(*approved.digest(), entry);
                 true
             }

@@ -241,6 +241,23 @@ impl Credential {
     }
 }
 
+/// What the first certificate of a file says, for a report of when it ends. Nothing is verified.
+///
+/// # Errors
+/// `Unreadable`, `Empty`, `Malformed` and `Identity`.
+pub fn read_leaf(path: &std::path::Path, cluster: &ClusterId) -> Result<Leaf, ConfigError> {
+    let pem = std::fs::read(path).map_err(|error| ConfigError::Unreadable {
+        file: FileKind::Certificate,
+        path: path.display().to_string(),
+        kind: error.kind(),
+    })?;
+    let chain = certificates(FileKind::Certificate, &pem)?;
+    let first = chain
+        .first()
+        .ok_or(ConfigError::Empty(FileKind::Certificate))?;
+    Ok(Leaf::read(first, cluster)?)
+}
+
 /// The first DNS or IP name of a server certificate.
 fn own_server_name(der: &CertificateDer<'_>) -> Option<ServerName<'static>> {
     use x509_parser::extensions::GeneralName;

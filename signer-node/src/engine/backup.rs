@@ -4,7 +4,6 @@
 //! nonces, pools and pair setups, which are made anew; the ledger, the announced intents and the policy, which an old copy
 //! would roll back and which come from peers and people.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::policy::cluster::ClusterFile;
@@ -12,13 +11,14 @@ use mpc_core::id::{NodeId, PartyIndex};
 use mpc_core::identity::{ExchangeKey, IdentityKey, IdentityPublic};
 use mpc_core::keys::KeyShare;
 
-use super::dkg::{Record as Ceremony, sealed_digest};
-use super::load::{OpenError, bad, open_key, read_cluster};
+use super::dkg::sealed_digest;
+use super::load::{OpenError, read_cluster};
+use super::sharings::{self, Held as Known, Record, place_of, seal_lineage, share_label};
 use crate::codec::Malformed;
 use crate::config::Config;
 use crate::init::{open_exchange, open_identity, seal_node};
-use crate::seal::{Effort, Kind, Label, Owner, SealError, Secret, Vault};
-use crate::store::{Change, Contents, Store, StoreError, Table};
+use crate::seal::{Effort, Owner, SealError, Secret, Vault};
+use crate::store::{Change, Contents, Store, StoreError};
 
 /// A share, with what else a node keeps about its key.
 #[derive(Debug)]
@@ -95,23 +95,20 @@ pub fn export(config: &Config) -> Result<Secrets, OpenError> {
     })
 }
 
-/// The active sharing of every key.
-fn active(contents: &Contents, vault: &Arc<Vault>) -> Result<Vec<Held>, StoreError> {
-    let mut keys = BTreeMap::new();
-    for row in contents.rows(Table::Ceremonies) {
-        let (record, digest) = Ceremony::decode(&row.body).map_err(bad(Table::Ceremonies, row))?;
-        let Ceremony::Active(certified, _) = record else {
-            continue;
-        };
-        let key = open_key(contents, vault, &certified, &digest, row)?;
-        let held = Held {
-            name: key.name,
-            history: row.body.clone(),
-            share: key.share,
-        };
-        keys.insert(certified.key_id, held);
-    }
-    Ok(keys.into_values().collect())
+/// The active sharing of every key that this node has a share of.
+fn active(contents: &Contents, vault: &Vault) -> Result<Vec<Held>, StoreError> {
+    let (known, keys) = sharings::load(contents, vault)?;
+    let held = keys.into_iter().filter_map(|(key_id, key)| {
+        let known = known.get(&key_id)?;
+        // Nobody else has the share: it was read for this.
+        let share = Arc::into_inner(key).and_then(|key| Arc::into_inner(key.share))?;
+        Some(Held {
+            name: known.name.clone(),
+            history: known.history(),
+            share,
+        })
+    });
+    Ok(held.collect())
 }
 
 /// The cluster, and which node of it the configuration is for.
@@ -159,32 +156,42 @@ pub fn restore(config: &Config, secrets: &Secrets) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// The records of one key, as the node itself would have written them.
-fn restored(vault: &Vault, node: &NodeId, held: &Held) -> Result<[Change; 2], RestoreError> {
+/// The records of one key, as the node itself would have written them, and the mark that it came out of a backup.
+fn restored(vault: &Vault, node: &NodeId, held: &Held) -> Result<Vec<Change>, RestoreError> {
     let public = held.share.public();
     if public.node(held.share.index()) != Some(*node) {
         return Err(RestoreError::OtherShare(held.name.clone()));
     }
     let history = || RestoreError::History(held.name.clone());
-    let (record, _) = Ceremony::decode(&held.history).map_err(|_: Malformed| history())?;
-    let Ceremony::Active(certified, _) = record else {
-        return Err(history());
-    };
-    if certified.key_id != *public.key_id().as_bytes()
-        || certified.epoch != public.epoch().0
-        || certified.order.name != held.name
+    let known = Known::decode_history(&held.history).map_err(|_: Malformed| history())?;
+    if known.lineage.active() != public || !known.lineage.holds_active() || known.name != held.name
     {
         return Err(history());
     }
-    let label = Label::new(Kind::Share, certified.key_id, certified.epoch, 0);
-    let record = vault.seal_share(&label, &held.share)?;
-    let row = Ceremony::Active(certified, sealed_digest(&record));
-    Ok([
-        Change::Append {
-            table: Table::Ceremonies,
-            key: row.key(),
-            body: row.encode(),
+    let (key, place) = (*public.key_id().as_bytes(), place_of(public));
+    let label = share_label(key, place);
+    let share = vault.seal_share(&label, &held.share)?;
+    let (lineage, digest) = seal_lineage(vault, &known.lineage)?;
+    let active = Record::Active {
+        key,
+        place,
+        at_ms: known.since_ms,
+        sealed: sealed_digest(&share),
+        lineage: digest,
+    };
+    let mark = Record::Restored {
+        key,
+        place,
+        at_ms: known.since_ms,
+    };
+    Ok(vec![
+        lineage,
+        Change::Seal {
+            label,
+            record: share,
         },
-        Change::Seal { label, record },
+        known.known(digest),
+        sharings::append(&active),
+        sharings::append(&mark),
     ])
 }

@@ -108,7 +108,7 @@ pub(super) fn repeat(
         tracing::error!(peer = %check.peer, "a check that a crash had interrupted failed: the pair is poisoned");
         let poison = Poison {
             peer: check.peer,
-            generation: pairs.live(&check.peer).map_or(0, |live| live.generation()),
+            generation: pairs.last_generation(&check.peer),
             why: abort.fault.to_string(),
             session: check.session,
             at_ms: now_ms,

@@ -7,11 +7,12 @@
 mod driver;
 mod record;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use mpc_core::dkg::{Session, Setup};
-use mpc_core::id::{Attempt, NodeId, Params, Purpose, RequestId};
+use mpc_core::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId};
+use mpc_core::roster::{Member, Roster};
 use mpc_core::session::{Inbound, Outbound, Recipient};
 use proto::convert::array;
 use proto::v1::{DkgCertificate, DkgProgress, FailureCode, KeyState, StartDkg, Tunnel, node_frame};
@@ -20,16 +21,18 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::Engine;
-use super::pools::{BOOT, RUN, decode_boot, encode_boot};
+use super::pools::{BOOT, Greeting, RUN};
+use super::sharings::Place;
 use super::tunnels::Tunnels;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 use crate::seal::{Kind, Label};
 
+pub(super) use driver::End;
 pub(super) use record::{Certified, Record, Uncertified, sealed_digest};
 
 /// Messages of one peer for key generations that have not started here yet: this many in all.
-const MAX_EARLY: usize = 32;
+const MAX_EARLY: usize = 256;
 /// And this many bytes in all.
 const MAX_EARLY_BYTES: usize = 1 << 20;
 /// Messages that wait for a session's task.
@@ -43,6 +46,8 @@ pub(super) struct Order {
     pub(super) attempt: u32,
     pub(super) purpose: Purpose,
     pub(super) threshold: u16,
+    /// The committee by node numbers; the first has index 1 in the key.
+    pub(super) nodes: Vec<u16>,
 }
 
 impl Order {
@@ -52,11 +57,22 @@ impl Order {
     }
 }
 
+/// What a session is, to those that carry its messages.
+pub(super) struct Slot {
+    /// Request id of a key generation, digest of a reshare's request.
+    pub(super) request: [u8; 32],
+    pub(super) attempt: u32,
+    /// The key and the place of a reshare.
+    pub(super) reshare: Option<([u8; 32], Place)>,
+    /// Whether it makes pair setups.
+    pub(super) pairs: bool,
+    /// Who takes part, this node or not.
+    pub(super) peers: BTreeSet<NodeId>,
+}
+
 /// A session under way.
 struct Running {
-    attempt: u32,
-    /// Whether it makes pair setups.
-    pairs: bool,
+    slot: Slot,
     inbox: mpsc::Sender<Inbound>,
     /// Everything said so far, to be said again when a tunnel had to be replaced.
     said: Vec<Outbound>,
@@ -85,6 +101,33 @@ impl Ceremonies {
 
     pub(super) fn forget(&mut self, request: &[u8; 32]) {
         self.uncertified.remove(request);
+    }
+
+    pub(super) fn is_running(&self, request: &[u8; 32]) -> bool {
+        self.running.contains_key(request)
+    }
+
+    /// The reshares of a key that are under way.
+    pub(super) fn reshares_of(&self, key: &[u8; 32]) -> Vec<Place> {
+        let reshares = self.running.values().filter_map(|one| one.slot.reshare);
+        reshares
+            .filter(|(other, _)| other == key)
+            .map(|(_, place)| place)
+            .collect()
+    }
+
+    pub(super) fn stop_reshare(&mut self, key: &[u8; 32], place: Place) {
+        self.running
+            .retain(|_, one| one.slot.reshare != Some((*key, place)));
+    }
+
+    /// Ends every reshare of a key that cannot lead anywhere any more.
+    pub(super) fn stop_reshares_through(&mut self, key: &[u8; 32], place: Place) {
+        let is_over = |slot: &Slot| {
+            slot.reshare
+                .is_some_and(|(other, at)| other == *key && at <= place)
+        };
+        self.running.retain(|_, one| !is_over(&one.slot));
     }
 
     pub(super) fn key_states(&self) -> impl Iterator<Item = KeyState> + '_ {
@@ -165,7 +208,7 @@ fn progress(order: &Order, stage: &str) -> DkgProgress {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
@@ -182,15 +225,17 @@ impl Engine {
             .min(self.0.limits.dkg_deadline_ms)
             .max(1_000);
         let who = &self.0.who;
-        let parties = u16::try_from(who.roster.len()).unwrap_or(u16::MAX);
+        let roster = self.committee(&order.nodes)?;
+        let parties = u16::try_from(roster.len()).unwrap_or(u16::MAX);
         let pairs = if order.purpose.needs_pairs() {
             self.pair_statuses()?
         } else {
             BTreeMap::new()
         };
         let params = Params::new(order.threshold, parties).map_err(Refusal::malformed)?;
+        let peers = roster.nodes().collect();
         let setup = Setup {
-            roster: who.roster.clone(),
+            roster,
             me: who.node,
             purpose: order.purpose,
             params,
@@ -202,11 +247,18 @@ impl Engine {
         let rng = &mut UnwrapErr(getrandom::SysRng);
         let started = Session::start(setup, Arc::clone(&who.identity), rng, now_ms, timeout);
         let (session, step) = started.map_err(Refusal::malformed)?;
-        let inbox = self.open_slot(&order)?;
+        self.check_new_key(&order)?;
+        let inbox = self.open_slot(Slot {
+            request: order.request,
+            attempt: order.attempt,
+            reshare: None,
+            pairs: order.purpose.needs_pairs(),
+            peers,
+        })?;
         let effects = match self.write_first(&order, step).await {
             Ok(effects) => effects,
             Err(refusal) => {
-                self.state().ceremonies.running.remove(&order.request);
+                self.close_slot(&order.request);
                 return Err(refusal);
             }
         };
@@ -236,48 +288,76 @@ impl Engine {
             ));
         }
         let request = array("request id", &call.request_id).map_err(Refusal::malformed)?;
+        let number = |node: &u32| u16::try_from(*node).unwrap_or(u16::MAX);
+        let mut nodes: Vec<u16> = call.nodes.iter().map(number).collect();
+        if nodes.is_empty() {
+            nodes = self
+                .0
+                .who
+                .cluster
+                .nodes
+                .iter()
+                .map(|node| node.index)
+                .collect();
+        }
         Ok(Order {
             name: call.name.clone(),
             request,
             attempt: call.attempt,
             purpose,
             threshold,
+            nodes,
         })
+    }
+
+    /// The committee of a key: nodes of the cluster file in ascending order, this one among them.
+    fn committee(&self, nodes: &[u16]) -> Result<Roster, Refusal> {
+        let who = &self.0.who;
+        let member = |(index, number): (u16, &u16)| {
+            let node = who.roster.node_id(PartyIndex::new(*number).ok()?)?;
+            let member = who.roster.get(&node)?;
+            Some(Member {
+                index: PartyIndex::new(index).ok()?,
+                identity: member.identity,
+                exchange: member.exchange,
+            })
+        };
+        let members: Option<Vec<Member>> = (1..).zip(nodes).map(member).collect();
+        let members = members
+            .ok_or_else(|| Refusal::malformed("the committee names a node that is not there"))?;
+        let roster = Roster::new(members).map_err(Refusal::malformed)?;
+        if !nodes.is_sorted() || roster.get(&who.node).is_none() {
+            return Err(Refusal::malformed(
+                "a committee is listed in ascending order, this node among it",
+            ));
+        }
+        Ok(roster)
     }
 
     /// The answer for an order that is being carried out or has been.
     fn known(&self, order: &Order) -> Option<DkgProgress> {
         let state = self.state();
-        if let Some(key) = state.keys.values().find(|key| key.request == order.request) {
-            return Some(Self::active_progress(key));
+        let mut held = state.sharings.values();
+        if let Some(held) = held.find(|held| held.request == order.request) {
+            return Some(Self::active_progress(held));
         }
         let running = state.ceremonies.running.get(&order.request);
         running
-            .filter(|running| running.attempt == order.attempt)
+            .filter(|running| running.slot.attempt == order.attempt)
             .map(|_| progress(order, "round1"))
     }
 
-    fn open_slot(&self, order: &Order) -> Result<mpsc::Receiver<Inbound>, Refusal> {
-        let mut state = self.state();
-        let limits = &self.0.limits;
-        let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-        let keys = count(
-            state
-                .keys
-                .len()
-                .saturating_add(state.ceremonies.uncertified.len()),
-        );
-        if count(state.ceremonies.running.len()) >= limits.dkg_sessions || keys >= limits.keys {
+    /// Whether there is room for one more key, and nothing of this request is left over.
+    fn check_new_key(&self, order: &Order) -> Result<(), Refusal> {
+        let state = self.state();
+        let keys = state
+            .sharings
+            .len()
+            .saturating_add(state.ceremonies.uncertified.len());
+        if u64::try_from(keys).unwrap_or(u64::MAX) >= self.0.limits.keys {
             return Err(Refusal::unavailable(
-                "too many keys or key generations",
-                "wait, or raise limits.keys or limits.dkg_sessions",
-            ));
-        }
-        if state.ceremonies.running.contains_key(&order.request) {
-            return Err(Refusal::new(
-                FailureCode::Conflict,
-                "another attempt is running",
-                "wait for it to end",
+                "too many keys",
+                "retire some, or raise limits.keys",
             ));
         }
         // The share may be part of a key by now; only its certificate is still missing.
@@ -288,30 +368,60 @@ impl Engine {
                 "hand over the certificate, or use a fresh request id",
             ));
         }
-        // Two at a time would make two setups of one generation.
-        if order.purpose.needs_pairs() && state.ceremonies.running.values().any(|other| other.pairs)
-        {
+        Ok(())
+    }
+
+    /// Makes room for a session, with the messages that came before it.
+    pub(super) fn open_slot(&self, slot: Slot) -> Result<mpsc::Receiver<Inbound>, Refusal> {
+        let mut state = self.state();
+        let limits = &self.0.limits;
+        let (most, name) = match slot.reshare {
+            None => (limits.dkg_sessions, "limits.dkg_sessions"),
+            Some(_) => (limits.reshare_sessions, "limits.reshare_sessions"),
+        };
+        let running = state.ceremonies.running.values();
+        let alike = running.filter(|one| one.slot.reshare.is_some() == slot.reshare.is_some());
+        if u64::try_from(alike.count()).unwrap_or(u64::MAX) >= most {
+            return Err(Refusal::unavailable(
+                "too many sessions of this kind at once",
+                &format!("wait, or raise {name}"),
+            ));
+        }
+        if state.ceremonies.running.contains_key(&slot.request) {
             return Err(Refusal::new(
                 FailureCode::Conflict,
-                "another key generation makes pair setups",
+                "another attempt is running",
+                "wait for it to end",
+            ));
+        }
+        // Two at a time would make two setups of one generation.
+        let mut running = state.ceremonies.running.values();
+        if slot.pairs && running.any(|other| other.slot.pairs) {
+            return Err(Refusal::new(
+                FailureCode::Conflict,
+                "another session makes pair setups",
                 "wait for it to end",
             ));
         }
         let (inbox, receiver) = mpsc::channel(INBOX);
-        for early in state.ceremonies.take_early(&order.request, order.attempt) {
+        for early in state.ceremonies.take_early(&slot.request, slot.attempt) {
             let _ = inbox.try_send(Inbound {
                 from: early.from,
                 bytes: early.envelope,
             });
         }
         let running = Running {
-            attempt: order.attempt,
-            pairs: order.purpose.needs_pairs(),
+            slot,
             inbox,
             said: Vec::new(),
         };
-        state.ceremonies.running.insert(order.request, running);
+        let request = running.slot.request;
+        state.ceremonies.running.insert(request, running);
         Ok(receiver)
+    }
+
+    pub(super) fn close_slot(&self, request: &[u8; 32]) {
+        self.state().ceremonies.running.remove(request);
     }
 
     pub(super) async fn certify(&self, call: DkgCertificate) -> Result<DkgProgress, Refusal> {
@@ -320,7 +430,7 @@ impl Engine {
         let parts: Vec<Vec<u8>> = call.parts.iter().map(|part| part.to_vec()).collect();
         let done = self.finish(&request, &parts).await?;
         // A session that still waits for a part has nothing left to do.
-        self.state().ceremonies.running.remove(&request);
+        self.close_slot(&request);
         Ok(done)
     }
 
@@ -339,17 +449,23 @@ impl Engine {
     }
 
     /// Sends a session's message, and remembers it for tunnels that come later.
-    fn say(&self, order: &Order, outbound: Outbound) {
-        let message = encode_message(&order.request, order.attempt, &outbound.bytes);
-        let to = outbound.to;
-        if let Some(running) = self.state().ceremonies.running.get_mut(&order.request) {
+    pub(super) fn say(&self, request: &[u8; 32], attempt: u32, outbound: Outbound) {
+        let message = encode_message(request, attempt, &outbound.bytes);
+        let me = self.0.who.node;
+        let recipients: Vec<NodeId> = {
+            let mut state = self.state();
+            let Some(running) = state.ceremonies.running.get_mut(request) else {
+                return;
+            };
+            let to = outbound.to;
             running.said.push(outbound);
-        }
-        let mut tunnels = self.tunnels();
-        let recipients = match to {
-            Recipient::Everyone => tunnels.nodes(),
-            Recipient::One(node) => vec![node],
+            let peers = running.slot.peers.iter().copied();
+            match to {
+                Recipient::Everyone => peers.filter(|node| *node != me).collect(),
+                Recipient::One(node) => vec![node],
+            }
         };
+        let mut tunnels = self.tunnels();
         for node in recipients {
             let frames = tunnels.send(&node, &message);
             self.relay(&tunnels, frames);
@@ -417,19 +533,18 @@ impl Engine {
             let to_node = |said: &&Outbound| {
                 said.to == Recipient::Everyone || said.to == Recipient::One(node)
             };
-            let all = state
-                .ceremonies
-                .running
-                .iter()
+            let running = state.ceremonies.running.iter();
+            let all = running
+                .filter(|(_, running)| running.slot.peers.contains(&node))
                 .flat_map(|(request, running)| {
                     let said = running.said.iter().filter(to_node);
-                    said.map(|said| encode_message(request, running.attempt, &said.bytes))
+                    said.map(|said| encode_message(request, running.slot.attempt, &said.bytes))
                         .collect::<Vec<_>>()
                 });
             all.collect()
         };
         let again = self.pools().said_to(&self.0.who, &node);
-        let greeting = encode_boot(&self.0.who.boot);
+        let greeting = self.greeting_for(&node).encode();
         let mut tunnels = self.tunnels();
         for message in core::iter::once(greeting).chain(messages).chain(again) {
             let frames = tunnels.send(&node, &message);
@@ -448,9 +563,8 @@ impl Engine {
         match message.first() {
             Some(&RUN) => return self.on_run_message(from, message),
             Some(&BOOT) => {
-                if let Ok(boot) = decode_boot(message) {
-                    self.pools().greet(from, boot);
-                    self.announce_pools();
+                if let Ok(greeting) = Greeting::decode(message) {
+                    self.on_greeting(from, greeting);
                 }
                 return;
             }
@@ -462,7 +576,9 @@ impl Engine {
         };
         let mut state = self.state();
         match state.ceremonies.running.get(&early.request) {
-            Some(running) if running.attempt == early.attempt => {
+            Some(running)
+                if running.slot.attempt == early.attempt && running.slot.peers.contains(&from) =>
+            {
                 if running
                     .inbox
                     .try_send(Inbound {

@@ -1,6 +1,7 @@
 //! The two online rounds of an ECDSA signature: a pool entry is spent on an approved request, once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mpc_core::Error;
 use mpc_core::id::{NodeId, PairId, SessionId};
@@ -13,6 +14,7 @@ use rand_core::UnwrapErr;
 use tonic::codegen::Bytes;
 
 use super::Engine;
+use super::keys::Key;
 use super::pools::Waiting;
 use super::sign::Evidence;
 use crate::failure::Refusal;
@@ -24,6 +26,7 @@ struct Burnt {
     spend: Spend,
     pending: Pending,
     approved: Box<Approved>,
+    key: Arc<Key>,
     pairs: BTreeMap<NodeId, PairId>,
 }
 
@@ -34,7 +37,7 @@ impl Engine {
         let receipt = burnt.pending.durable().await;
         self.announce_pools();
         let receipt = receipt?;
-        self.still_allowed(&burnt.approved)?;
+        self.still_allowed(&burnt.approved, &burnt.key)?;
         let intent = *burnt.approved.digest();
         let since_ms = self.boot_ms()?;
         let guard = self.pairs();
@@ -45,6 +48,7 @@ impl Engine {
         let waiting = Waiting {
             opened,
             approved: burnt.approved,
+            key: burnt.key,
             pairs: burnt.pairs,
             since_ms,
         };
@@ -66,6 +70,7 @@ impl Engine {
             approvals: &call.approvals,
             receipts: &call.receipts,
             epoch: call.epoch,
+            sharing: call.sharing.as_ref(),
         };
         let mut state = self.state();
         if state.spent.contains(name.as_bytes()) {
@@ -76,7 +81,8 @@ impl Engine {
             ));
         }
         let judged = self.judge_call(&mut state, &evidence)?;
-        let share = &judged.key.share;
+        let key = Arc::clone(&judged.key);
+        let share = &key.share;
         let request = ecdsa_request(&judged.approved, call.task, share, &signers)?;
         self.check_space()?;
         let pairs = self.pairs();
@@ -109,6 +115,7 @@ impl Engine {
             spend,
             pending,
             approved,
+            key,
             pairs: names,
         })
     }
@@ -192,7 +199,7 @@ impl Engine {
             .pools()
             .take_opened(name)
             .ok_or_else(|| Refusal::stale("no signature waits for its second round there"))?;
-        self.still_allowed(&waiting.approved)?;
+        self.still_allowed(&waiting.approved, &waiting.key)?;
         if self.state().intents.withdrawn(waiting.approved.digest()) {
             return Err(Refusal::denied("the request was withdrawn"));
         }

@@ -1,6 +1,6 @@
 //! The keys this node holds a share of, and their nonces.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mpc_core::frost::{Commitment, Nonces, Pool, wire};
 use mpc_core::identity::IdentityKey;
@@ -11,29 +11,15 @@ use crate::failure::Refusal;
 
 /// An active share. Its nonces live here and nowhere else: they are never stored, and a restart starts with none.
 pub(crate) struct Key {
-    /// What the operator called it.
-    pub(crate) name: String,
-    /// The request of the key generation.
-    pub(crate) request: [u8; 32],
-    /// This node's part of the certificate.
-    pub(crate) part: Vec<u8>,
     /// The share.
-    pub(crate) share: KeyShare,
+    pub(crate) share: Arc<KeyShare>,
     pool: Mutex<Pool>,
 }
 
 impl Key {
-    pub(crate) const fn new(
-        name: String,
-        request: [u8; 32],
-        part: Vec<u8>,
-        share: KeyShare,
-    ) -> Self {
+    pub(crate) fn new(share: KeyShare) -> Self {
         Self {
-            name,
-            request,
-            part,
-            share,
+            share: Arc::new(share),
             pool: Mutex::new(Pool::new()),
         }
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::amount::Amount;
 use policy::chain::{Address, Asset, Chain};
+use policy::conflict::is_held;
 use policy::id::WalletId;
 use policy::ledger::{Debit, LedgerView, ScopeKey};
 
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) expires_ms: u64,
     /// Digest of the raw transaction.
     pub(crate) raw: [u8; 32],
+    /// What the transaction uses up on its chain, by name.
+    pub(crate) conflicts: Vec<[u8; 32]>,
     /// Gross outflow.
     pub(crate) debits: Vec<Debit>,
 }
@@ -49,6 +52,7 @@ impl Entry {
             .u64(self.at_ms)
             .u64(self.expires_ms)
             .fixed(&self.raw)
+            .list(&self.conflicts)
             .list(&debits)
             .finish()
     }
@@ -61,6 +65,11 @@ impl Entry {
             at_ms: reader.u64()?,
             expires_ms: reader.u64()?,
             raw: reader.array()?,
+            conflicts: reader
+                .list()?
+                .into_iter()
+                .map(|name| name.try_into().map_err(|_| Malformed("ledger entry")))
+                .collect::<Result<_, _>>()?,
             debits: reader
                 .list()?
                 .into_iter()
@@ -181,6 +190,7 @@ impl Series {
 struct Own {
     at_ms: u64,
     raw: [u8; 32],
+    conflicts: Vec<[u8; 32]>,
     debits: Vec<Debit>,
     packages: BTreeSet<[u8; 32]>,
 }
@@ -190,9 +200,13 @@ struct Own {
 pub(crate) struct Ledger {
     own: BTreeMap<[u8; 32], Own>,
     by_raw: BTreeMap<[u8; 32], [u8; 32]>,
+    /// Who uses what on a chain, and how long it can be signed.
+    held: BTreeMap<[u8; 32], ([u8; 32], u64)>,
     by_expiry: BTreeSet<(u64, [u8; 32])>,
     scopes: BTreeMap<ScopeKey, Series>,
     rows: u64,
+    /// What was spent before this moment is not known here, because it was lost with the store.
+    blind_ms: u64,
 }
 
 impl Ledger {
@@ -214,14 +228,23 @@ impl Ledger {
             self.scopes.entry(scope).or_default().add(entry.at_ms, sum);
         }
         self.by_raw.entry(entry.raw).or_insert(entry.intent);
+        for name in &entry.conflicts {
+            self.held.insert(*name, (entry.intent, entry.expires_ms));
+        }
         self.by_expiry.insert((entry.expires_ms, entry.intent));
         let own = Own {
             at_ms: entry.at_ms,
             raw: entry.raw,
+            conflicts: entry.conflicts.clone(),
             debits: entry.debits.clone(),
             packages: BTreeSet::from([entry.package]),
         };
         self.own.insert(entry.intent, own);
+    }
+
+    /// From now on, windows that reach back before this moment count as used up.
+    pub(crate) fn blind_before(&mut self, witnessed_ms: u64) {
+        self.blind_ms = self.blind_ms.max(witnessed_ms);
     }
 
     /// When the intent was first debited, witnessed milliseconds.
@@ -243,9 +266,16 @@ impl Ledger {
             self.by_expiry.first().copied().filter(|(at, _)| old(*at))
         {
             self.by_expiry.remove(&(expires_ms, intent));
-            let own = self.own.remove(&intent);
-            if let Some(own) = own.filter(|own| self.by_raw.get(&own.raw) == Some(&intent)) {
+            let Some(own) = self.own.remove(&intent) else {
+                continue;
+            };
+            if self.by_raw.get(&own.raw) == Some(&intent) {
                 self.by_raw.remove(&own.raw);
+            }
+            for name in &own.conflicts {
+                if self.held.get(name).is_some_and(|(by, _)| *by == intent) {
+                    self.held.remove(name);
+                }
             }
         }
     }
@@ -276,6 +306,9 @@ pub(crate) struct View<'a> {
 impl View<'_> {
     fn totals(&self, scope: &ScopeKey, since_ms: u64) -> (Amount, u64) {
         let since = self.now.witnessed(since_ms);
+        if since < self.ledger.blind_ms {
+            return (Amount::from_be_bytes([0xff; 32]), u64::MAX);
+        }
         let Some(series) = self.ledger.scopes.get(scope) else {
             return (Amount::ZERO, 0);
         };
@@ -317,6 +350,11 @@ impl LedgerView for View<'_> {
             .copied()
             .filter(|other| *other != self.intent)
     }
+
+    fn holder(&self, key: &[u8; 32], now_ms: u64) -> Option<[u8; 32]> {
+        let (intent, expires_ms) = self.ledger.held.get(key)?;
+        (*intent != self.intent && is_held(*expires_ms, now_ms)).then_some(*intent)
+    }
 }
 
 #[cfg(test)]
@@ -343,6 +381,7 @@ mod tests {
             at_ms,
             expires_ms: at_ms + 10,
             raw: [intent; 32],
+            conflicts: vec![[package; 32], [0xee; 32]],
             debits,
         }
     }
@@ -390,6 +429,26 @@ mod tests {
             ledger.view([2; 32], now(10_000, 10_000)).sum(&scope, 0),
             Amount::from_u64(5)
         );
+    }
+
+    #[test]
+    fn a96_what_a_request_uses_is_its_own_until_it_has_expired() {
+        let mut ledger = Ledger::default();
+        ledger.record(&entry(1, 7, 1_000, Vec::new()));
+        let end = 1_010 + policy::conflict::MARGIN_MS;
+        let holder = |ledger: &Ledger, intent: u8, now_ms: u64| {
+            let view = ledger.view([intent; 32], now(0, 0));
+            view.holder(&[7; 32], now_ms)
+        };
+        assert_eq!(holder(&ledger, 2, end - 1), Some([1; 32]));
+        assert_eq!(holder(&ledger, 1, end - 1), None);
+        assert_eq!(holder(&ledger, 2, end), None);
+        // Whoever comes next keeps it, also when the first is forgotten.
+        ledger.record(&entry(2, 7, end, Vec::new()));
+        ledger.compact(1_010 + KEEP_MS);
+        assert_eq!(holder(&ledger, 3, end + 1), Some([2; 32]));
+        ledger.compact(end + 10 + KEEP_MS);
+        assert!(ledger.held.is_empty() && ledger.own.is_empty());
     }
 
     #[test]

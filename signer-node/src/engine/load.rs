@@ -11,8 +11,7 @@ use mpc_core::roster::{Member, Roster};
 use proto::channel::nested::TunnelIdentity;
 use proto::evidence_files::EvidenceFiles;
 
-use super::dkg::{Ceremonies, Certified, Record as Ceremony};
-use super::keys::Key;
+use super::dkg::{Ceremonies, Record as Ceremony};
 use super::ledger::Entry;
 use super::pairs::{self, Pairs, Record as PairRow};
 use super::tunnels::Tunnels;
@@ -21,7 +20,7 @@ use crate::clock::{Clock, ClockFault};
 use crate::codec::Malformed;
 use crate::config::Config;
 use crate::init::open_identity;
-use crate::seal::{Kind, Label, Owner, SealError, Secret, Vault, random};
+use crate::seal::{Label, Owner, SealError, Secret, Vault, random};
 use crate::store::{Change, Contents, Row, Store, StoreError, Table};
 
 /// Why a node did not start.
@@ -78,6 +77,8 @@ impl Engine {
         }
         let mut boot = [0; 16];
         random(&mut boot)?;
+        let mut challenge = [0; 32];
+        random(&mut challenge)?;
         let who = Who {
             cluster,
             roster,
@@ -95,6 +96,9 @@ impl Engine {
             intents: super::intents::Intents::default(),
             ledger: super::ledger::Ledger::default(),
             keys: BTreeMap::new(),
+            sharings: super::sharings::Sharings::new(),
+            turns: BTreeMap::new(),
+            challenge,
             ceremonies: Ceremonies::default(),
             spent: contents
                 .rows(Table::Entries)
@@ -109,6 +113,7 @@ impl Engine {
         let tunnels = Mutex::new(Tunnels::new(who.node, who.tunnel.clone(), &who.roster));
         Ok(Self(Arc::new(Inner {
             who,
+            certificate: config.tls.cert.clone(),
             limits: config.limits.clone(),
             store,
             evidence: EvidenceFiles::beside(&config.store),
@@ -242,13 +247,15 @@ fn fill(
                 }
             }
             Ceremony::Active(certified, _) => {
-                let key = open_key(contents, vault, &certified, &digest, row)?;
                 state.ceremonies.forget(&certified.order.request);
                 active.push((certified.order.request, Some(())));
-                state.keys.insert(certified.key_id, Arc::new(key));
             }
         }
     }
+    (state.sharings, state.keys) = super::sharings::load(contents, vault)?;
+    state
+        .ledger
+        .blind_before(super::sharings::blind_ms(contents)?);
     let lost = active
         .iter()
         .find(|(request, done)| done.is_none() && !active.contains(&(*request, Some(()))));
@@ -307,31 +314,4 @@ fn sealed_as<'a>(contents: &'a Contents, label: &Label, digest: &[u8; 32]) -> Op
     contents
         .sealed(label)
         .filter(|sealed| super::dkg::sealed_digest(sealed) == *digest)
-}
-
-pub(super) fn open_key(
-    contents: &Contents,
-    vault: &Vault,
-    certified: &Certified,
-    digest: &[u8; 32],
-    row: &Row,
-) -> Result<Key, StoreError> {
-    let label = Label::new(Kind::Share, certified.key_id, certified.epoch, 0);
-    let missing = || StoreError::Damaged {
-        table: "sealed",
-        row: row.number,
-        what: format!("the share {label} is missing or was replaced"),
-    };
-    let sealed = sealed_as(contents, &label, digest).ok_or_else(missing)?;
-    let share = vault.open_share(&label, sealed)?;
-    if *share.public().key_id().as_bytes() != certified.key_id {
-        return Err(missing());
-    }
-    let order = &certified.order;
-    Ok(Key::new(
-        order.name.clone(),
-        order.request,
-        certified.part.clone(),
-        share,
-    ))
 }

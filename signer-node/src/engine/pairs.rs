@@ -1,8 +1,9 @@
 //! What this node has with every peer, and which peers it never works with again.
 //!
-//! A setup is prepared with the share of the key generation that made it, active with the certificate, retired by the next
-//! one. A failed check poisons the pair: in memory before anything else happens, on disk before any answer. A poisoned pair
-//! stays poisoned; nothing retries it, no key generation replaces it.
+//! A setup is prepared with the share of the session that made it, active with the certificate, retired by the next one. A failed
+//! check poisons the pair: in memory before anything else happens, on disk before any answer. A poisoned pair stays poisoned: nothing
+//! retries it, no key generation replaces it. Only a reshare that was allowed to, after the failure, makes a setup of a higher
+//! generation that works again; the failures stay counted.
 //!
 //! Everything that depends on a setup leaves under a read guard that has looked at the state again; poisoning takes the
 //! write guard. So no message leaves after a failure was seen.
@@ -18,7 +19,7 @@ use mpc_core::pair::PairRecord;
 use mpc_core::{Abort, Error, Fault};
 use proto::v1::{FailureCode, PairAlarm, PairState, node_frame};
 
-use super::dkg::{Order, sealed_digest};
+use super::dkg::sealed_digest;
 use super::{Engine, Who};
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError, Table};
@@ -35,6 +36,28 @@ struct Peer {
     rekeying: Option<u32>,
     poison: Option<Poison>,
     strikes: u32,
+}
+
+/// So many failures of a pair, and only people may have it work again.
+pub(super) const MAX_STRIKES: u32 = 3;
+
+impl Peer {
+    /// Whether a failure forbids a setup of this generation.
+    fn bans(&self, generation: u32) -> bool {
+        self.poison
+            .as_ref()
+            .is_some_and(|poison| generation <= poison.generation)
+    }
+
+    /// A setup of this generation leaves behind what was wrong with lower ones.
+    fn outgrow(&mut self, generation: u32) {
+        if self.rekeying.is_some_and(|old| old < generation) {
+            self.rekeying = None;
+        }
+        if !self.bans(generation) {
+            self.poison = None;
+        }
+    }
 }
 
 /// What this node has with all peers.
@@ -62,11 +85,7 @@ impl Pairs {
         state.last = state.last.max(*generation);
         match record {
             Record::Prepared { .. } => {}
-            Record::Active { .. } => {
-                if state.rekeying.is_some_and(|old| old < *generation) {
-                    state.rekeying = None;
-                }
-            }
+            Record::Active { .. } => state.outgrow(*generation),
             Record::Rekeying { .. } => {
                 state.rekeying = Some(*generation);
                 state.live = None;
@@ -87,7 +106,8 @@ impl Pairs {
                 .as_ref()
                 .is_none_or(|live| live.generation() < generation);
             let rekeyed = state.rekeying.is_some_and(|old| generation <= old);
-            newer && !rekeyed && state.poison.is_none()
+            let banned = state.bans(generation);
+            newer && !rekeyed && !banned
         })
     }
 
@@ -96,7 +116,7 @@ impl Pairs {
         if self.wants(&record.peer(), record.generation()) {
             let state = self.peers.entry(record.peer()).or_default();
             state.last = state.last.max(record.generation());
-            state.rekeying = None;
+            state.outgrow(record.generation());
             state.live = Some(Arc::new(record));
         }
     }
@@ -111,6 +131,38 @@ impl Pairs {
         names
             .iter()
             .all(|(peer, name)| self.live(peer).is_some_and(|live| live.name() == *name))
+    }
+
+    /// The failure that stands against a peer, and how many there were in all.
+    pub(super) fn poison_of(&self, peer: &NodeId) -> Option<(&Poison, u32)> {
+        let state = self.peers.get(peer)?;
+        Some((state.poison.as_ref()?, state.strikes))
+    }
+
+    /// How often each peer has failed.
+    pub(super) fn strikes(&self) -> BTreeMap<NodeId, u32> {
+        let strikes = self.peers.iter();
+        strikes
+            .map(|(peer, state)| (*peer, state.strikes))
+            .collect()
+    }
+
+    /// A failure of one of these peers since its failures were counted.
+    pub(super) fn newly_poisoned(
+        &self,
+        mut peers: impl Iterator<Item = NodeId>,
+        before: &BTreeMap<NodeId, u32>,
+    ) -> Option<&Poison> {
+        peers.find_map(|peer| {
+            let state = self.peers.get(&peer)?;
+            let counted = before.get(&peer).copied().unwrap_or(0);
+            state.poison.as_ref().filter(|_| state.strikes > counted)
+        })
+    }
+
+    /// The highest generation that was ever stored for a peer.
+    pub(super) fn last_generation(&self, peer: &NodeId) -> u32 {
+        self.peers.get(peer).map_or(0, |state| state.last)
     }
 
     fn poisoned(&self) -> Option<&Poison> {
@@ -178,13 +230,13 @@ pub(super) fn append(record: &Record) -> Change {
 }
 
 /// The rows that go with a share that has no certificate yet.
-pub(super) fn prepared(order: &Order, pairs: &[PairRecord]) -> Vec<Record> {
+pub(super) fn prepared(request: &[u8; 32], attempt: u32, pairs: &[PairRecord]) -> Vec<Record> {
     let row = |pair: &PairRecord| Record::Prepared {
         peer: pair.peer(),
         generation: pair.generation(),
         name: *pair.name().as_bytes(),
-        request: order.request,
-        attempt: order.attempt,
+        request: *request,
+        attempt,
     };
     pairs.iter().map(row).collect()
 }
@@ -208,7 +260,7 @@ impl Engine {
         }
     }
 
-    fn banned(&self, poison: &Poison) -> Refusal {
+    pub(super) fn banned(&self, poison: &Poison) -> Refusal {
         Refusal::new(
             FailureCode::SecurityAbort,
             format!(
@@ -219,7 +271,7 @@ impl Engine {
                     .unwrap_or_default(),
                 poison.why
             ),
-            "an operator has to find out what happened; nothing tries again by itself",
+            "find out what happened; a reshare with fresh pairs that people order makes another setup",
         )
         .with_culprits(self.indices(&[poison.peer]))
     }
@@ -274,10 +326,7 @@ impl Engine {
         let (poison, pending, changes) = {
             let state = self.state();
             let mut pairs = self.pairs_mut();
-            let generation = pairs.live(&peer).map_or_else(
-                || pairs.peers.get(&peer).map_or(0, |state| state.last),
-                |live| live.generation(),
-            );
+            let generation = pairs.last_generation(&peer);
             let poison = Poison {
                 peer,
                 generation,
@@ -319,7 +368,8 @@ impl Engine {
         }
     }
 
-    /// The peer holds another setup: a new one is needed, and nobody is to blame.
+    /// The peer holds another setup: a new one is needed, and nobody is to blame. A peer that knows of this one has not lost it: one of
+    /// the two is merely behind, and a certificate will bring them together.
     pub(super) async fn need_rekey(&self, peer: NodeId) {
         let pending = {
             let state = self.state();
@@ -328,6 +378,10 @@ impl Engine {
                 return;
             };
             let generation = live.generation();
+            let theirs = self.pools().greeting(&peer).map(|theirs| theirs.last);
+            if theirs.is_some_and(|last| last >= generation) {
+                return;
+            }
             let record = Record::Rekeying { peer, generation };
             pairs.follow(&record);
             self.pools().forget_peer(&peer);

@@ -7,8 +7,10 @@
 mod run;
 mod wire;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use mpc_core::ecdsa::{Opened, PoolEntry, Responded};
 use mpc_core::id::{NodeId, PairId, PartyIndex, Purpose, SessionId};
@@ -17,10 +19,12 @@ use policy::evaluate::Approved;
 use proto::v1::{FillPool, PoolEntries, PoolState, node_frame};
 use tokio::sync::mpsc;
 
+use super::keys::Key;
+use super::pairs::Pairs;
 use super::{Engine, State, Who};
 use crate::failure::Refusal;
 
-pub(super) use wire::{BOOT, RUN, RunMessage, decode_boot, encode_boot, mask, unmask};
+pub(super) use wire::{BOOT, Greeting, RUN, RunMessage, mask, unmask};
 
 /// Runs under way at one time that this node has started.
 const OWN_RUNS: usize = 2;
@@ -44,6 +48,9 @@ const MAX_ANSWERED: usize = 1_024;
 const MAX_EXPLAINED: usize = 16;
 /// Over how long explanations are counted, in milliseconds.
 const EXPLAIN_MS: u64 = 3_600_000;
+
+/// How often a node is greeted again that another setup is in use at.
+const NUDGE: Duration = Duration::from_secs(1);
 
 /// An entry and when it was made.
 struct Kept {
@@ -73,6 +80,8 @@ pub(super) struct Waiting {
     pub(super) opened: Opened,
     /// The verdict: looked at again before the second message leaves.
     pub(super) approved: Box<Approved>,
+    /// The share it was opened with.
+    pub(super) key: Arc<Key>,
     pub(super) pairs: BTreeMap<NodeId, PairId>,
     pub(super) since_ms: u64,
 }
@@ -94,8 +103,10 @@ pub(super) struct Pools {
     answered: BTreeMap<SessionId, Answered>,
     /// When the last explanations were given, on the boot clock.
     explained: VecDeque<u64>,
-    /// The last known start of every peer.
-    boots: BTreeMap<NodeId, [u8; 16]>,
+    /// What every peer has said of itself last.
+    greetings: BTreeMap<NodeId, Greeting>,
+    /// When this node last greeted a peer that it does not agree with.
+    nudged: BTreeMap<NodeId, Instant>,
     /// Sets whose list of entries has changed since it was last announced.
     changed: BTreeSet<BTreeSet<NodeId>>,
 }
@@ -117,15 +128,43 @@ impl Pools {
             .retain(|_, answered| !answered.pairs.contains_key(peer));
     }
 
+    /// Drops every signature by a key that waits for its second round: the share it was opened with is worthless.
+    pub(super) fn forget_key(&mut self, key: &[u8; 32]) {
+        self.opened
+            .retain(|_, waiting| waiting.key.share.public().key_id().as_bytes() != key);
+    }
+
     /// Notes which start of a peer speaks. Entries of an earlier one are dead.
-    pub(super) fn greet(&mut self, peer: NodeId, boot: [u8; 16]) {
-        if self
-            .boots
-            .insert(peer, boot)
-            .is_some_and(|before| before != boot)
-        {
+    pub(super) fn greet(&mut self, peer: NodeId, greeting: Greeting) {
+        let before = self.greetings.insert(peer, greeting);
+        if before.is_some_and(|before| before.boot != greeting.boot) {
             self.forget_peer(&peer);
         }
+    }
+
+    /// What a peer has said of itself last.
+    pub(super) fn greeting(&self, peer: &NodeId) -> Option<&Greeting> {
+        self.greetings.get(peer)
+    }
+
+    /// Whether both nodes use the same setup, as far as the other has said.
+    fn agrees(&self, pairs: &Pairs, peer: &NodeId) -> bool {
+        match (pairs.live(peer), self.greetings.get(peer)) {
+            (Some(live), Some(theirs)) => *live.name().as_bytes() == theirs.name,
+            _ => false,
+        }
+    }
+
+    /// Whether it is time to greet a peer again that this node does not agree with.
+    fn nudge(&mut self, peer: NodeId) -> bool {
+        let due = self
+            .nudged
+            .get(&peer)
+            .is_none_or(|last| last.elapsed() >= NUDGE);
+        if due {
+            self.nudged.insert(peer, Instant::now());
+        }
+        due
     }
 
     fn pool(&mut self, signers: &BTreeSet<NodeId>) -> &mut Pool {
@@ -306,11 +345,15 @@ fn leader(who: &Who, signers: &BTreeSet<NodeId>) -> Option<NodeId> {
         .map(|(_, node)| node)
 }
 
-/// Every set of `size` nodes with this one; none if there are too many.
-fn sets(who: &Who, size: usize) -> Vec<BTreeSet<NodeId>> {
-    let others: Vec<NodeId> = who
-        .roster
-        .nodes()
+/// The nodes of a key and how many of them sign.
+type Committee = (BTreeSet<NodeId>, usize);
+
+/// Every set of signers of a committee with this node; none if there are too many.
+fn sets(who: &Who, (committee, size): &Committee) -> Vec<BTreeSet<NodeId>> {
+    let size = *size;
+    let others: Vec<NodeId> = committee
+        .iter()
+        .copied()
         .filter(|node| *node != who.node)
         .collect();
     let mut found = vec![BTreeSet::from([who.node])];
@@ -342,12 +385,22 @@ fn sets(who: &Who, size: usize) -> Vec<BTreeSet<NodeId>> {
     }
 }
 
-/// The thresholds of the active ECDSA keys.
-fn thresholds(state: &State) -> BTreeSet<usize> {
+/// The committees of the active ECDSA keys.
+fn committees(state: &State) -> BTreeSet<Committee> {
     let keys = state.keys.values().map(|key| key.share.public());
     keys.filter(|public| matches!(public.purpose(), Purpose::Ecdsa | Purpose::EcdsaRaw))
-        .map(|public| usize::from(public.params().threshold()))
+        .map(|public| {
+            let nodes = public.nodes().values().copied().collect();
+            (nodes, usize::from(public.params().threshold()))
+        })
         .collect()
+}
+
+/// Whether a set of nodes signs for one of the committees.
+fn is_quorum(committees: &BTreeSet<Committee>, signers: &BTreeSet<NodeId>) -> bool {
+    committees
+        .iter()
+        .any(|(nodes, size)| signers.len() == *size && signers.is_subset(nodes))
 }
 
 impl Engine {
@@ -374,8 +427,8 @@ impl Engine {
 
     pub(super) fn fill_pool(&self, call: &FillPool) -> Result<PoolEntries, Refusal> {
         let signers = self.signer_set(&call.signers)?;
-        if !thresholds(&self.state()).contains(&signers.len()) {
-            return Err(Refusal::unknown("an ECDSA key with that many signers"));
+        if !is_quorum(&committees(&self.state()), &signers) {
+            return Err(Refusal::unknown("an ECDSA key with these signers"));
         }
         let count = usize::try_from(call.count).unwrap_or(usize::MAX);
         let most = self.most_entries();
@@ -400,23 +453,25 @@ impl Engine {
 
     /// Starts what the pools lack and drops what is too old. Call it a few times a second, inside the runtime of the node.
     pub fn fill_pools(&self) {
-        let thresholds = thresholds(&self.state());
+        let committees = committees(&self.state());
         let Ok(now_ms) = self.boot_ms() else { return };
-        if thresholds.is_empty() {
+        if committees.is_empty() {
             return;
         }
         self.redial();
         let who = &self.0.who;
-        let mut all: BTreeSet<BTreeSet<NodeId>> = thresholds
+        let mut all: BTreeSet<BTreeSet<NodeId>> = committees
             .iter()
-            .flat_map(|threshold| sets(who, *threshold))
+            .flat_map(|committee| sets(who, committee))
             .collect();
-        self.join_early(&thresholds);
-        let mut due = Vec::new();
+        self.join_early(&committees);
+        let (mut due, mut strangers) = (Vec::new(), BTreeSet::new());
         {
+            let pairs = self.pairs();
             let mut pools = self.pools();
             pools.age(now_ms);
-            all.extend(pools.pools.keys().cloned());
+            let pooled = pools.pools.keys();
+            all.extend(pooled.filter(|set| is_quorum(&committees, set)).cloned());
             let mut room =
                 OWN_RUNS.saturating_sub(pools.runs.values().filter(|run| run.own).count());
             for signers in all {
@@ -426,11 +481,21 @@ impl Engine {
                 let size = pools.size(&signers);
                 let goal = self.target().max(pools.pool(&signers).wanted);
                 if size < goal && leads(who, &signers) {
-                    room = room.saturating_sub(1);
-                    due.push(signers);
+                    let apart = self.apart(&pairs, &pools, &signers);
+                    if apart.is_empty() {
+                        room = room.saturating_sub(1);
+                        due.push(signers);
+                    } else {
+                        strangers.extend(apart);
+                    }
                 } else if size >= goal {
                     pools.pool(&signers).wanted = 0;
                 }
+            }
+        }
+        for peer in strangers {
+            if self.pools().nudge(peer) {
+                self.greet(&peer);
             }
         }
         for signers in due {
@@ -442,14 +507,54 @@ impl Engine {
         self.announce_pools();
     }
 
+    /// The signers that have another setup with this node than it has with them, or have not said.
+    fn apart(&self, pairs: &Pairs, pools: &Pools, signers: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let peers = signers.iter().filter(|node| **node != self.0.who.node);
+        peers
+            .filter(|peer| pairs.live(peer).is_some() && !pools.agrees(pairs, peer))
+            .copied()
+            .collect()
+    }
+
+    /// Says to a peer which start of this node it is, and which setup it uses with it.
+    pub(super) fn greet(&self, peer: &NodeId) {
+        let greeting = self.greeting_for(peer).encode();
+        self.tell_node(peer, &greeting);
+    }
+
+    pub(super) fn greeting_for(&self, peer: &NodeId) -> Greeting {
+        let pairs = self.pairs();
+        Greeting {
+            boot: self.0.who.boot,
+            name: pairs
+                .live(peer)
+                .map_or([0; 32], |live| *live.name().as_bytes()),
+            last: pairs.last_generation(peer),
+        }
+    }
+
+    /// Takes a peer's greeting. One that has never heard of the setup that this node uses has lost it.
+    pub(super) fn on_greeting(&self, from: NodeId, greeting: Greeting) {
+        self.pools().greet(from, greeting);
+        let lost = self
+            .pairs()
+            .live(&from)
+            .is_some_and(|live| greeting.last < live.generation());
+        if lost {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.need_rekey(from).await });
+        }
+        self.announce_pools();
+    }
+
     /// Joins the runs whose first messages came before this node could take part: its key was not active yet, or its pool full.
-    fn join_early(&self, thresholds: &BTreeSet<usize>) {
+    fn join_early(&self, committees: &BTreeSet<Committee>) {
         let who = &self.0.who;
         let due: BTreeMap<[u8; 32], BTreeSet<NodeId>> = {
             let pools = self.pools();
             let held = pools.early.iter().filter_map(|(from, message)| {
                 let signers = unmask(&who.roster, message.signers)?;
-                self.may_join(&pools, thresholds, &signers, from)
+                self.may_join(&pools, committees, &signers, from)
                     .then_some((message.pool, signers))
             });
             held.collect()
@@ -463,14 +568,14 @@ impl Engine {
     fn may_join(
         &self,
         pools: &Pools,
-        thresholds: &BTreeSet<usize>,
+        committees: &BTreeSet<Committee>,
         signers: &BTreeSet<NodeId>,
         from: &NodeId,
     ) -> bool {
         let who = &self.0.who;
         leader(who, signers) == Some(*from)
             && *from != who.node
-            && thresholds.contains(&signers.len())
+            && is_quorum(committees, signers)
             && pools.runs.len() < MAX_RUNS
             && pools.size(signers) < self.most_entries()
     }
@@ -516,7 +621,7 @@ impl Engine {
         else {
             return;
         };
-        let thresholds = thresholds(&self.state());
+        let committees = committees(&self.state());
         let join = {
             let mut pools = self.pools();
             if let Some(run) = pools.runs.get(&message.pool) {
@@ -529,7 +634,7 @@ impl Engine {
                 }
                 return;
             }
-            let may_join = self.may_join(&pools, &thresholds, &signers, &from);
+            let may_join = self.may_join(&pools, &committees, &signers, &from);
             let pool = message.pool;
             let of_sender = pools.early.iter().filter(|(sender, _)| *sender == from);
             if of_sender.count() >= MAX_EARLY {

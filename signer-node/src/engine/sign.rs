@@ -6,21 +6,24 @@ use std::sync::Arc;
 use mpc_core::frost::{Nonces, Package, SigningRequest, Tweak, wire};
 use mpc_core::hd::DerivationPath;
 use mpc_core::id::{Attempt, NodeId, Purpose};
+use mpc_core::keys::PublicKeyPackage;
 use mpc_core::{Error, Rejection};
 use policy::chain::{Chain, Family};
+use policy::conflict::ConflictKey;
 use policy::evaluate::{Approved, Code, Facts, Fraction, Reason, Verdict, evaluate};
 use policy::intent::SignedIntent;
 use policy::statement::SignedStatement;
 use policy::transaction;
 use proto::convert::wallet_keys::PackageKeys;
 use proto::link::Receipt as FirstSeen;
-use proto::v1::{FailureCode, Share, Sign};
+use proto::v1::{self, FailureCode, Share, Sign};
 use tonic::codegen::Bytes;
 
 use super::announce;
 use super::intents::Record;
 use super::keys::Key;
 use super::ledger::Entry;
+use super::sharings::require;
 use super::{Engine, State};
 use crate::clock::Now;
 use crate::failure::Refusal;
@@ -47,6 +50,7 @@ pub(super) struct Evidence<'a> {
     pub(super) approvals: &'a [Bytes],
     pub(super) receipts: &'a [Bytes],
     pub(super) epoch: u32,
+    pub(super) sharing: Option<&'a v1::Sharing>,
 }
 
 /// A request that this node's policy approves, at this moment.
@@ -61,7 +65,7 @@ impl Engine {
     pub(super) async fn sign(&self, call: &Sign) -> Result<Share, Refusal> {
         let ready = self.decide(call)?;
         let receipt = ready.pending.durable().await?;
-        self.still_allowed(&ready.approved)?;
+        self.still_allowed(&ready.approved, &ready.key)?;
         let who = &self.0.who;
         let (key, package) = (&ready.key, &ready.package);
         let envelope = release_share(
@@ -92,8 +96,9 @@ impl Engine {
     /// was answered during the wait is not followed by a share.
     ///
     /// # Errors
-    /// `Frozen`, `Denied` for a request that has expired, `Stale` if another policy is in force. The debit stays.
-    pub(super) fn still_allowed(&self, approved: &Approved) -> Result<(), Refusal> {
+    /// `Frozen`, `Denied` for a request that has expired, `Stale` if another policy is in force or another sharing is active. The debit
+    /// stays.
+    pub(super) fn still_allowed(&self, approved: &Approved, key: &Arc<Key>) -> Result<(), Refusal> {
         let mut state = self.state();
         let now = self.now(&mut state)?;
         if state.freeze.frozen(now) {
@@ -110,6 +115,13 @@ impl Engine {
         if state.policies.active(&now)?.hash() != approved.policy() {
             return Err(Refusal::stale("another policy came into force meanwhile"));
         }
+        let same = state
+            .keys
+            .get(&approved.intent().key_id)
+            .is_some_and(|active| Arc::ptr_eq(active, key));
+        if !same {
+            return Err(Refusal::stale("another sharing became active meanwhile"));
+        }
         Ok(())
     }
 
@@ -119,6 +131,7 @@ impl Engine {
             approvals: &call.approvals,
             receipts: &call.receipts,
             epoch: call.epoch,
+            sharing: call.sharing.as_ref(),
         };
         let mut state = self.state();
         let judged = self.judge_call(&mut state, &evidence)?;
@@ -136,7 +149,7 @@ impl Engine {
         self.check_space()?;
         // From here on these nonces are spent, whatever happens.
         let own = package
-            .commitment(self.0.who.index)
+            .commitment(key.share.index())
             .and_then(|commitment| key.take(&commitment));
         let nonces = own.ok_or_else(|| {
             Refusal::stale("this node no longer has the nonces of its commitment")
@@ -170,10 +183,10 @@ impl Engine {
             .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed))
             .collect::<Result<_, _>>()?;
         let now = self.now(state)?;
-        let key = Self::key_for(state, &signed, evidence.epoch)?;
-        let threshold = key.share.public().params().threshold();
+        let key = self.key_for(state, &signed, evidence)?;
+        let public = key.share.public();
         let first_seen_ms =
-            self.first_seen(state, now, &signed.digest(), evidence.receipts, threshold);
+            self.first_seen(state, now, &signed.digest(), evidence.receipts, public);
         let approved = self.judge(state, now, &key, &signed, &approvals, first_seen_ms)?;
         let seen_ms = first_seen_ms.unwrap_or(now.wall_ms);
         let unannounced = announce::unannounced(state, now, &signed, seen_ms)?;
@@ -200,6 +213,11 @@ impl Engine {
             at_ms: judged.now.witnessed_ms,
             expires_ms: approved.intent().expires_ms,
             raw: *approved.raw_digest(),
+            conflicts: approved
+                .conflicts()
+                .iter()
+                .map(ConflictKey::digest)
+                .collect(),
             debits: approved.debits().to_vec(),
         };
         let mut rows = also;
@@ -217,26 +235,27 @@ impl Engine {
         (approved, pending)
     }
 
-    /// The active key of the intent, at the epoch the call is for and of the purpose that the chain demands.
-    fn key_for(state: &State, signed: &SignedIntent, epoch: u32) -> Result<Arc<Key>, Refusal> {
+    /// The active share of the intent's key, if the call is for its sharing and the chain for its purpose.
+    fn key_for(
+        &self,
+        state: &State,
+        signed: &SignedIntent,
+        evidence: &Evidence<'_>,
+    ) -> Result<Arc<Key>, Refusal> {
         let intent = signed.intent();
-        let key = state
-            .keys
-            .get(&intent.key_id)
-            .cloned()
-            .ok_or_else(|| Refusal::unknown("the key"))?;
+        let key = require(
+            state,
+            &self.0.who.node,
+            &intent.key_id,
+            evidence.epoch,
+            evidence.sharing,
+        )?;
         let public = key.share.public();
         let chain = Chain::parse(&intent.chain).map_err(Refusal::malformed)?;
         if !takes(chain, public.purpose()) {
             return Err(Refusal::denied(format!(
                 "the key is for {}, which {chain} does not use",
                 public.purpose()
-            )));
-        }
-        if public.epoch().0 != epoch {
-            return Err(Refusal::stale(format!(
-                "the key is at epoch {}",
-                public.epoch()
             )));
         }
         Ok(key)
@@ -289,23 +308,25 @@ impl Engine {
         }
     }
 
-    /// When the request was first seen: by this node, else the latest of `threshold` receipts of distinct nodes. At most
-    /// `threshold - 1` nodes lie, so the latest is not earlier than an honest one.
+    /// When the request was first seen: by this node, else the latest of `threshold` receipts of distinct members of the key's
+    /// committee. At most `threshold - 1` of them lie, so the latest is not earlier than an honest one.
     fn first_seen(
         &self,
         state: &State,
         now: Now,
         digest: &[u8; 32],
         receipts: &[Bytes],
-        threshold: u16,
+        public: &PublicKeyPackage,
     ) -> Option<u64> {
+        let threshold = public.params().threshold();
         if let Some(seen) = state.intents.get(digest) {
             return Some(now.on_wall(seen.witnessed_ms));
         }
         let who = &self.0.who;
         let mut times: BTreeMap<[u8; 32], u64> = BTreeMap::new();
         for receipt in receipts.iter().filter_map(|bytes| FirstSeen::decode(bytes)) {
-            let Some(member) = who.roster.get(&NodeId::from_bytes(receipt.node_id)) else {
+            let node = NodeId::from_bytes(receipt.node_id);
+            let Some(member) = public.index_of(&node).and_then(|_| who.roster.get(&node)) else {
                 continue;
             };
             let signed = FirstSeen::digest(
@@ -406,6 +427,11 @@ fn refusal_code(reasons: &[Reason]) -> (FailureCode, &'static str) {
         (
             FailureCode::Frozen,
             "signing is stopped; it takes a signed unfreeze",
+        )
+    } else if reasons.iter().any(|reason| reason.code == Code::Conflict) {
+        (
+            FailureCode::Conflict,
+            "another request uses the same; follow that one",
         )
     } else if reasons.iter().all(|reason| reason.code == Code::Limit) {
         (

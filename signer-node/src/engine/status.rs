@@ -1,7 +1,6 @@
 //! What the node says about itself.
 
-use proto::convert::reshare::{sharing_of, sharing_to_wire};
-use proto::v1::{FreezeState, KeyState, NodeStatus, PolicyState};
+use proto::v1::{FreezeState, NodeStatus, PolicyState};
 
 use super::Engine;
 
@@ -14,24 +13,7 @@ impl Engine {
     pub fn status(&self) -> NodeStatus {
         let mut state = self.state();
         let now = self.now(&mut state).ok();
-        let active = state.keys.iter().map(|(key_id, key)| {
-            let public = key.share.public();
-            KeyState {
-                key_id: key_id.to_vec().into(),
-                name: key.name.clone(),
-                scheme: public.purpose().as_str().to_owned(),
-                epoch: public.epoch().0,
-                state: "active".to_owned(),
-                public_key: public.public_key().into(),
-                request_id: key.request.to_vec().into(),
-                certificate_part: key.part.clone().into(),
-                threshold: public.params().threshold().into(),
-                sharing: Some(sharing_to_wire(sharing_of(public))),
-                index: key.share.index().get().into(),
-                ..KeyState::default()
-            }
-        });
-        let keys = active.chain(state.ceremonies.key_states()).collect();
+        let keys = self.key_states(&state);
         NodeStatus {
             index: self.0.who.index.get().into(),
             clock_ms: now.map_or(0, |now| now.wall_ms),
@@ -42,7 +24,23 @@ impl Engine {
             ledger_entries: state.ledger.rows(),
             pairs: self.pairs().states(&self.0.who),
             pools: self.pool_states(),
-            ..NodeStatus::default()
+            catching_up: Self::open_challenge(&state).into(),
+            free_bytes: self.0.store.free_bytes(),
+            free_bytes_least: self.0.limits.free_bytes,
+            certificate_days: self.certificate_days(),
         }
+    }
+
+    /// Whole days until the certificate of the outer channel ends; negative once it has ended, 0 if it cannot be read.
+    fn certificate_days(&self) -> i64 {
+        let (who, path) = (&self.0.who, &self.0.certificate);
+        let leaf = proto::channel::config::read_leaf(path, &who.cluster.cluster_id).ok();
+        let reading = (self.0.time)().ok();
+        let (Some(leaf), Some(reading)) = (leaf, reading) else {
+            return 0;
+        };
+        let seconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let left = seconds(leaf.not_after).saturating_sub(seconds(reading.wall_ms / 1_000));
+        left.div_euclid(86_400)
     }
 }

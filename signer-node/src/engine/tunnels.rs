@@ -68,11 +68,6 @@ impl Tunnels {
         }
     }
 
-    /// The other nodes.
-    pub(super) fn nodes(&self) -> Vec<NodeId> {
-        self.peers.keys().copied().collect()
-    }
-
     /// Forgets every session: the connection that carried them is gone. The result asks the dialling peers to start over.
     pub(super) fn reset(&mut self) -> Vec<v1::Tunnel> {
         let me = self.me;

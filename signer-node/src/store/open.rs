@@ -13,7 +13,7 @@ use crate::clock::Mark;
 use crate::seal::{Label, Owner, Secret, Vault};
 
 /// Layout of the database; raised with every change of it.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// One row of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::head::Head;
 use super::open::{apply, failed, put_head};
 use super::{Change, Receipt, Store, StoreError};
 use crate::clock::Mark;
-use crate::seal::Vault;
+use crate::seal::{Kind, Vault};
 
 /// At most so many jobs share a transaction, so that no answer waits for long.
 const MAX_GROUP: usize = 256;
@@ -28,6 +28,8 @@ struct Writer {
     connection: Connection,
     vault: Arc<Vault>,
     head: Head,
+    /// Something secret was removed, and copies of its pages may still stand in the write-ahead log.
+    unwiped: bool,
     // Declared last: the process lock goes after the connection is closed.
     _lock: File,
 }
@@ -44,6 +46,7 @@ pub(super) fn start(
         connection,
         vault,
         head,
+        unwiped: true,
         _lock: lock,
     };
     std::thread::Builder::new()
@@ -67,6 +70,7 @@ pub(super) fn start(
 impl Writer {
     fn serve(&mut self, group: Vec<Job>) {
         if self.write(&group).is_ok() {
+            self.wipe();
             for job in group {
                 answer(job, None);
             }
@@ -75,7 +79,29 @@ impl Writer {
         // Nothing of the group was written. One bad job must not fail the others: each goes alone.
         for job in group {
             let outcome = self.write(core::slice::from_ref(&job)).err();
+            self.wipe();
             answer(job, outcome);
+        }
+    }
+
+    /// Empties the write-ahead log after something secret was removed: the database file has been overwritten with zeros there. Whoever
+    /// reads the store at this moment may delay it until the next change.
+    fn wipe(&mut self) {
+        if !self.unwiped {
+            return;
+        }
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy = self
+            .connection
+            .query_row(checkpoint, [], |row| row.get::<_, i64>(0));
+        match busy {
+            Ok(0) => self.unwiped = false,
+            Ok(_) => tracing::debug!(
+                "a reader keeps old pages of the store; they go with the next change"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log of the store could not be emptied");
+            }
         }
     }
 
@@ -100,8 +126,20 @@ impl Writer {
         put_head(&transaction, &head, &self.vault)?;
         transaction.commit().map_err(|error| failed(&error))?;
         self.head = head;
+        self.unwiped |= group.iter().flat_map(|job| &job.changes).any(is_erasure);
         Ok(())
     }
+}
+
+/// Whether a change removes something that must not be found again.
+const fn is_erasure(change: &Change) -> bool {
+    let Change::Erase { label } = change else {
+        return false;
+    };
+    matches!(
+        label.kind,
+        Kind::Pair | Kind::Pending | Kind::Prepared | Kind::Share
+    )
 }
 
 fn answer(job: Job, error: Option<StoreError>) {

@@ -447,7 +447,7 @@ async fn a91_an_approval_is_for_exactly_one_thing() {
     let own = cluster.approve(&again, &policy, "alice");
     assert_eq!(
         code(cluster.sign(&[0, 1], &again, &[own]).await),
-        FailureCode::Denied
+        FailureCode::Conflict
     );
 }
 
@@ -673,11 +673,12 @@ async fn lists_of_commitments_are_checked() {
     }
     let wrong_epoch = v1::Sign {
         epoch: 1,
+        sharing: None,
         ..request.clone()
     };
     assert_eq!(
         code(cluster.share(0, &wrong_epoch).await),
-        FailureCode::Stale
+        FailureCode::NeedCertificate
     );
     // All of that cost neither nonces nor money.
     assert_eq!(cluster.engine(0).status().ledger_entries, 0);

@@ -1,4 +1,4 @@
-//! Three real nodes in one process: real stores, real key generation through nested sessions, real policy documents.
+//! Some real nodes in one process, three unless a test wants more: real stores, real key generation through nested sessions, real policy documents.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,6 +23,7 @@ use policy::intent::{Intent, SignedIntent};
 use policy::solana::build::{self, Instruction};
 use policy::solana::{self, Version};
 use policy::statement::{Common, Freeze, PolicyConsent, SignedStatement, Statement, Unfreeze};
+use proto::convert::reshare::{sharing_of, sharing_to_wire};
 use proto::v1::{
     self, CoordinatorFrame, Failure, FailureCode, coordinator_frame::Body as Call,
     node_frame::Body as Answer,
@@ -56,6 +57,7 @@ pub(crate) struct Cluster {
     pub(crate) roster: Roster,
     pub(crate) keys: BTreeMap<String, PublicKeyPackage>,
     pub(crate) progress: Arc<Mutex<Vec<(usize, v1::DkgProgress)>>>,
+    pub(crate) reshares: Arc<Mutex<Vec<(usize, v1::ReshareProgress)>>>,
     pub(crate) alarms: Arc<Mutex<Vec<(usize, v1::PairAlarm)>>>,
     /// Evidence that a node has told of.
     pub(crate) evidence: Arc<Mutex<Evidence>>,
@@ -64,6 +66,8 @@ pub(crate) struct Cluster {
     /// What the relay does with a piece of a session between two nodes: it goes on with what this returns.
     pub(crate) relay: Arc<Mutex<Relay>>,
     switch: Arc<Mutex<Vec<Option<Node>>>>,
+    /// The first so many nodes make the keys.
+    committee: usize,
 }
 
 /// A relay that may do as it likes.
@@ -109,9 +113,14 @@ impl Cluster {
     }
 
     pub(crate) async fn new_in(dir: tempfile::TempDir) -> Self {
+        Self::of(dir, 3, 3).await
+    }
+
+    /// So many nodes, of which the first few make the keys.
+    pub(crate) async fn of(dir: tempfile::TempDir, count: usize, committee: usize) -> Self {
         let cluster_id = ClusterId::parse("c-01").unwrap();
         let mut nodes = Vec::new();
-        for index in 1..=3_u16 {
+        for index in 1..=u16::try_from(count).unwrap() {
             let home = dir.path().join(format!("node-{index}"));
             std::fs::create_dir(&home).unwrap();
             write(
@@ -134,7 +143,7 @@ impl Cluster {
         let file = ClusterFile {
             cluster_id,
             threshold: 2,
-            minority_threshold: false,
+            minority_threshold: count > 3,
             coordinator: CoordinatorEntry {
                 addr: "127.0.0.1:1".to_owned(),
                 server_name: "coordinator".to_owned(),
@@ -158,20 +167,22 @@ impl Cluster {
             boot: 1_000_000.into(),
             machine: 1.into(),
         };
-        let clocks = (0..3).map(|_| Arc::new(clock())).collect();
+        let clocks = (0..count).map(|_| Arc::new(clock())).collect();
         let cluster = Self {
             dir,
             clocks,
             roster,
             keys: BTreeMap::new(),
             progress: Arc::default(),
+            reshares: Arc::default(),
             alarms: Arc::default(),
             evidence: Arc::default(),
             pools: Arc::default(),
             relay: Arc::new(Mutex::new(Box::new(|piece| vec![piece]))),
-            switch: Arc::new(Mutex::new(vec![None, None, None])),
+            switch: Arc::new(Mutex::new(vec![None; count])),
+            committee,
         };
-        for node in 0..3 {
+        for node in 0..count {
             cluster.run(node, cluster.open(node).unwrap());
         }
         cluster
@@ -240,10 +251,11 @@ impl Cluster {
             Arc::clone(&self.pools),
             Arc::clone(&self.relay),
         );
-        let (mut receiver, switch, progress) = (
+        let (mut receiver, switch, progress, reshares) = (
             engine.attach(),
             Arc::clone(&self.switch),
             Arc::clone(&self.progress),
+            Arc::clone(&self.reshares),
         );
         let ids: Vec<Vec<u8>> = self
             .roster
@@ -281,6 +293,9 @@ impl Cluster {
                         let names = list.entries.iter().map(|name| name.to_vec()).collect();
                         pools.lock().unwrap().insert((node, list.signers), names);
                     }
+                    Some(Answer::ReshareProgress(update)) => {
+                        reshares.lock().unwrap().push((node, update));
+                    }
                     Some(Answer::DkgProgress(update)) => {
                         progress.lock().unwrap().push((node, update));
                     }
@@ -317,7 +332,7 @@ impl Cluster {
 
     /// Ends every node; what remains is what is on disk.
     pub(crate) async fn shut_down(mut self) -> tempfile::TempDir {
-        for node in 0..3 {
+        for node in 0..self.clocks.len() {
             self.stop(node).await;
         }
         core::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
@@ -345,6 +360,10 @@ impl Cluster {
 
     pub(crate) fn now(&self) -> u64 {
         self.clocks[0].wall.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn runs(&self, node: usize) -> bool {
+        self.switch.lock().unwrap()[node].is_some()
     }
 
     /// A running node.
@@ -400,8 +419,9 @@ impl Cluster {
 
     /// Makes a key on all nodes.
     pub(crate) async fn generate(&mut self, name: &str, scheme: &str) -> PublicKeyPackage {
-        let order = Self::order(name, scheme);
-        for node in 0..3 {
+        let mut order = Self::order(name, scheme);
+        order.nodes = (1..=u32::try_from(self.committee).unwrap()).collect();
+        for node in 0..self.committee {
             let Ok(Answer::DkgProgress(started)) =
                 self.call(node, Call::StartDkg(order.clone())).await
             else {
@@ -414,14 +434,14 @@ impl Cluster {
 
     pub(crate) async fn finish(&mut self, order: &v1::StartDkg) -> PublicKeyPackage {
         for _ in 0..2_000 {
-            let ready = (0..3).filter(|node| {
+            let ready = (0..self.committee).filter(|node| {
                 self.engine(*node)
                     .status()
                     .keys
                     .iter()
                     .any(|key| key.state == "active" && key.request_id == order.request_id)
             });
-            if ready.count() == 3 {
+            if ready.count() == self.committee {
                 let Ok(Answer::DkgProgress(active)) =
                     self.call(0, Call::StartDkg(order.clone())).await
                 else {
@@ -547,7 +567,10 @@ impl Cluster {
 
     pub(crate) async fn install(&self, text: &str, names: &[&str]) -> v1::PolicyState {
         let mut last = None;
-        for node in 0..3 {
+        for node in 0..self.clocks.len() {
+            if !self.runs(node) {
+                continue;
+            }
             let call = Call::InstallPolicy(self.signed_policy(text, names));
             match self.call(node, call).await {
                 Ok(Answer::PolicyState(state)) => last = Some(state),
@@ -671,9 +694,9 @@ impl Cluster {
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let call = Call::Prepare(v1::Prepare {
             key_id: self.key_id(key).to_vec().into(),
-            epoch: 0,
+            epoch: self.keys[key].epoch().0,
             count,
-            sharing: None,
+            sharing: Some(sharing_to_wire(sharing_of(&self.keys[key]))),
         });
         match self.call(node, call).await? {
             Answer::Commitments(answer) => Ok(answer
@@ -695,7 +718,7 @@ impl Cluster {
             .keys
             .iter()
             .find(|(_, key)| *key.key_id().as_bytes() == signed.intent().key_id)
-            .map_or("hot", |(name, _)| name);
+            .map_or("hot", |(name, _)| name.as_str());
         let mut commitments = Vec::new();
         for node in quorum {
             commitments.push(self.prepare(*node, name, 1).await.unwrap().remove(0).into());
@@ -707,11 +730,11 @@ impl Cluster {
                 .map(|approval| approval.encode().into())
                 .collect(),
             receipts: Vec::new(),
-            epoch: 0,
+            epoch: self.keys[name].epoch().0,
             attempt: 0,
             commitments,
             task: 0,
-            sharing: None,
+            sharing: Some(sharing_to_wire(sharing_of(&self.keys[name]))),
         }
     }
 

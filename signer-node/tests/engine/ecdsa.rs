@@ -14,6 +14,7 @@ use policy::document::PolicyHash;
 use policy::intent::{Intent, SignedIntent};
 use policy::statement::{SignedStatement, Statement};
 use policy::transaction;
+use proto::convert::reshare::{sharing_of, sharing_to_wire};
 use proto::convert::wallet_keys::PackageKeys;
 use proto::v1::{self, Failure, coordinator_frame::Body as Call, node_frame::Body as Answer};
 
@@ -23,7 +24,7 @@ mod hostile;
 use crate::cluster::*;
 
 /// Up to 20 finney with one approval.
-const RULES: &str = r#"[[address]]
+pub(crate) const RULES: &str = r#"[[address]]
 label = "shop"
 chain = "ethereum:1"
 to = "0x2222222222222222222222222222222222222222"
@@ -156,6 +157,25 @@ impl Cluster {
         panic!("it did not come to that")
     }
 
+    /// Spends an entry of every quorum of some nodes.
+    pub(crate) async fn every_ecdsa_quorum_signs(
+        &self,
+        policy: &str,
+        nodes: &[usize],
+        size: usize,
+    ) {
+        static NONCE: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(100);
+        for quorum in crate::reshare::quorums(nodes, size) {
+            let entry = self.filled(&quorum, 1).await.remove(0);
+            let nonce = NONCE.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let signed = self.withdrawal(nonce, FINNEY);
+            let approval = self.approve_ecdsa(&signed, policy);
+            self.withdraw_with(&quorum, &signed, &approval, &entry)
+                .await
+                .unwrap();
+        }
+    }
+
     fn open_call(
         &self,
         quorum: &[usize],
@@ -167,7 +187,7 @@ impl Cluster {
             signed_intent: signed.encode().into(),
             approvals: vec![approval.encode().into()],
             receipts: Vec::new(),
-            epoch: 0,
+            epoch: self.keys["eth"].epoch().0,
             attempt: 0,
             task: 0,
             entry: entry.to_vec().into(),
@@ -175,7 +195,7 @@ impl Cluster {
                 .iter()
                 .map(|at| u32::try_from(at + 1).unwrap())
                 .collect(),
-            sharing: None,
+            sharing: Some(sharing_to_wire(sharing_of(&self.keys["eth"]))),
         }
     }
 
@@ -287,4 +307,38 @@ async fn every_quorum_signs_from_its_pool_and_a_second_key_goes_on_with_the_pair
     assert_eq!(cluster.pair_names(0), before);
     cluster.pools.lock().unwrap().clear();
     cluster.filled(&[0, 1], 1).await;
+}
+
+#[tokio::test]
+async fn a96_a_nonce_that_one_request_uses_is_refused_to_another_after_a_restart_as_well() {
+    let (mut cluster, policy) = ready().await;
+    let quorum = [0, 1];
+    let entries = cluster.filled(&quorum, 2).await;
+    let elsewhere = cluster.filled(&[1, 2], 1).await.remove(0);
+    let first = cluster.withdrawal(4, FINNEY);
+    let approval = cluster.approve_ecdsa(&first, &policy);
+    let call = cluster.open_call(&quorum, &first, &approval, &entries[0]);
+    cluster.open_entry(0, &call).await.unwrap();
+    let other = {
+        let mut intent = first.intent().clone();
+        intent.raw_tx = transfer(4, 2 * FINNEY);
+        intent.idempotency_key = "another".to_owned();
+        SignedIntent::sign(intent, &key("svc:payout")).unwrap()
+    };
+    let approval = cluster.approve_ecdsa(&other, &policy);
+    for _ in 0..2 {
+        let entry = cluster.filled(&quorum, 1).await.remove(0);
+        let call = cluster.open_call(&quorum, &other, &approval, &entry);
+        let refusal = cluster.open_entry(0, &call).await;
+        let failure = refusal.expect_err("the nonce is taken");
+        assert_eq!(failure.code(), v1::FailureCode::Conflict);
+        let reason = failure.reasons.join("\n");
+        assert!(reason.contains(&hex::encode(first.digest())), "{reason}");
+        assert!(reason.contains("nonce 4"), "{reason}");
+        cluster.pools.lock().unwrap().clear();
+        cluster.restart(0).await;
+    }
+    // The node that has not seen the first decides for itself: only one of the two can have a quorum.
+    let call = cluster.open_call(&[1, 2], &other, &approval, &elsewhere);
+    cluster.open_entry(2, &call).await.unwrap();
 }

@@ -8,4 +8,5 @@ mod cluster;
 mod disk;
 mod ecdsa;
 mod life;
+mod reshare;
 mod secrets;

@@ -44,7 +44,7 @@ const fn vault() -> BitcoinAddress {
     network(BitcoinScript::P2wsh(VAULT))
 }
 
-pub(super) fn ethereum_wallet(key: &Key) -> SampleWallet {
+pub(in crate::demo) fn ethereum_wallet(key: &Key) -> SampleWallet {
     SampleWallet {
         id: ETHEREUM.to_owned(),
         key_id: key.id,
@@ -72,7 +72,7 @@ pub(super) fn ethereum_wallet(key: &Key) -> SampleWallet {
     }
 }
 
-pub(super) fn bitcoin_wallet(key: &Key) -> SampleWallet {
+pub(in crate::demo) fn bitcoin_wallet(key: &Key) -> SampleWallet {
     SampleWallet {
         id: BITCOIN.to_owned(),
         key_id: key.id,
@@ -88,6 +88,32 @@ pub(super) fn bitcoin_wallet(key: &Key) -> SampleWallet {
         }],
         lock: format!("{}s", LOCK.as_secs()),
     }
+}
+
+/// A transfer that needs nobody.
+pub(in crate::demo) fn small_ether(nonce: u64) -> Vec<u8> {
+    ethereum(
+        CHAIN_ID,
+        nonce,
+        TRANSFER_GAS,
+        EXCHANGE,
+        ETHER / 1000,
+        Vec::new(),
+    )
+}
+
+/// A withdrawal of two coins that needs nobody.
+pub(in crate::demo) fn small_withdrawal(key: &Key, number: u8) -> Result<Vec<u8>, Fail> {
+    Withdrawal {
+        key: &key.public,
+        path: PATH.to_owned(),
+        coins: vec![(COIN / 100, None), (COIN / 200, Some("0/7"))],
+        to: vault(),
+        amount: COIN / 80,
+        fee: 2_000,
+        number,
+    }
+    .psbt()
 }
 
 /// What a running demonstration tells the examples: destinations that its policy allows.

@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 use crate::{args, fail::Fail, layout::Layout, verbs::Context};
 
 /// A cluster's directory.
-pub(super) struct Place {
+pub(crate) struct Place {
     layout: Layout,
-    pub(super) cluster: ClusterFile,
+    pub(crate) cluster: ClusterFile,
 }
 
 /// Puts a file in the place of another in one step.
@@ -46,7 +46,7 @@ fn text(path: &Path) -> Result<Zeroizing<String>, Fail> {
 }
 
 impl Place {
-    pub(super) fn open(context: &Context, place: &args::Place) -> Result<Self, Fail> {
+    pub(crate) fn open(context: &Context, place: &args::Place) -> Result<Self, Fail> {
         let beside = || match context.common.cluster.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
             _ => PathBuf::from("."),
@@ -56,7 +56,11 @@ impl Place {
         Ok(Self { layout, cluster })
     }
 
-    pub(super) fn cluster_path(&self) -> PathBuf {
+    pub(crate) const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn cluster_path(&self) -> PathBuf {
         self.layout.cluster()
     }
 
@@ -64,7 +68,7 @@ impl Place {
         parse(&self.cluster_path())
     }
 
-    pub(super) fn write_cluster(&self, cluster: &ClusterFile) -> Result<(), Fail> {
+    pub(crate) fn write_cluster(&self, cluster: &ClusterFile) -> Result<(), Fail> {
         replace(&self.cluster_path(), cluster.render().as_bytes(), false)
     }
 
@@ -78,7 +82,7 @@ impl Place {
             .map_err(|e| Fail::invalid(format_args!("{}: {e}", path.display())))
     }
 
-    pub(super) fn authority(&self) -> Result<Authority, Fail> {
+    pub(crate) fn authority(&self) -> Result<Authority, Fail> {
         let dir = self.layout.ca();
         let (cert, key) = (text(&dir.join("ca.pem"))?, dir.join("ca.key"));
         let key = text(&key).map_err(|fail| {

@@ -39,6 +39,11 @@ impl Ceremonies {
         self.ears.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a generation of this name was ever asked for.
+    pub(in crate::engine) fn has(&self, request_id: &[u8; 32]) -> bool {
+        self.rows().contains_key(request_id)
+    }
+
     /// Takes a row's new state in.
     pub(in crate::engine) fn note(&self, row: KeyRow) {
         self.rows().insert(row.request_id, row);

@@ -1,5 +1,9 @@
 //! Keys as they are shown.
 
+use mpc_core::{
+    id::{NodeId, PartyIndex},
+    keys::PublicKeyPackage,
+};
 use prost::bytes::Bytes;
 use proto::{
     convert::reshare::{sharing_of, sharing_to_wire},
@@ -8,6 +12,7 @@ use proto::{
 
 use super::Engine;
 use crate::{
+    clock,
     keys::Key,
     store::{KeyRow, KeyStage},
 };
@@ -25,45 +30,86 @@ impl Engine {
     }
 
     fn key_info(&self, row: &KeyRow) -> v1::KeyInfo {
-        let key = Key::read(row).ok().flatten();
+        let mut info = v1::KeyInfo {
+            name: row.name.clone(),
+            scheme: row.scheme.clone(),
+            threshold: u32::from(row.threshold),
+            created_ms: row.created_ms,
+            ..Default::default()
+        };
         let state = match row.stage {
             KeyStage::Running => "running",
             KeyStage::Certified => "pending",
             KeyStage::Active => "active",
             KeyStage::Aborted => "aborted",
         };
-        v1::KeyInfo {
-            key_id: key
-                .as_ref()
-                .map(|key| Bytes::copy_from_slice(&key.id()))
-                .unwrap_or_default(),
-            name: row.name.clone(),
-            scheme: row.scheme.clone(),
-            epoch: key.as_ref().map_or(0, |key| key.package.epoch().0),
-            state: state.to_owned(),
-            public_key: key
-                .as_ref()
-                .map(|key| Bytes::copy_from_slice(&key.public_key))
-                .unwrap_or_default(),
-            address: key.as_ref().map(Key::main_address).unwrap_or_default(),
-            nodes: self.active_on(&row.request_id),
-            threshold: u32::from(row.threshold),
-            public_package: row.package.clone(),
-            sharing: key
-                .as_ref()
-                .map(|key| sharing_to_wire(sharing_of(&key.package))),
-            created_ms: row.created_ms,
-            ..Default::default()
+        state.clone_into(&mut info.state);
+        // A generation that became a key has the key's name in its package.
+        let package = PublicKeyPackage::decode(&row.package).ok();
+        let key = package.and_then(|package| self.keys.get(package.key_id().as_bytes()));
+        if let Some(key) = key {
+            self.describe(&key, &mut info);
         }
+        info
     }
 
-    /// The connected nodes that say a key is active there.
-    pub(crate) fn active_on(&self, request_id: &[u8; 32]) -> Vec<u32> {
+    fn describe(&self, key: &Key, info: &mut v1::KeyInfo) {
+        let (name, now_ms) = (key.id(), clock::now_ms());
+        if key.ended {
+            "retired".clone_into(&mut info.state);
+        }
+        info.key_id = Bytes::copy_from_slice(&name);
+        info.epoch = key.package.epoch().0;
+        info.public_key = Bytes::copy_from_slice(&key.public_key);
+        info.address = key.main_address();
+        info.threshold = u32::from(key.package.params().threshold());
+        info.public_package = key.package.encode().into();
+        info.sharing = Some(sharing_to_wire(sharing_of(&key.package)));
+        info.since_ms = key.since_ms;
+        info.nodes = self.active_on(key);
+        info.holders = self.holders_of(key);
+        if let Some(due) = self.due(key, now_ms) {
+            info.refresh_every_ms = due.every_ms;
+            info.refresh_due_ms = due.due_ms;
+            info.refresh_overdue = due.overdue;
+        }
+        if let Some(order) = self.orders.busy().get(&name) {
+            info.order = Bytes::copy_from_slice(order);
+        }
+        info.next_attempt = self.next_attempt(&name, info.epoch.saturating_add(1));
+    }
+
+    /// The members of a key, and whoever else says anything of it.
+    fn holders_of(&self, key: &Key) -> Vec<v1::KeyHolder> {
+        let name = key.id();
+        let holder = |(number, node): (PartyIndex, NodeId)| {
+            let link = self.links.get(number.get());
+            let index = key.package.index_of(&node);
+            let states = link.as_ref().and_then(|link| link.status());
+            let state = states.and_then(|status| {
+                let mut keys = status.keys.into_iter();
+                keys.find(|state| state.key_id.as_ref() == name)
+            });
+            (index.is_some() || state.is_some()).then(|| v1::KeyHolder {
+                node: u32::from(number.get()),
+                index: index.map_or(0, |index| u32::from(index.get())),
+                connected: link.is_some(),
+                member: index.is_some(),
+                state,
+            })
+        };
+        self.links.roster().by_index().filter_map(holder).collect()
+    }
+
+    /// The connected members that say they hold a share of the active sharing.
+    pub(crate) fn active_on(&self, key: &Key) -> Vec<u32> {
+        let (name, sharing) = (key.id(), sharing_to_wire(sharing_of(&key.package)));
         let has = |status: &v1::NodeStatus| {
-            status
-                .keys
-                .iter()
-                .any(|key| key.request_id.as_ref() == request_id && key.state == "active")
+            status.keys.iter().any(|state| {
+                state.key_id.as_ref() == name
+                    && state.state == "active"
+                    && state.sharing.as_ref().is_none_or(|own| *own == sharing)
+            })
         };
         let links = self.links.all();
         let active = links

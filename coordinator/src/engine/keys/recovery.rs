@@ -77,9 +77,10 @@ impl Engine {
         }
     }
 
-    /// Takes up a key that the store does not know but enough nodes have: the store was lost or is an older copy.
+    /// Takes up a generation that the store does not know but enough nodes do: the store was lost or is an older copy.
     ///
-    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes.
+    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes. Keys that
+    /// nodes can show the history of are taken up with that.
     async fn adopt(self: &Arc<Self>, state: &v1::KeyState) {
         let same = |other: &v1::KeyState| {
             (
@@ -154,7 +155,7 @@ impl Engine {
             match row.stage {
                 KeyStage::Running => self.ceremonies.hear(link.index(), part_of(&state)),
                 KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
-                KeyStage::Active if state.state != "active" => {
+                KeyStage::Active if state.state == "pending" => {
                     self.hand_certificate(Arc::clone(link), &row);
                 }
                 KeyStage::Active | KeyStage::Aborted => {}

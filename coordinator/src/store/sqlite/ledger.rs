@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use policy::{
     amount::Amount,
+    conflict::is_held,
     ledger::{Debit, LedgerView, ScopeKey},
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -72,7 +73,25 @@ impl<'c> View<'c> {
         Ok((sum, entries))
     }
 
-    fn holder(&self, raw_hash: &[u8; 32]) -> Result<Option<RequestId>, StoreError> {
+    fn held(&self, name: &[u8; 32], now_ms: u64) -> Result<Option<RequestId>, StoreError> {
+        let held: Option<(Vec<u8>, i64)> = self
+            .db
+            .prepare_cached("SELECT request, expires_ms FROM held WHERE name = ? AND request <> ?")?
+            .query_row(params![name, self.own.as_bytes()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let Some((request, expires_ms)) = held else {
+            return Ok(None);
+        };
+        if is_held(from_sql(expires_ms)?, now_ms) {
+            id_from_sql(&request).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn same_bytes(&self, raw_hash: &[u8; 32]) -> Result<Option<RequestId>, StoreError> {
         let holder: Option<Vec<u8>> = self
             .db
             .prepare_cached("SELECT request FROM spent WHERE raw_hash = ? AND request <> ?")?
@@ -155,6 +174,22 @@ pub(super) fn debit(
     Ok(())
 }
 
+/// Records what a request uses up on its chain; it can be signed until `expires_ms`. Who held it before has expired.
+pub(super) fn hold(
+    db: &Connection,
+    id: RequestId,
+    conflicts: &[[u8; 32]],
+    expires_ms: u64,
+) -> Result<(), StoreError> {
+    let mut insert = db.prepare_cached(
+        "INSERT OR REPLACE INTO held (name, request, expires_ms) VALUES (?, ?, ?)",
+    )?;
+    for name in conflicts {
+        insert.execute(params![name, id.as_bytes(), to_sql(expires_ms)?])?;
+    }
+    Ok(())
+}
+
 /// One amount per scope, so that a scope has one row per request and its rows count requests.
 fn per_scope(debits: &[Debit]) -> Result<BTreeMap<ScopeKey, Amount>, StoreError> {
     let mut sums = BTreeMap::new();
@@ -180,7 +215,13 @@ impl LedgerView for View<'_> {
 
     fn conflict(&self, raw_hash: &[u8; 32]) -> Option<[u8; 32]> {
         let unknown = Some(RequestId::from_bytes([0; 32]));
-        self.or_full(self.holder(raw_hash), unknown)
+        self.or_full(self.same_bytes(raw_hash), unknown)
+            .map(|id| *id.as_bytes())
+    }
+
+    fn holder(&self, key: &[u8; 32], now_ms: u64) -> Option<[u8; 32]> {
+        let unknown = Some(RequestId::from_bytes([0; 32]));
+        self.or_full(self.held(key, now_ms), unknown)
             .map(|id| *id.as_bytes())
     }
 }

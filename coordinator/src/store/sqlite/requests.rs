@@ -202,7 +202,7 @@ fn settle(
             record.status.needs = Some(needs);
             Ok((changed, None))
         }
-        Decision::Approve(debits) => {
+        Decision::Approve(debits, conflicts) => {
             step(
                 db,
                 record,
@@ -211,6 +211,7 @@ fn settle(
                 now_ms,
             )?;
             ledger::debit(db, record.id, &row.raw_hash, &debits, now_ms)?;
+            ledger::hold(db, record.id, &conflicts, record.expires_ms)?;
             step(
                 db,
                 record,

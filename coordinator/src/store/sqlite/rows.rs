@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use super::{
-    EvidenceRow, KeyRow, KeyStep, OrderRow, PolicyRow, RequestId, StoreError, from_sql,
+    EvidenceRow, FailedSet, KeyRow, KeyStep, OrderRow, PolicyRow, RequestId, StoreError, from_sql,
     id_from_sql, to_sql, trail,
 };
 use crate::store::KeyStage;
@@ -121,7 +121,7 @@ fn stage_of(word: &str) -> Result<KeyStage, StoreError> {
 
 pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO generation (request_id, name, scheme, threshold, stage, created_ms, package) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO generation (request_id, name, scheme, threshold, stage, created_ms, package, nodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             row.request_id,
             row.name,
@@ -129,10 +129,11 @@ pub(super) fn add_key(db: &Connection, row: &KeyRow) -> Result<(), StoreError> {
             row.threshold,
             stage_word(row.stage),
             to_sql(row.created_ms)?,
-            row.package.as_ref()
+            row.package.as_ref(),
+            json!(row.nodes).to_string(),
         ],
     )?;
-    let detail = json!({ "generation": hex::encode(row.request_id), "name": row.name, "scheme": row.scheme });
+    let detail = json!({ "generation": hex::encode(row.request_id), "name": row.name, "scheme": row.scheme, "nodes": row.nodes });
     trail::append(db, "key-start", None, &detail, row.created_ms)
 }
 
@@ -186,7 +187,7 @@ pub(super) fn step_key(
 
 pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT request_id, name, scheme, threshold, stage, created_ms, package FROM generation ORDER BY created_ms, rowid",
+        "SELECT request_id, name, scheme, threshold, stage, created_ms, package, nodes FROM generation ORDER BY created_ms, rowid",
     )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
@@ -202,6 +203,8 @@ pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
             created_ms: from_sql(row.get(5)?)?,
             package: blob(row, 6)?,
             parts: parts(db, &request_id)?,
+            nodes: serde_json::from_str(&row.get::<_, String>(7)?)
+                .map_err(|_| StoreError::Damaged("a list of nodes does not decode"))?,
         });
     }
     Ok(found)
@@ -213,6 +216,42 @@ fn parts(db: &Connection, request_id: &[u8; 32]) -> Result<BTreeMap<u16, Bytes>,
         Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn count_failure(
+    db: &Connection,
+    signers: &[u16],
+    request: Option<RequestId>,
+    now_ms: u64,
+) -> Result<u32, StoreError> {
+    let names: Vec<String> = signers.iter().map(ToString::to_string).collect();
+    let failures = db.query_row(
+        "INSERT INTO failed_set (signers, failures, at_ms) VALUES (?1, 1, ?2) \
+         ON CONFLICT (signers) DO UPDATE SET failures = failures + 1, at_ms = ?2 RETURNING failures",
+        params![names.join(","), to_sql(now_ms)?],
+        |row| row.get(0),
+    )?;
+    let detail =
+        json!({ "what": "signature does not verify", "nodes": signers, "times": failures });
+    trail::append(db, "alert", request, &detail, now_ms)?;
+    Ok(failures)
+}
+
+pub(super) fn failed_sets(db: &Connection) -> Result<Vec<FailedSet>, StoreError> {
+    let mut statement =
+        db.prepare("SELECT signers, failures, at_ms FROM failed_set ORDER BY signers")?;
+    let mut rows = statement.query([])?;
+    let mut sets = Vec::new();
+    while let Some(row) = rows.next()? {
+        let signers: String = row.get(0)?;
+        let signers = signers.split(',').map(str::parse).collect::<Result<_, _>>();
+        sets.push(FailedSet {
+            signers: signers.map_err(|_| StoreError::Damaged("a set of signers is no list"))?,
+            failures: row.get(1)?,
+            at_ms: from_sql(row.get(2)?)?,
+        });
+    }
+    Ok(sets)
 }
 
 pub(super) fn add_evidence(db: &Connection, row: &EvidenceRow) -> Result<(), StoreError> {

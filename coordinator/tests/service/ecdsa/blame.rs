@@ -155,3 +155,43 @@ async fn evidence_from_a_node_is_judged_kept_once_and_shown_to_the_others() {
     assert_eq!(rows.len(), proto::evidence_files::PER_NODE);
     assert!(rows.iter().all(|row| row.node == 2));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sets_that_failed_stay_stopped_over_a_restart_until_an_operator_forgives_them() {
+    let forgiving = QUICK.replace(
+        "[signing]\n",
+        "[signing]\nforgive_failures_before = \"2999-01-01T00:00:00Z\"\n",
+    );
+    for (options, stopped) in [(QUICK, true), (forgiving.as_str(), false)] {
+        let (cluster, running) = start_with(options, Cluster::ecdsa);
+        cluster.install_policy(&running).await;
+        running.stop().await;
+        let store = cluster.store();
+        for set in [[1, 2], [1, 3]] {
+            for _ in 0..3 {
+                let counted = store.count_failure(set.to_vec(), None, now_ms());
+                counted.await.expect("stored");
+            }
+        }
+        drop(store);
+        let running = start_again(&cluster);
+        let peers = peers(&cluster);
+        let nodes = connect(&cluster, &running, &peers, [Script::Honest; 3]).await;
+        let mut client = cluster.client(&running).await;
+        let info = client.get_cluster(v1::ClusterQuery {}).await;
+        let sets: Vec<_> = info
+            .expect("answers")
+            .into_inner()
+            .stopped
+            .into_iter()
+            .map(|set| (set.signers, set.failures))
+            .collect();
+        let expected = [(vec![1, 2], 3), (vec![1, 3], 3)];
+        assert_eq!(sets, if stopped { &expected[..] } else { &[] });
+        for number in 1..=4 {
+            let status = pay(&cluster, &running, number).await;
+            assert_eq!(status.state(), RequestState::Released);
+        }
+        assert_eq!(opened(&nodes)[0] == 0, stopped);
+    }
+}

@@ -199,7 +199,7 @@ impl<G: Finish> Machine<G> {
     pub(super) fn certify(
         &mut self,
         echo: [u8; 32],
-        made: Box<Made<G>>,
+        made: Made<G>,
         now_ms: u64,
     ) -> Result<Pulse, Error> {
         let session = self

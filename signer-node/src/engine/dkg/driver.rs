@@ -3,6 +3,8 @@
 use core::time::Duration;
 
 use mpc_core::dkg::{DkgCertificate, DkgOutput, Session as DkgSession};
+use mpc_core::lineage::Lineage;
+use mpc_core::pair::PairRecord;
 use mpc_core::session::{Effects, Inbound, Ready, Session as _, Step, Write, WriteKind};
 use mpc_core::{Error, Fault};
 use proto::v1::{DkgProgress, FailureCode, node_frame};
@@ -14,8 +16,8 @@ use super::{Certified, Order, Record, Uncertified, progress};
 use crate::engine::Engine;
 use crate::engine::keys::Key;
 use crate::engine::pairs;
+use crate::engine::sharings::{self, Held, place_of, seal_lineage, share_label};
 use crate::failure::Refusal;
-use crate::seal::{Kind, Label};
 use crate::store::{Change, StoreError, Table};
 
 /// How often deadlines and broken tunnels are looked at.
@@ -24,7 +26,7 @@ const TICK: Duration = Duration::from_millis(200);
 type Output = Effects<DkgOutput>;
 
 /// How a session's task ends early.
-enum End {
+pub(in crate::engine) enum End {
     Protocol(Error),
     Refused(Refusal),
 }
@@ -55,7 +57,7 @@ impl Engine {
             Ok(false) => self.run(&mut session, &order, &mut inbox).await.err(),
             Err(end) => Some(end),
         };
-        self.state().ceremonies.running.remove(&order.request);
+        self.close_slot(&order.request);
         if let Some(end) = end {
             if let End::Protocol(Error::Aborted(abort)) = &end
                 && let Fault::StalePair { peer } = abort.fault
@@ -162,7 +164,7 @@ impl Engine {
                     part,
                     sealed: sealed.clone(),
                 };
-                let pairs = pairs::prepared(order, pending.pairs());
+                let pairs = pairs::prepared(&order.request, order.attempt, pending.pairs());
                 let row = Record::Stored(uncertified.clone());
                 let append = Change::Append {
                     table: Table::Ceremonies,
@@ -183,8 +185,9 @@ impl Engine {
                 Ok(())
             }
             WriteKind::Certificate => {
-                let certificate = DkgCertificate::decode(&self.0.who.roster, write.bytes())
-                    .map_err(Refusal::internal)?;
+                let roster = self.committee(&order.nodes)?;
+                let certificate =
+                    DkgCertificate::decode(&roster, write.bytes()).map_err(Refusal::internal)?;
                 let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
                 self.finish(&order.request, &parts).await.map(|_| ())
             }
@@ -212,7 +215,7 @@ impl Engine {
                 update.certificate_part = pending.part.clone().into();
             }
             for outbound in effects.send {
-                self.say(order, outbound);
+                self.say(&order.request, order.attempt, outbound);
             }
             self.send(node_frame::Body::DkgProgress(update));
         }
@@ -221,11 +224,10 @@ impl Engine {
         }
         // The write of the certificate has made the key active.
         let state = self.state();
-        let active = state
-            .keys
-            .values()
-            .find(|key| key.request == order.request)
-            .map(|key| Self::active_progress(key));
+        let mut held = state.sharings.values();
+        let active = held
+            .find(|held| held.request == order.request)
+            .map(Self::active_progress);
         drop(state);
         if let Some(active) = active {
             self.send(node_frame::Body::DkgProgress(active));
@@ -241,8 +243,9 @@ impl Engine {
     ) -> Result<DkgProgress, Refusal> {
         let (order, record) = {
             let state = self.state();
-            if let Some(key) = state.keys.values().find(|key| key.request == *request) {
-                return Ok(Self::active_progress(key));
+            let mut held = state.sharings.values();
+            if let Some(held) = held.find(|held| held.request == *request) {
+                return Ok(Self::active_progress(held));
             }
             let pending = state.ceremonies.uncertified.get(request);
             let pending =
@@ -266,37 +269,43 @@ impl Engine {
             pairs,
         } = made;
         let _one_at_a_time = self.0.activation.lock().await;
-        let (key_id, epoch) = (
+        let (key_id, place) = (
             *share.public().key_id().as_bytes(),
-            share.public().epoch().0,
+            place_of(share.public()),
         );
-        let label = Label::new(Kind::Share, key_id, epoch, 0);
-        let sealed = self
-            .0
-            .vault
-            .seal_share(&label, &share)
-            .map_err(StoreError::from)?;
+        let vault = &self.0.vault;
+        let label = share_label(key_id, place);
+        let sealed = vault.seal_share(&label, &share).map_err(StoreError::from)?;
         let parts: Vec<Vec<u8>> = certificate.parts().values().cloned().collect();
         let part = certificate
             .parts()
             .get(&self.0.who.node)
             .cloned()
             .unwrap_or_default();
-        let key = Arc::new(Key::new(
+        let at_ms = self.state().clock.mark().wall_ms;
+        let lineage = Lineage::new(share.public().clone(), true);
+        let (lineage_seal, lineage_digest) =
+            seal_lineage(vault, &lineage).map_err(StoreError::from)?;
+        let held = Held::new(
             order.name.clone(),
             order.request,
-            part.clone(),
-            share,
-        ));
-        let answer = Self::active_progress(&key);
+            (part, parts),
+            lineage,
+            at_ms,
+        );
+        let answer = Self::active_progress(&held);
         let certified = Certified {
             order: order.clone(),
             key_id,
-            epoch,
-            part,
-            parts,
         };
         let row = Record::Active(certified, sealed_digest(&sealed));
+        let active = sharings::Record::Active {
+            key: key_id,
+            place,
+            at_ms,
+            sealed: sealed_digest(&sealed),
+            lineage: lineage_digest,
+        };
         let (mut changes, pairs) = self.activate_pairs(pairs)?;
         changes.extend([
             Change::Seal {
@@ -308,6 +317,9 @@ impl Engine {
                 key: row.key(),
                 body: row.encode(),
             },
+            lineage_seal,
+            held.known(lineage_digest),
+            sharings::append(&active),
             Change::Erase {
                 label: order.pending_label(),
             },
@@ -315,12 +327,15 @@ impl Engine {
         match self.commit_now(changes).await {
             Ok(()) => {
                 let mut state = self.state();
-                state.keys.insert(key_id, key);
+                state.keys.insert(key_id, Arc::new(Key::new(share)));
+                state.sharings.insert(key_id, held);
                 state.ceremonies.forget(&order.request);
                 drop(state);
+                let peers: Vec<_> = pairs.iter().map(PairRecord::peer).collect();
                 let mut known = self.pairs_mut();
                 pairs.into_iter().for_each(|pair| known.install(pair));
                 drop(known);
+                peers.iter().for_each(|peer| self.greet(peer));
                 tracing::info!(key = %hex::encode(key_id), name = %order.name, "key active");
                 Ok(answer)
             }
@@ -330,13 +345,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn active_progress(key: &Key) -> DkgProgress {
-        let public = key.share.public();
+    pub(super) fn active_progress(held: &Held) -> DkgProgress {
+        let public = held.lineage.active();
         DkgProgress {
-            request_id: key.request.to_vec().into(),
+            request_id: held.request.to_vec().into(),
             stage: "active".to_owned(),
             key_id: public.key_id().as_bytes().to_vec().into(),
-            certificate_part: key.part.clone().into(),
+            certificate_part: held.part.clone().into(),
             public_key: public.public_key().into(),
             public_package: public.encode().into(),
             ..DkgProgress::default()
@@ -354,12 +369,12 @@ impl Engine {
         tracing::error!(request = %hex::encode(order.request), reason = %failure, "key generation aborted");
         let mut update = progress(order, "aborted");
         update.evidence = evidence.into();
-        update.failure = Some(failure.0);
+        update.failure = Some(failure.into());
         self.send(node_frame::Body::DkgProgress(update));
     }
 
-    fn explain(&self, error: &Error) -> (Refusal, Vec<u8>) {
-        let retry = "start another key generation with a fresh request id";
+    pub(in crate::engine) fn explain(&self, error: &Error) -> (Refusal, Vec<u8>) {
+        let retry = "start another attempt";
         match error {
             Error::Aborted(abort) => {
                 let evidence = abort

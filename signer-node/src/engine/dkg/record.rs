@@ -21,11 +21,6 @@ pub(crate) struct Uncertified {
 pub(crate) struct Certified {
     pub(crate) order: Order,
     pub(crate) key_id: [u8; 32],
-    pub(crate) epoch: u32,
-    /// This node's signature over the result.
-    pub(crate) part: Vec<u8>,
-    /// All signatures.
-    pub(crate) parts: Vec<Vec<u8>>,
 }
 
 /// A row of the log of ceremonies. The digest ties it to the sealed record that was written with it.
@@ -33,7 +28,7 @@ pub(crate) struct Certified {
 pub(crate) enum Record {
     /// The share was stored; this node may have signed for it.
     Stored(Uncertified),
-    /// The certificate was stored and the share is active.
+    /// The certificate was stored and the share is active, as the log of sharings says.
     Active(Certified, [u8; 32]),
 }
 
@@ -50,11 +45,7 @@ impl Record {
                 .fixed(&stored.order.request)
                 .u32(stored.order.attempt)
                 .finish(),
-            Self::Active(active, _) => Writer::new()
-                .u8(2)
-                .fixed(&active.key_id)
-                .u32(active.epoch)
-                .finish(),
+            Self::Active(active, _) => Writer::new().u8(2).fixed(&active.key_id).finish(),
         }
     }
 
@@ -66,9 +57,6 @@ impl Record {
                 .finish(),
             Self::Active(active, sealed) => write_order(Writer::new().u8(2), &active.order)
                 .fixed(&active.key_id)
-                .u32(active.epoch)
-                .bytes(&active.part)
-                .list(&active.parts)
                 .fixed(sealed)
                 .finish(),
         }
@@ -92,23 +80,9 @@ impl Record {
                 )
             }
             2 => {
-                let (key_id, epoch) = (reader.array()?, reader.u32()?);
-                let part = reader.bytes()?.to_vec();
-                let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
+                let key_id = reader.array()?;
                 let digest = reader.array()?;
-                (
-                    Self::Active(
-                        Certified {
-                            order,
-                            key_id,
-                            epoch,
-                            part,
-                            parts,
-                        },
-                        digest,
-                    ),
-                    digest,
-                )
+                (Self::Active(Certified { order, key_id }, digest), digest)
             }
             _ => return Err(Malformed("ceremony")),
         };
@@ -124,16 +98,33 @@ fn write_order(writer: Writer, order: &Order) -> Writer {
         .u32(order.attempt)
         .bytes(order.purpose.as_str().as_bytes())
         .u16(order.threshold)
+        .list(
+            &order
+                .nodes
+                .iter()
+                .map(|node| node.to_be_bytes())
+                .collect::<Vec<_>>(),
+        )
 }
 
 fn read_order(reader: &mut Reader<'_>) -> Result<Order, Malformed> {
     let (name, request, attempt) = (reader.text()?, reader.array()?, reader.u32()?);
     let purpose = Purpose::parse(&reader.text()?).ok_or(Malformed("ceremony"))?;
+    let threshold = reader.u16()?;
+    let node = |bytes: &[u8]| {
+        let bytes = bytes.try_into().map_err(|_| Malformed("ceremony"))?;
+        Ok(u16::from_be_bytes(bytes))
+    };
     Ok(Order {
         name,
         request,
         attempt,
         purpose,
-        threshold: reader.u16()?,
+        threshold,
+        nodes: reader
+            .list()?
+            .into_iter()
+            .map(node)
+            .collect::<Result<_, Malformed>>()?,
     })
 }

@@ -58,6 +58,9 @@ impl Engine {
                 let Some(live) = pairs.live(peer) else { return };
                 records.insert(*peer, Arc::clone(live));
             }
+            if !self.apart(&pairs, &self.pools(), signers).is_empty() {
+                return;
+            }
         }
         let names = records
             .iter()

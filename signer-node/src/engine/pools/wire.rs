@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 2 | pool id 32 | set of signers 4 (bit i: index i + 1) | envelope     a message of a run
-//! 3 | boot id 16                                                        this start of the node
+//! 3 | boot id 16 | name 32 | u32be last generation                       this start of the node, and its setup with the other
 //! ```
 
 use std::collections::BTreeSet;
@@ -50,18 +50,40 @@ impl RunMessage {
     }
 }
 
-pub(crate) fn encode_boot(boot: &[u8; 16]) -> Vec<u8> {
-    Writer::new().u8(BOOT).fixed(boot).finish()
+/// What a node says when a session begins, and whenever its setup with the other has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    /// This start of the node.
+    pub(crate) boot: [u8; 16],
+    /// The name of its live setup with the other; zeros if there is none.
+    pub(crate) name: [u8; 32],
+    /// The highest generation that it has ever stored, live or not.
+    pub(crate) last: u32,
 }
 
-pub(crate) fn decode_boot(bytes: &[u8]) -> Result<[u8; 16], Malformed> {
-    let mut reader = Reader::new("greeting", bytes);
-    if reader.u8()? != BOOT {
-        return Err(Malformed("greeting"));
+impl Greeting {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        Writer::new()
+            .u8(BOOT)
+            .fixed(&self.boot)
+            .fixed(&self.name)
+            .u32(self.last)
+            .finish()
     }
-    let boot = reader.array()?;
-    reader.finish()?;
-    Ok(boot)
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new("greeting", bytes);
+        if reader.u8()? != BOOT {
+            return Err(Malformed("greeting"));
+        }
+        let greeting = Self {
+            boot: reader.array()?,
+            name: reader.array()?,
+            last: reader.u32()?,
+        };
+        reader.finish()?;
+        Ok(greeting)
+    }
 }
 
 /// A set of signers as bits.
@@ -100,14 +122,19 @@ mod tests {
         };
         let bytes = message.encode();
         assert_eq!(RunMessage::decode(&bytes).as_ref(), Ok(&message));
-        let boot = encode_boot(&[9; 16]);
-        assert_eq!(decode_boot(&boot), Ok([9; 16]));
+        let greeting = Greeting {
+            boot: [9; 16],
+            name: [8; 32],
+            last: 7,
+        };
+        let boot = greeting.encode();
+        assert_eq!(Greeting::decode(&boot), Ok(greeting));
         for end in 0..bytes.len() {
             assert!(RunMessage::decode(&bytes[..end]).is_err());
         }
         for end in 0..boot.len() {
-            assert!(decode_boot(&boot[..end]).is_err());
+            assert!(Greeting::decode(&boot[..end]).is_err());
         }
-        assert!(RunMessage::decode(&boot).is_err() && decode_boot(&bytes).is_err());
+        assert!(RunMessage::decode(&boot).is_err() && Greeting::decode(&bytes).is_err());
     }
 }

@@ -19,7 +19,7 @@ use super::*;
 
 impl Cluster {
     /// Everything in a node's store, as its thief reads it: from a copy while the node runs.
-    fn steal(&self, node: usize) -> (Contents, Arc<Vault>) {
+    pub(crate) fn steal(&self, node: usize) -> (Contents, Arc<Vault>) {
         let copy = self.dir.path().join(format!("stolen-{node}.db"));
         let _ = std::fs::remove_file(&copy);
         self.backup(node, &copy);
@@ -322,9 +322,15 @@ async fn a29_an_entry_is_opened_once_whatever_happens_then() {
         FailureCode::Replayed
     );
     assert_eq!(cluster.engine(0).status().ledger_entries, 1);
+    let round1 = [first, second];
+    // The second round is answered once as well.
+    cluster.finish_entry(1, &entries[0], &round1).await.unwrap();
+    assert_eq!(
+        code(cluster.finish_entry(1, &entries[0], &round1).await),
+        FailureCode::Stale
+    );
     // A crash between the rounds: the entry is spent, the debit stands.
     cluster.restart(0).await;
-    let round1 = [first, second];
     assert_eq!(
         code(cluster.finish_entry(0, &entries[0], &round1).await),
         FailureCode::Stale
@@ -339,12 +345,6 @@ async fn a29_an_entry_is_opened_once_whatever_happens_then() {
         FailureCode::Stale
     );
     assert_eq!(cluster.engine(0).status().ledger_entries, 1);
-    // The second round is answered once as well.
-    cluster.finish_entry(1, &entries[0], &round1).await.unwrap();
-    assert_eq!(
-        code(cluster.finish_entry(1, &entries[0], &round1).await),
-        FailureCode::Stale
-    );
 }
 
 /// Keeps the writer of a node's store waiting until it is dropped.
@@ -441,7 +441,10 @@ async fn a33_an_entry_is_spent_on_nothing_that_the_policy_has_not_approved() {
     let cases = [
         (with(&|call| call.approvals.clear()), FailureCode::NotYet),
         (with(&|call| call.task = 1), FailureCode::Malformed),
-        (with(&|call| call.epoch = 1), FailureCode::Stale),
+        (
+            with(&|call| (call.epoch, call.sharing) = (1, None)),
+            FailureCode::NeedCertificate,
+        ),
         (
             with(&|call| call.signers = vec![1, 3]),
             FailureCode::Malformed,

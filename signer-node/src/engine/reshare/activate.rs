@@ -1,0 +1,282 @@
+//! Activation: a certificate, whoever brings it, moves this node up to a higher sharing. Nothing else does, and nothing moves it down.
+
+use std::sync::Arc;
+
+use mpc_core::keys::KeyShare;
+use mpc_core::lineage::{Activation, Learned, Lineage, Sharing};
+use mpc_core::pair::PairRecord;
+use mpc_core::reshare::{Certificate, Prepared};
+use proto::convert::array;
+use proto::v1::{Activate, FailureCode, ReshareProgress, node_frame};
+
+use super::erasures;
+use crate::engine::Engine;
+use crate::engine::dkg::sealed_digest;
+use crate::engine::keys::Key;
+use crate::engine::sharings::{
+    self, Place, Record, place_of, prepared_label, seal_lineage, share_label,
+};
+use crate::failure::Refusal;
+use crate::store::{Change, StoreError};
+
+/// What a certificate changes at this node.
+struct Move {
+    lineage: Lineage,
+    now: Sharing,
+    erase: Vec<Sharing>,
+    lost: bool,
+    /// The new share and the setups that were made with it.
+    gained: Option<(KeyShare, Vec<PairRecord>)>,
+}
+
+const fn place(sharing: &Sharing) -> Place {
+    (sharing.epoch.0, sharing.attempt.0)
+}
+
+impl Engine {
+    pub(in crate::engine) async fn activate_sharing(
+        &self,
+        call: Activate,
+    ) -> Result<ReshareProgress, Refusal> {
+        let key: [u8; 32] = array("key id", &call.key_id).map_err(Refusal::malformed)?;
+        let certificate = if call.certificate.is_empty() {
+            match self.complete(&key, (call.epoch, call.attempt), &call.parts)? {
+                Some(certificate) => certificate,
+                None => return self.answer_active(&key),
+            }
+        } else {
+            Certificate::decode(&call.certificate).map_err(Refusal::malformed)?
+        };
+        if *certificate.request().key_id().as_bytes() != key {
+            return Err(Refusal::malformed("the certificate is for another key"));
+        }
+        self.learn(&key, certificate).await
+    }
+
+    fn answer_active(&self, key: &[u8; 32]) -> Result<ReshareProgress, Refusal> {
+        let state = self.state();
+        let held = state.sharings.get(key);
+        let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
+        Ok(self.active_reshare(held))
+    }
+
+    /// Makes the certificate of a prepared sharing out of its parts. None if a sharing as high is active already.
+    fn complete(
+        &self,
+        key: &[u8; 32],
+        at: Place,
+        parts: &[tonic::codegen::Bytes],
+    ) -> Result<Option<Certificate>, Refusal> {
+        let sealed = {
+            let state = self.state();
+            let held = state.sharings.get(key);
+            let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
+            if place_of(held.lineage.active()) >= at {
+                return Ok(None);
+            }
+            let stored = held.prepared.get(&at);
+            let stored =
+                stored.ok_or_else(|| Refusal::unknown("a prepared sharing of that number"))?;
+            stored.sealed.clone()
+        };
+        let prepared = self.open_prepared(key, at, &sealed)?;
+        let made = prepared.finish(parts).map_err(Refusal::malformed)?;
+        Ok(Some(made.certificate))
+    }
+
+    fn open_prepared(&self, key: &[u8; 32], at: Place, sealed: &[u8]) -> Result<Prepared, Refusal> {
+        let label = prepared_label(*key, at);
+        let opened = self.0.vault.open_prepared(&label, sealed);
+        opened.map_err(Refusal::internal)
+    }
+
+    /// Takes a certificate: checked, stored, and only then in force. The same one again changes nothing.
+    pub(super) async fn learn(
+        &self,
+        key: &[u8; 32],
+        certificate: Certificate,
+    ) -> Result<ReshareProgress, Refusal> {
+        let turn = self.turn_of(key);
+        let _turn = turn.lock().await;
+        let Some(change) = self.judge_certificate(key, &certificate)? else {
+            return self.answer_active(key);
+        };
+        // Setups of one pair become active one after the other.
+        let makes_pairs = change
+            .gained
+            .as_ref()
+            .is_some_and(|(_, pairs)| !pairs.is_empty());
+        let _pairs = if makes_pairs {
+            Some(self.0.activation.lock().await)
+        } else {
+            None
+        };
+        self.activate_move(key, change).await
+    }
+
+    fn judge_certificate(
+        &self,
+        key: &[u8; 32],
+        certificate: &Certificate,
+    ) -> Result<Option<Move>, Refusal> {
+        let (mut lineage, sealed, active) = {
+            let state = self.state();
+            let held = state.sharings.get(key);
+            let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
+            let at = place(&certificate.sharing());
+            let stored = held.prepared.get(&at);
+            (
+                held.lineage.clone(),
+                stored.map(|stored| stored.sealed.clone()),
+                sharings::sharing_of(held.lineage.active()),
+            )
+        };
+        let learned = lineage.learn(certificate.clone(), &self.0.who.node);
+        let learned = learned.map_err(|refusal| refused(&refusal).with_sharing(active))?;
+        let Learned::Activated(activation) = learned else {
+            return Ok(None);
+        };
+        let Activation {
+            now,
+            erase,
+            member,
+            share_lost,
+        } = activation;
+        let gained = if member && !share_lost {
+            let sealed = sealed.ok_or_else(|| {
+                Refusal::internal("the prepared share of that sharing is missing")
+            })?;
+            let prepared = self.open_prepared(key, place(&now), &sealed)?;
+            let made = prepared.activate(certificate).map_err(Refusal::internal)?;
+            let share = made.share.ok_or_else(|| {
+                Refusal::internal("what is prepared for that sharing has no share")
+            })?;
+            Some((share, made.pairs))
+        } else {
+            None
+        };
+        Ok(Some(Move {
+            lineage,
+            now,
+            erase,
+            lost: share_lost,
+            gained,
+        }))
+    }
+
+    /// One write: the certificate, the new share in its place, the setups, and every share that is worthless now removed.
+    async fn activate_move(
+        &self,
+        key: &[u8; 32],
+        change: Move,
+    ) -> Result<ReshareProgress, Refusal> {
+        let Move {
+            lineage,
+            now,
+            erase,
+            lost,
+            gained,
+        } = change;
+        let at = place(&now);
+        let vault = &self.0.vault;
+        let mut changes = Vec::new();
+        let mut sealed = [0; 32];
+        let (mut share, mut setups) = (None, Vec::new());
+        if let Some((gained, pairs)) = gained {
+            let label = share_label(*key, at);
+            let record = vault
+                .seal_share(&label, &gained)
+                .map_err(StoreError::from)?;
+            sealed = sealed_digest(&record);
+            changes.push(Change::Seal { label, record });
+            let (rows, wanted) = self.activate_pairs(pairs)?;
+            changes.extend(rows);
+            setups = wanted;
+            share = Some(gained);
+        }
+        changes.push(Change::Erase {
+            label: prepared_label(*key, at),
+        });
+        for old in erase.iter().filter(|old| place(old) != at) {
+            changes.extend(erasures(*key, place(old)));
+        }
+        let (seal, digest) = seal_lineage(vault, &lineage).map_err(StoreError::from)?;
+        let at_ms = self.state().clock.mark().wall_ms;
+        changes.push(seal);
+        changes.push(sharings::append(&Record::Active {
+            key: *key,
+            place: at,
+            at_ms,
+            sealed,
+            lineage: digest,
+        }));
+        self.commit_now(changes).await?;
+        let peers: Vec<_> = setups.iter().map(PairRecord::peer).collect();
+        let answer = self.take_over(key, lineage, (at, at_ms), share, setups);
+        peers.iter().for_each(|peer| self.greet(peer));
+        for old in &erase {
+            tracing::info!(key = %hex::encode(key), epoch = old.epoch.0, attempt = old.attempt.0, "old share erased");
+        }
+        if lost {
+            tracing::error!(key = %hex::encode(key), "alert: the share of the active sharing is lost; this node signs no more with that key until it is refreshed");
+        }
+        self.announce_pools();
+        self.send(node_frame::Body::ReshareProgress(answer.clone()));
+        Ok(answer)
+    }
+
+    /// What is on disk is now also true in memory. Nonces, sessions and openings of lower sharings are gone with this.
+    fn take_over(
+        &self,
+        key: &[u8; 32],
+        lineage: Lineage,
+        (at, at_ms): (Place, u64),
+        share: Option<KeyShare>,
+        setups: Vec<PairRecord>,
+    ) -> ReshareProgress {
+        let mut state = self.state();
+        let state = &mut *state;
+        state.ceremonies.stop_reshares_through(key, at);
+        match share {
+            Some(share) => state.keys.insert(*key, Arc::new(Key::new(share))),
+            None => state.keys.remove(key),
+        };
+        let mut answer = ReshareProgress::default();
+        if let Some(held) = state.sharings.get_mut(key) {
+            held.lineage = lineage;
+            held.since_ms = at_ms;
+            held.unconfirmed = false;
+            held.prepared.retain(|place, _| *place > at);
+            answer = self.active_reshare(held);
+        }
+        let mut pairs = self.pairs_mut();
+        let mut pools = self.pools();
+        pools.forget_key(key);
+        for setup in setups {
+            let peer = setup.peer();
+            pairs.install(setup);
+            pools.forget_peer(&peer);
+        }
+        tracing::info!(key = %hex::encode(key), epoch = at.0, attempt = at.1, holds = answer.holds, "sharing active");
+        answer
+    }
+}
+
+/// What a caller can do about a certificate that is not taken.
+fn refused(refusal: &mpc_core::lineage::Refusal) -> Refusal {
+    use mpc_core::lineage::Refusal as Why;
+    let message = refusal.to_string();
+    match refusal {
+        Why::Gap { .. } => Refusal::new(
+            FailureCode::NeedCertificate,
+            message,
+            "send the certificates above this node's own sharing, lowest first",
+        ),
+        Why::Conflict { .. } | Why::Fork { .. } => Refusal::new(
+            FailureCode::SecurityAbort,
+            message,
+            "keep both certificates as evidence; an operator has to decide",
+        ),
+        _ => Refusal::malformed(message),
+    }
+}

@@ -1,0 +1,112 @@
+//! Who has allowed a reshare: people who ordered it, or a policy that asks for refreshes. Either way this node makes the request by
+//! itself, from its own record of the key and its own cluster file, and compares.
+
+use mpc_core::id::NodeId;
+use mpc_core::reshare::Request;
+use policy::governance::{self, Matter};
+use policy::statement::SignedStatement;
+use proto::convert::reshare::{ordered, standing};
+use proto::v1::{Failure, FailureCode};
+
+use super::super::{Engine, State};
+use crate::clock::Now;
+use crate::engine::pairs::MAX_STRIKES;
+use crate::engine::sharings::Held;
+use crate::failure::Refusal;
+
+impl Engine {
+    /// The request as this node makes it, if it is the one that was sent and somebody has allowed it.
+    ///
+    /// # Errors
+    /// `NotAuthorised` with what is missing; what [`ordered`] finds to be different; `Denied` for another request.
+    pub(super) fn permit(
+        &self,
+        state: &State,
+        now: Now,
+        held: &Held,
+        sent: &Request,
+        statements: &[SignedStatement],
+    ) -> Result<Request, Refusal> {
+        let who = &self.0.who;
+        let active = held.lineage.active();
+        let document = state.policies.active(&now).ok();
+        let document = document.map(governance::Installed::document);
+        let refuse = |message: String| {
+            let hint = "have exactly this reshare ordered by the people whom the policy names";
+            Refusal::new(FailureCode::NotAuthorised, message, hint)
+        };
+        let rebuilt = if statements.is_empty() {
+            let document = document.ok_or_else(|| refuse("nobody has ordered this".to_owned()))?;
+            governance::standing_refresh(
+                document,
+                active.key_id().as_bytes(),
+                sent.attempt().0,
+                held.since_ms,
+                now.wall_ms,
+            )
+            .map_err(|error| refuse(format!("nobody has ordered this: {error}")))?;
+            standing(sent, active, &who.roster)
+        } else {
+            let matter = governance::authorise(document, &who.cluster, statements, now.wall_ms)
+                .map_err(|error| refuse(error.to_string()))?;
+            let Matter::Reshare(plan) = matter else {
+                return Err(refuse("the order is not about new shares".to_owned()));
+            };
+            ordered(&plan, &held.name, active, sent.attempt().0, &who.roster)
+        };
+        let rebuilt = rebuilt.map_err(Failure::from)?;
+        if rebuilt.digest() != sent.digest() {
+            return Err(Refusal::denied(
+                "this node's own record of the key and its own cluster file make another request",
+            ));
+        }
+        self.check_committee(&rebuilt)?;
+        self.check_setups(&rebuilt, !statements.is_empty())?;
+        Ok(rebuilt)
+    }
+
+    /// The bounds of the cluster file, which no order lifts.
+    fn check_committee(&self, request: &Request) -> Result<(), Refusal> {
+        let cluster = &self.0.who.cluster;
+        let params = request.params();
+        let threshold = params.threshold();
+        if threshold < cluster.threshold {
+            let message = format!(
+                "threshold {threshold} is below the cluster's {}",
+                cluster.threshold
+            );
+            return Err(Refusal::new(
+                FailureCode::NotAuthorised,
+                message,
+                "the cluster file sets the lowest threshold",
+            ));
+        }
+        if !cluster.minority_threshold && threshold.saturating_mul(2) <= params.parties() {
+            return Err(Refusal::new(
+                FailureCode::NotAuthorised,
+                format!("{threshold} of {} is no majority", params.parties()),
+                "the cluster file does not allow a minority to sign",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A pair that has failed works again only with a new setup; after too many failures only people may want that.
+    fn check_setups(&self, request: &Request, people: bool) -> Result<(), Refusal> {
+        let me = self.0.who.node;
+        if !request.active().purpose().needs_pairs() || !request.is_member(&me) {
+            return Ok(());
+        }
+        let pairs = self.pairs();
+        let peers = request.roster().nodes().filter(|node: &NodeId| *node != me);
+        for peer in peers {
+            let Some((poison, strikes)) = pairs.poison_of(&peer) else {
+                continue;
+            };
+            if !request.fresh_pairs() || (!people && strikes >= MAX_STRIKES) {
+                return Err(self.banned(poison));
+            }
+        }
+        Ok(())
+    }
+}

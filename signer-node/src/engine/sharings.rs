@@ -1,0 +1,311 @@
+//! What this node knows of the sharings of every key, and which one it signs with: the highest certified one, never another.
+//!
+//! For a key there is one [`Lineage`], the rules of activation without secrets, and beside it the shares: the active one, and what is
+//! prepared for sharings without a certificate. A share is removed only because a certificate of a higher sharing is durable here.
+
+mod load;
+mod record;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mpc_core::id::NodeId;
+use mpc_core::keys::PublicKeyPackage;
+use mpc_core::lineage::Lineage;
+use proto::convert::reshare;
+use proto::v1::{self, FailureCode, KeyState, PreparedState};
+
+use super::dkg::sealed_digest;
+use super::keys::Key;
+use super::{Engine, State};
+use crate::codec::{Malformed, Reader, Writer};
+use crate::failure::Refusal;
+use crate::seal::{Kind, Label, SealError, Vault};
+use crate::store::{Change, Table};
+
+pub(crate) use load::{blind_ms, load};
+pub(crate) use record::{Place, Record};
+
+/// What is stored of a sharing that has no certificate here.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) sharing: [u8; 32],
+    /// Digest of the reshare's request.
+    pub(crate) request: [u8; 32],
+    /// Whether it has a share.
+    pub(crate) holds: bool,
+    /// This node's signature over the result.
+    pub(crate) part: Vec<u8>,
+    /// The sealed record.
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// What is known of a key, whether or not this node has a share of it.
+#[derive(Clone)]
+pub(crate) struct Held {
+    /// What the operator called it.
+    pub(crate) name: String,
+    /// The request of the key's generation.
+    pub(crate) request: [u8; 32],
+    /// This node's part of the certificate of that generation, if it took part.
+    pub(crate) part: Vec<u8>,
+    /// All parts of that certificate, as far as they were shown.
+    pub(crate) parts: Vec<Vec<u8>>,
+    pub(crate) lineage: Lineage,
+    /// When the active sharing became active here, unix milliseconds.
+    pub(crate) since_ms: u64,
+    pub(crate) retired: bool,
+    /// It came out of a backup, and peers have not confirmed it yet.
+    pub(crate) unconfirmed: bool,
+    pub(crate) prepared: BTreeMap<Place, Stored>,
+}
+
+/// All keys that this node knows.
+pub(crate) type Sharings = BTreeMap<[u8; 32], Held>;
+
+impl Held {
+    pub(crate) fn new(
+        name: String,
+        request: [u8; 32],
+        (part, parts): (Vec<u8>, Vec<Vec<u8>>),
+        lineage: Lineage,
+        since_ms: u64,
+    ) -> Self {
+        Self {
+            name,
+            request,
+            part,
+            parts,
+            lineage,
+            since_ms,
+            retired: false,
+            unconfirmed: false,
+            prepared: BTreeMap::new(),
+        }
+    }
+
+    /// The row that makes the key known, for the sealed lineage of that digest.
+    pub(crate) fn known(&self, lineage: [u8; 32]) -> Change {
+        let record = Record::Known {
+            key: *self.lineage.active().key_id().as_bytes(),
+            name: self.name.clone(),
+            request: self.request,
+            part: self.part.clone(),
+            parts: self.parts.clone(),
+            at_ms: self.since_ms,
+            lineage,
+        };
+        append(&record)
+    }
+
+    /// What a backup says about the key beside its share; nothing of it is secret.
+    pub(crate) fn history(&self) -> Vec<u8> {
+        // Of what is only prepared nothing travels: an uncertified share in a backup could never be erased.
+        let (mut lineage, active) = (self.lineage.clone(), self.lineage.sharing());
+        for other in self.lineage.held().iter().filter(|held| **held != active) {
+            lineage.lose(other);
+        }
+        Writer::new()
+            .u8(1)
+            .bytes(self.name.as_bytes())
+            .fixed(&self.request)
+            .bytes(&self.part)
+            .list(&self.parts)
+            .u64(self.since_ms)
+            .bytes(&lineage.encode())
+            .finish()
+    }
+
+    /// Reads what [`Self::history`] wrote.
+    pub(crate) fn decode_history(bytes: &[u8]) -> Result<Self, Malformed> {
+        const BAD: Malformed = Malformed("history of a key");
+        let mut reader = Reader::new("history of a key", bytes);
+        if reader.u8()? != 1 {
+            return Err(BAD);
+        }
+        let (name, request) = (reader.text()?, reader.array()?);
+        let part = reader.bytes()?.to_vec();
+        let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
+        let since_ms = reader.u64()?;
+        let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
+        reader.finish()?;
+        Ok(Self::new(name, request, (part, parts), lineage, since_ms))
+    }
+
+    /// What this node is to the key, in one word.
+    fn word(&self, me: &NodeId) -> &'static str {
+        match (
+            self.lineage.holds_active(),
+            self.lineage.active().index_of(me),
+        ) {
+            _ if self.retired => "retired",
+            (true, _) => "active",
+            (false, Some(_)) => "lost",
+            (false, None) => "left",
+        }
+    }
+
+    fn state(&self, me: &NodeId, running: &[Place]) -> KeyState {
+        let public = self.lineage.active();
+        let prepared = self.prepared.iter().map(|(place, stored)| PreparedState {
+            sharing: Some(v1::Sharing {
+                epoch: place.0,
+                attempt: place.1,
+                id: stored.sharing.to_vec().into(),
+            }),
+            request_id: stored.request.to_vec().into(),
+            part: stored.part.clone().into(),
+            running: running.contains(place),
+        });
+        KeyState {
+            key_id: public.key_id().as_bytes().to_vec().into(),
+            name: self.name.clone(),
+            scheme: public.purpose().as_str().to_owned(),
+            epoch: public.epoch().0,
+            state: self.word(me).to_owned(),
+            public_key: public.public_key().into(),
+            request_id: self.request.to_vec().into(),
+            certificate_part: self.part.clone().into(),
+            threshold: public.params().threshold().into(),
+            sharing: Some(sharing_of(public)),
+            index: public.index_of(me).map_or(0, |index| index.get().into()),
+            since_ms: self.since_ms,
+            prepared: prepared.collect(),
+        }
+    }
+}
+
+/// The place of a sharing in the order.
+pub(crate) fn place_of(public: &PublicKeyPackage) -> Place {
+    (public.epoch().0, public.attempt().0)
+}
+
+pub(crate) fn sharing_of(public: &PublicKeyPackage) -> v1::Sharing {
+    reshare::sharing_to_wire(reshare::sharing_of(public))
+}
+
+/// The place of an active share.
+pub(crate) const fn share_label(key: [u8; 32], place: Place) -> Label {
+    Label::new(Kind::Share, key, place.0, place.1)
+}
+
+/// The place of what is prepared.
+pub(crate) const fn prepared_label(key: [u8; 32], place: Place) -> Label {
+    Label::new(Kind::Prepared, key, place.0, place.1)
+}
+
+/// The place of a key's lineage.
+pub(crate) const fn lineage_label(key: [u8; 32]) -> Label {
+    Label::new(Kind::Lineage, key, 0, 0)
+}
+
+/// A row for the log of sharings.
+pub(crate) fn append(record: &Record) -> Change {
+    Change::Append {
+        table: Table::Sharings,
+        key: record.key(),
+        body: record.encode(),
+    }
+}
+
+/// The change that stores a lineage, and the digest for the row that goes with it.
+pub(crate) fn seal_lineage(
+    vault: &Vault,
+    lineage: &Lineage,
+) -> Result<(Change, [u8; 32]), SealError> {
+    let label = lineage_label(*lineage.active().key_id().as_bytes());
+    let record = vault.seal(&label, &lineage.encode())?;
+    let digest = sealed_digest(&record);
+    Ok((Change::Seal { label, record }, digest))
+}
+
+/// The share to sign with, for a call that names the sharing it is for.
+///
+/// # Errors
+/// `Unknown`; `Denied` for a key that is retired or that this node has left; `NeedCertificate` and `StaleSharing` with this node's own
+/// sharing; `SecurityAbort` for another sharing of the same place, which cannot be; `CatchingUp`; `ShareLost`.
+pub(super) fn require(
+    state: &State,
+    me: &NodeId,
+    key_id: &[u8; 32],
+    epoch: u32,
+    asked: Option<&v1::Sharing>,
+) -> Result<Arc<Key>, Refusal> {
+    let held = state
+        .sharings
+        .get(key_id)
+        .ok_or_else(|| Refusal::unknown("the key"))?;
+    let public = held.lineage.active();
+    let own = place_of(public);
+    let wanted = asked.map_or((epoch, own.1), |asked| (asked.epoch, asked.attempt));
+    let refuse = |code, message: &str, hint: &str| {
+        Err(Refusal::new(code, message, hint).with_sharing(sharing_of(public)))
+    };
+    if wanted.0 != epoch {
+        return Err(Refusal::malformed("the call names two epochs"));
+    }
+    if held.retired {
+        return Err(Refusal::denied("the key is retired"));
+    }
+    if wanted > own {
+        return refuse(
+            FailureCode::NeedCertificate,
+            "this node does not know that sharing",
+            "send it the activation certificates above its own sharing, lowest first",
+        );
+    }
+    if wanted < own {
+        return refuse(
+            FailureCode::StaleSharing,
+            "a higher sharing is active",
+            "ask this node for the chain of the key, and use the highest sharing",
+        );
+    }
+    if let Some(asked) = asked.filter(|asked| !asked.id.is_empty())
+        && asked.id.as_ref() != public.sharing().as_bytes().as_slice()
+    {
+        tracing::error!(key = %public.key_id(), "alert: two sharings with one number are known in this cluster");
+        return refuse(
+            FailureCode::SecurityAbort,
+            "this node knows another sharing of that epoch and attempt",
+            "this cannot happen with one honest node among its members; an operator has to decide",
+        );
+    }
+    if held.unconfirmed {
+        return refuse(
+            FailureCode::CatchingUp,
+            "the share came out of a backup and no peer has confirmed it",
+            "have the other nodes attest their state to this one",
+        );
+    }
+    match state.keys.get(key_id) {
+        Some(key) => Ok(Arc::clone(key)),
+        None if public.index_of(me).is_none() => Err(Refusal::denied(
+            "this node is no member of the key's committee any more",
+        )),
+        None => refuse(
+            FailureCode::ShareLost,
+            "this node has no share of the active sharing",
+            "refresh the key with the other members as dealers",
+        ),
+    }
+}
+
+impl Engine {
+    /// What this node says about its keys.
+    pub(super) fn key_states(&self, state: &State) -> Vec<KeyState> {
+        let me = &self.0.who.node;
+        let one = |(key, held): (&[u8; 32], &Held)| {
+            let running = state.ceremonies.reshares_of(key);
+            held.state(me, &running)
+        };
+        let pending = state.ceremonies.key_states();
+        state.sharings.iter().map(one).chain(pending).collect()
+    }
+
+    /// One change of a key at a time.
+    pub(super) fn turn_of(&self, key: &[u8; 32]) -> Arc<tokio::sync::Mutex<()>> {
+        let mut state = self.state();
+        Arc::clone(state.turns.entry(*key).or_default())
+    }
+}
