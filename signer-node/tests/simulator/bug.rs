@@ -18,4 +18,19 @@ pub(crate) enum Bug {
     SignsTwoSharings,
     /// A share is erased as soon as a newer one is prepared.
     ErasesEarly,
+    /// What comes out of a backup is used though peers know something newer.
+    TrustsBackups,
+}
+
+impl Bug {
+    /// Every rule that can be broken.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::SendsBeforeSync,
+        Self::SignsBeforeSync,
+        Self::ForgetsDebits,
+        Self::KeepsOldShare,
+        Self::SignsTwoSharings,
+        Self::ErasesEarly,
+        Self::TrustsBackups,
+    ];
 }

@@ -140,7 +140,9 @@ impl Checks {
                 if kind_of(envelope) == b"DKG/R1" {
                     let session = &envelope[2 + 6..2 + 6 + 32];
                     if !disk.has(Table::Replay, session) {
-                        return Err(format!("node {from} joined a session that its disk does not know"));
+                        return Err(format!(
+                            "node {from} joined a session that its disk does not know"
+                        ));
                     }
                 }
                 Ok(())
@@ -148,6 +150,16 @@ impl Checks {
             Body::Part { request, part } => self.on_part(from, *request, part, disk),
             body => self.on_reshare_send(from, body, disk),
         }
+    }
+
+    /// A key that was made before.
+    pub(crate) fn adopt(&mut self, request: [u8; 32], members: &[usize], parts: &[Vec<u8>]) {
+        let made = Made {
+            members: members.to_vec(),
+            parts: members.iter().copied().zip(parts.iter().cloned()).collect(),
+            is_born: true,
+        };
+        self.keys.insert(request, made);
     }
 
     /// Remembers who the members of a key are.
@@ -165,7 +177,10 @@ impl Checks {
         part: &[u8],
         disk: &Image,
     ) -> Result<(), Broken> {
-        let known = self.keys.get(&request).and_then(|made| made.parts.get(&from));
+        let known = self
+            .keys
+            .get(&request)
+            .and_then(|made| made.parts.get(&from));
         if known.is_some_and(|known| known == part) && disk.has(Table::Pending, &request) {
             return Ok(());
         }
@@ -194,7 +209,10 @@ impl Checks {
         for (request, made) in &self.keys {
             let is_gone = made.parts.contains_key(&node) && !disk.has(Table::Pending, request);
             if is_gone && !self.first_share_may_go(node, request, disk) {
-                return Err(format!("node {node} has lost its share of key {}", short(request)));
+                return Err(format!(
+                    "node {node} has lost its share of key {}",
+                    short(request)
+                ));
             }
         }
         self.on_sharings(node, disk)
@@ -242,7 +260,9 @@ impl Checks {
         }
         let mut shares = BTreeMap::new();
         for node in honest {
-            let bytes = disks[node].get(Table::Pending, request).expect("looked at above");
+            let bytes = disks[node]
+                .get(Table::Pending, request)
+                .expect("looked at above");
             let pending = Pending::dangerous_from_bytes(bytes).expect("looked at above");
             let output = pending.finish(&parts);
             let output = output.map_err(|error| format!("the share of node {node}: {error}"))?;
@@ -262,7 +282,10 @@ impl Checks {
         };
         let package = first.public().clone();
         if let Some((node, _)) = shares.iter().find(|(_, share)| *share.public() != package) {
-            return Err(format!("node {node} knows key {} as another one", short(name)));
+            return Err(format!(
+                "node {node} knows key {} as another one",
+                short(name)
+            ));
         }
         let holders: Vec<usize> = shares.keys().copied().collect();
         for subset in subsets(&holders, package.params().threshold().into()) {
@@ -271,8 +294,12 @@ impl Checks {
             }
             self.figures.subsets += 1;
             let chosen: Vec<&KeyShare> = subset.iter().map(|node| &shares[node]).collect();
-            sign_with(&chosen, &mut self.rng)
-                .map_err(|why| format!("nodes {subset:?} do not sign with key {}: {why}", short(name)))?;
+            sign_with(&chosen, &mut self.rng).map_err(|why| {
+                format!(
+                    "nodes {subset:?} do not sign with key {}: {why}",
+                    short(name)
+                )
+            })?;
         }
         Ok(())
     }
@@ -310,14 +337,23 @@ impl Checks {
     }
 
     /// A signature is out: it is one of what was asked for, under the key that there was from the beginning.
-    pub(crate) fn on_signature(&mut self, digest: &[u8; 32], signature: &[u8; 64]) -> Result<(), Broken> {
+    pub(crate) fn on_signature(
+        &mut self,
+        digest: &[u8; 32],
+        signature: &[u8; 64],
+    ) -> Result<(), Broken> {
         self.figures.signatures += 1;
         let Some(request) = self.wanted.get(digest) else {
             return Err("a signature that nobody has asked for".to_owned());
         };
         let package = &request.package;
         let chain = Chain::parse(&request.intent.intent().chain).expect("a chain");
-        let decoded = transaction::decode(chain, &request.intent.intent().raw_tx, &PackageKeys(package), &[]);
+        let decoded = transaction::decode(
+            chain,
+            &request.intent.intent().raw_tx,
+            &PackageKeys(package),
+            &[],
+        );
         let decoded = decoded.map_err(|error| error.to_string())?;
         if decoded.tasks[0].is_signed_by(&PackageKeys(package), signature) {
             Ok(())
@@ -347,13 +383,17 @@ impl Checks {
         let request = short(&released.digest);
         // No signature without a verdict.
         let Some((merit, amount)) = self.requests.get(&released.digest).copied() else {
-            return Err(format!("node {from} signed {request}, which nobody has asked for"));
+            return Err(format!(
+                "node {from} signed {request}, which nobody has asked for"
+            ));
         };
         if !merit.may_be_signed() {
             return Err(format!("node {from} signed {request}, which is {merit:?}"));
         }
         if !disk.has(Table::Ledger, &released.row) {
-            return Err(format!("node {from} signed {request} and its disk does not know"));
+            return Err(format!(
+                "node {from} signed {request} and its disk does not know"
+            ));
         }
         // Never with another sharing than the highest certified one that its disk knows.
         let place = self.sharings.place(from, &released.key);
@@ -363,10 +403,15 @@ impl Checks {
                 released.epoch, released.attempt
             ));
         }
+        self.check_floor(from, &released.key, place)?;
         // No nonce twice.
-        let used = self.nonces.insert(released.commitment.clone(), released.package);
+        let used = self
+            .nonces
+            .insert(released.commitment.clone(), released.package);
         if used.is_some() {
-            return Err(format!("node {from} used a nonce twice, the second time for {request}"));
+            return Err(format!(
+                "node {from} used a nonce twice, the second time for {request}"
+            ));
         }
         // The sum that leaves is within the limit.
         let cluster = &self.cluster;
@@ -382,7 +427,9 @@ impl Checks {
         let traitors = &self.traitors;
         let mut missing = attempted.signers.difference(&attempted.released);
         if missing.all(|node| traitors.contains(node)) {
-            self.spent.entry(attempted.digest).or_insert((now_ms, amount));
+            self.spent
+                .entry(attempted.digest)
+                .or_insert((now_ms, amount));
         }
         let mine = self.let_go.entry(from).or_default();
         mine.entry(released.digest).or_insert((now_ms, amount));
@@ -390,7 +437,11 @@ impl Checks {
             return Ok(());
         }
         let since = window_start(now_ms, Period::from_ms(WINDOW - LIFETIME));
-        let sum: u64 = mine.values().filter(|(at, _)| *at > since).map(|(_, amount)| amount).sum();
+        let sum: u64 = mine
+            .values()
+            .filter(|(at, _)| *at > since)
+            .map(|(_, amount)| amount)
+            .sum();
         if sum * released.parties > LIMIT * released.threshold {
             return Err(format!("node {from} let {sum} go within the window"));
         }
@@ -412,7 +463,9 @@ impl Checks {
         let liars = (self.traitors.len() as u64).min(t - 1);
         let scaled = u128::from(sum) * u128::from(n) * u128::from(t - liars);
         if scaled > u128::from(LIMIT) * u128::from(t) * u128::from(n - liars) {
-            return Err(format!("{sum} left within the window of a limit of {LIMIT}"));
+            return Err(format!(
+                "{sum} left within the window of a limit of {LIMIT}"
+            ));
         }
         Ok(())
     }
@@ -466,7 +519,8 @@ fn sign_with(shares: &[&KeyShare], rng: &mut ChaCha20Rng) -> Result<(), String> 
         nonces.push(secret);
         commitments.insert(share.index(), public);
     }
-    let package = Package::new(package, commitments, &request).map_err(|error| error.to_string())?;
+    let package =
+        Package::new(package, commitments, &request).map_err(|error| error.to_string())?;
     let mut answers: BTreeMap<PartyIndex, _> = BTreeMap::new();
     for (share, nonces) in shares.iter().zip(nonces) {
         let answer = frost::sign(nonces, share, &package).map_err(|error| error.to_string())?;

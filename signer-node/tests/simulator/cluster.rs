@@ -20,13 +20,18 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(count: usize, dice: &mut Dice) -> Self {
+    /// So many nodes; the first ones are these.
+    pub(crate) fn new(first: &[Arc<IdentityKey>], count: usize, dice: &mut Dice) -> Self {
         let mut rng = dice.fork();
-        let identities: Vec<_> = (0..count)
-            .map(|_| Arc::new(IdentityKey::generate(&mut rng)))
-            .collect();
+        let mut identities = first.to_vec();
+        while identities.len() < count {
+            identities.push(Arc::new(IdentityKey::generate(&mut rng)));
+        }
         Self {
-            nodes: identities.iter().map(|key| key.public().node_id()).collect(),
+            nodes: identities
+                .iter()
+                .map(|key| key.public().node_id())
+                .collect(),
             identities,
             exchange: ExchangeKey::generate(&mut rng).public(),
             rosters: RefCell::default(),
@@ -50,7 +55,9 @@ impl Cluster {
             exchange: self.exchange,
         };
         let roster = Roster::new(indices.zip(members).map(member)).unwrap();
-        self.rosters.borrow_mut().insert(members.to_vec(), roster.clone());
+        self.rosters
+            .borrow_mut()
+            .insert(members.to_vec(), roster.clone());
         roster
     }
 
@@ -67,6 +74,9 @@ impl Cluster {
 
     /// The numbers of these nodes.
     pub(crate) fn places(&self, nodes: impl IntoIterator<Item = NodeId>) -> BTreeSet<usize> {
-        nodes.into_iter().filter_map(|node| self.place(&node)).collect()
+        nodes
+            .into_iter()
+            .filter_map(|node| self.place(&node))
+            .collect()
     }
 }

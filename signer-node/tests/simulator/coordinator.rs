@@ -133,6 +133,26 @@ impl Coordinator {
         }
     }
 
+    /// A key that was made before.
+    pub(crate) fn adopt(
+        &mut self,
+        request: [u8; 32],
+        members: &[usize],
+        package: &PublicKeyPackage,
+        parts: &[Vec<u8>],
+    ) {
+        let collected = Collected {
+            members: members.to_vec(),
+            parts: members.iter().copied().zip(parts.iter().cloned()).collect(),
+            is_complete: true,
+            active: members.iter().copied().collect(),
+            package: Some(package.clone()),
+        };
+        self.requests.insert(request, collected);
+        self.key = Some(package.clone());
+        self.know(package.clone());
+    }
+
     pub(crate) fn begin(&mut self, task: Task) {
         match task {
             Task::MakeKey(template) => self.template = Some(template),
@@ -209,8 +229,9 @@ impl Coordinator {
             Body::Standing {
                 key,
                 place,
+                holds,
                 certificate,
-            } => self.on_standing(from, key, place, &certificate),
+            } => self.on_standing(from, key, (place, holds), &certificate),
             Body::Commitments { key, digest, list } => {
                 self.on_commitments(from, key, digest, &list, context);
             }
@@ -310,7 +331,11 @@ impl Coordinator {
     }
 
     fn on_failed(&mut self, run: RunName) {
-        if self.making.as_ref().is_some_and(|making| making.order.request == run.request) {
+        if self
+            .making
+            .as_ref()
+            .is_some_and(|making| making.order.request == run.request)
+        {
             self.making = None;
         }
     }
@@ -384,9 +409,13 @@ impl Coordinator {
                 continue;
             };
             if opened.node == self.cluster.nodes[from] {
-                signing.envelopes.insert(opened.commitment.encode(), bytes.clone());
+                signing
+                    .envelopes
+                    .insert(opened.commitment.encode(), bytes.clone());
                 *signing.spare.entry(from).or_default() += 1;
-                let more = signing.robust.on_commitment(opened.index, opened.commitment);
+                let more = signing
+                    .robust
+                    .on_commitment(opened.index, opened.commitment);
                 actions.extend(more.unwrap_or_default());
             }
         }
@@ -464,7 +493,11 @@ impl Coordinator {
         package: Package,
         context: &mut Context<'_>,
     ) {
-        let other = self.wanted.values().find(|other| other.intent.digest() != digest).cloned();
+        let other = self
+            .wanted
+            .values()
+            .find(|other| other.intent.digest() != digest)
+            .cloned();
         let Some(sharing) = self.key.as_ref().map(Sharing::of) else {
             return;
         };
@@ -480,7 +513,11 @@ impl Coordinator {
             key: package.key_id(),
             intent: signing.request.intent.clone(),
             approvals: signing.request.approvals.clone(),
-            commitments: package.signers().keys().map(|index| sealed(*index)).collect(),
+            commitments: package
+                .signers()
+                .keys()
+                .map(|index| sealed(*index))
+                .collect(),
             attempt: attempt.0,
             sharing,
         };

@@ -30,12 +30,10 @@ pub(crate) enum Table {
     Seen,
     /// Entries of preprocessing that were spent.
     Entries,
-    /// How often the node has started since its disk was new, and what it has heard from its peers since.
-    Life,
 }
 
 impl Table {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 8] = [
         Self::Replay,
         Self::Pending,
         Self::Certified,
@@ -44,7 +42,6 @@ impl Table {
         Self::Ledger,
         Self::Seen,
         Self::Entries,
-        Self::Life,
     ];
 }
 
@@ -76,6 +73,11 @@ impl Image {
         let rows = self.0.range((table, Vec::new())..);
         rows.take_while(move |((of, _), _)| *of == table)
             .map(|((_, key), body)| (key.as_slice(), body.as_slice()))
+    }
+
+    /// Puts a row into a content that is being put together.
+    pub(crate) fn put(&mut self, table: Table, key: &[u8], body: &[u8]) {
+        self.0.insert((table, key.to_vec()), body.to_vec());
     }
 
     fn apply(&mut self, change: &Change) {
@@ -153,15 +155,16 @@ impl Disk {
                 Change::Put(..) | Change::Erase(..) => None,
             };
             let new: Vec<_> = job.changes.iter().filter_map(row).collect();
-            let taken = |row: &(Table, Vec<u8>)| {
-                there.contains(row) || self.image.0.contains_key(row)
-            };
+            let taken =
+                |row: &(Table, Vec<u8>)| there.contains(row) || self.image.0.contains_key(row);
             let refused = if self.full {
                 Some(Answer::Full)
             } else if new.iter().any(taken) {
                 Some(Answer::Conflict)
             } else {
-                job.changes.iter().for_each(|change| encode(change, &mut payload));
+                job.changes
+                    .iter()
+                    .for_each(|change| encode(change, &mut payload));
                 there.extend(new);
                 None
             };
@@ -179,8 +182,8 @@ impl Disk {
         group
             .into_iter()
             .map(|(job, refused)| {
-                let answer = refused
-                    .unwrap_or_else(|| Answer::Durable(job.write.map(Write::stored)));
+                let answer =
+                    refused.unwrap_or_else(|| Answer::Durable(job.write.map(Write::stored)));
                 (job.ticket, answer)
             })
             .collect()
@@ -203,11 +206,6 @@ impl Disk {
             tail[at] ^= 1 << dice.below(8);
         }
         recover(&mut self.image, &tail);
-    }
-
-    /// A copy of what is on the disk now, as a backup of the machine would make it.
-    pub(crate) fn snapshot(&self) -> Image {
-        self.image.clone()
     }
 
     /// Puts another content on the disk. The node must be down.

@@ -7,6 +7,7 @@ mod generate;
 mod ledger;
 mod pairs;
 pub(crate) mod reshare;
+pub(crate) mod restore;
 mod sign;
 
 pub(crate) use sign::signing_request;
@@ -20,7 +21,7 @@ use mpc_core::frost::Pool;
 use mpc_core::id::{KeyId, NodeId};
 use mpc_core::identity::IdentityKey;
 use mpc_core::keys::KeyShare;
-use mpc_core::lineage::Lineage;
+use mpc_core::lineage::{Lineage, Sharing};
 use mpc_core::reshare::{Output as Reshared, Session as ReshareSession};
 use mpc_core::session::{Effects, Held, Inbound, Outbound, Recipient, Session as _, Step};
 use mpc_core::{Error, Fault};
@@ -146,6 +147,8 @@ pub(crate) struct Key {
     prepared: BTreeMap<[u8; 32], Vec<u8>>,
     /// It came out of a backup, and peers have not confirmed it.
     unconfirmed: bool,
+    /// What they say.
+    said: BTreeMap<NodeId, (Sharing, bool)>,
 }
 
 impl Key {
@@ -157,6 +160,7 @@ impl Key {
             pool: Pool::new(),
             prepared: BTreeMap::new(),
             unconfirmed: false,
+            said: BTreeMap::new(),
         }
     }
 }
@@ -274,6 +278,21 @@ impl Node {
                 sharing,
                 parts,
             } => self.on_reshare_parts(key, &sharing, &parts, context),
+            Body::Attest { key, challenge } => {
+                if let Address::Node(from) = from {
+                    self.on_attest(from, key, challenge, context);
+                }
+            }
+            Body::Attested {
+                key,
+                challenge,
+                sharing,
+                has_spent,
+            } => {
+                if let Address::Node(from) = from {
+                    self.on_attested(from, (key, challenge), sharing, has_spent, context);
+                }
+            }
             Body::Activate { key, certificate } => self.on_activate(key, &certificate, context),
             Body::Part { .. }
             | Body::ResharePart { .. }
@@ -316,7 +335,9 @@ impl Node {
                         self.activate(request, effects.output, context);
                     }
                 }
-                Then::Release(waiting, held) => self.on_debited(*waiting, released(answer, held), context),
+                Then::Release(waiting, held) => {
+                    self.on_debited(*waiting, released(answer, held), context)
+                }
             }
         }
         self.keep_awake(context);
@@ -335,6 +356,7 @@ impl Node {
             self.tick(run, context);
         }
         self.repeat(context);
+        self.ask_peers(context);
         self.keep_awake(context);
     }
 
@@ -344,13 +366,19 @@ impl Node {
 
     fn keep_awake(&mut self, context: &mut Context<'_>) {
         let memory = self.memory();
-        if !memory.runs.is_empty() && !memory.is_waking {
+        let is_busy = !memory.runs.is_empty() || memory.is_catching_up();
+        if is_busy && !memory.is_waking {
             memory.is_waking = true;
             context.out.push(Out::Wake(PULSE_MS));
         }
     }
 
-    fn submit(&mut self, changes: Vec<Change>, write: Option<mpc_core::session::Write>, then: Then) {
+    fn submit(
+        &mut self,
+        changes: Vec<Change>,
+        write: Option<mpc_core::session::Write>,
+        then: Then,
+    ) {
         let ticket = self.disk.submit(changes, write);
         self.memory().waiting.insert(ticket, then);
     }
@@ -475,7 +503,10 @@ impl Node {
             context.out.push(Out::Note(Note::Accused {
                 culprits: error.culprits(),
                 fault: abort.fault.clone(),
-                evidence: abort.evidence.as_ref().map(mpc_core::evidence::Evidence::encode),
+                evidence: abort
+                    .evidence
+                    .as_ref()
+                    .map(mpc_core::evidence::Evidence::encode),
                 members: members.to_vec(),
             }));
         }

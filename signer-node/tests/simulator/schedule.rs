@@ -36,6 +36,8 @@ pub(crate) struct Schedule {
     pub(crate) nodes: usize,
     pub(crate) threshold: u16,
     pub(crate) members: Vec<usize>,
+    /// The key is there from the beginning.
+    pub(crate) has_key: bool,
     pub(crate) weather: Weather,
     /// Crashes per thousand writes.
     pub(crate) crashes: u64,
@@ -56,7 +58,12 @@ impl Schedule {
         let (threshold, parties) = *dice.pick(&shapes);
         let nodes = parties + 2;
         let all: Vec<usize> = (0..nodes).collect();
-        let members = dice.some(&all, parties);
+        let has_key = dice.chance(700);
+        let members = if has_key {
+            (0..parties).collect()
+        } else {
+            dice.some(&all, parties)
+        };
         let calm = dice.chance(100);
         let level = |dice: &mut Dice, most: u64| if calm { 0 } else { dice.below(most + 1) };
         let weather = Weather {
@@ -71,12 +78,13 @@ impl Schedule {
             let count = 1 + dice.place(most);
             traitors.extend(dice.some(&members, count));
         }
-        let wishes = (0..dice.between(2, 7)).map(|_| Wish::draw(dice)).collect();
+        let wishes = (0..dice.between(2, 6)).map(|_| Wish::draw(dice)).collect();
         Self {
             purpose,
             nodes,
             threshold,
             members,
+            has_key,
             weather,
             crashes: level(dice, 80),
             accidents: level(dice, 20),
@@ -110,8 +118,8 @@ impl Wish {
                 Self::Reshare(members, threshold)
             }
             13 => Self::LoseDisk,
-            14 => Self::BackUp,
-            15 => Self::Restore,
+            14 | 15 => Self::BackUp,
+            16 => Self::Restore,
             _ => Self::Sign(*dice.pick(&merits)),
         }
     }

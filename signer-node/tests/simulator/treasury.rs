@@ -191,7 +191,11 @@ impl Treasury {
             expires_ms,
             note: String::new(),
         };
-        let signer = if merit == Merit::Forged { "svc:other" } else { "svc:payout" };
+        let signer = if merit == Merit::Forged {
+            "svc:other"
+        } else {
+            "svc:payout"
+        };
         let intent = SignedIntent::sign(intent, &key(signer)).unwrap();
         let voters: &[&str] = match merit {
             Merit::Approved => &["alice", "bob"],

@@ -90,6 +90,15 @@ pub(crate) enum Body {
     },
     /// To a node, from anybody: the certificate of a sharing.
     Activate { key: KeyId, certificate: Vec<u8> },
+    /// Between nodes: what do you know of this key? To a start of a node that came back from a backup.
+    Attest { key: KeyId, challenge: [u8; 16] },
+    /// Between nodes: the active sharing here, and whether anything was ever let go.
+    Attested {
+        key: KeyId,
+        challenge: [u8; 16],
+        sharing: Sharing,
+        has_spent: bool,
+    },
 
     /// To the coordinator: this node's part of the certificate of a reshare.
     ResharePart { digest: [u8; 32], part: Vec<u8> },
@@ -97,18 +106,13 @@ pub(crate) enum Body {
     Standing {
         key: KeyId,
         place: Option<(u32, u32)>,
+        holds: bool,
         certificate: Vec<u8>,
     },
     /// To the coordinator: this node's part of the certificate of a key.
-    Part {
-        request: [u8; 32],
-        part: Vec<u8>,
-    },
+    Part { request: [u8; 32], part: Vec<u8> },
     /// To the coordinator: the key is active here. The public package.
-    Active {
-        request: [u8; 32],
-        package: Vec<u8>,
-    },
+    Active { request: [u8; 32], package: Vec<u8> },
     /// To the coordinator: the run has ended here without a result.
     Failed { run: RunName, why: String },
     /// To the coordinator: commitments.
@@ -161,9 +165,18 @@ impl Body {
             }
             Self::Reshare(_) => "reshare".to_owned(),
             Self::ReshareParts { sharing, parts, .. } => {
-                format!("{} parts for {}.{}", parts.len(), sharing.epoch.0, sharing.attempt.0)
+                format!(
+                    "{} parts for {}.{}",
+                    parts.len(),
+                    sharing.epoch.0,
+                    sharing.attempt.0
+                )
             }
             Self::Activate { .. } => "activate".to_owned(),
+            Self::Attest { .. } => "attest".to_owned(),
+            Self::Attested { sharing, .. } => {
+                format!("knows {}.{}", sharing.epoch.0, sharing.attempt.0)
+            }
             Self::ResharePart { digest, .. } => format!("part for reshare {}", short(digest)),
             Self::Standing { place, .. } => format!("stands at {place:?}"),
             Self::Part { request, .. } => format!("part for {}", short(request)),
@@ -185,7 +198,12 @@ impl Body {
 
 impl RunName {
     pub(crate) fn label(&self) -> String {
-        format!("{:?} {} try {}", self.kind, short(&self.request), self.attempt)
+        format!(
+            "{:?} {} try {}",
+            self.kind,
+            short(&self.request),
+            self.attempt
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use crate::coordinator::reshare::Change;
 use crate::coordinator::{self, Coordinator, Outcome, Task};
 use crate::dice::Dice;
 use crate::disk::Image;
+use crate::made;
 use crate::network::{Network, Weather};
 use crate::node::{self, Node, Note, Out};
 use crate::schedule::{Schedule, Wish};
@@ -48,10 +49,6 @@ enum Fate {
     Crash,
 }
 
-/// What a node had on its disk once.
-#[expect(dead_code, reason = "read when a node is restored")]
-struct Backup(Image);
-
 /// The end of a schedule.
 pub(crate) struct Report {
     pub(crate) figures: Figures,
@@ -74,10 +71,10 @@ pub(crate) struct World {
     coordinator_life: u64,
     coordinator_is_up: bool,
     network: Network,
-    treasury: Option<(KeyId, Treasury)>,
+    treasury: Option<(KeyId, Rc<Treasury>)>,
     /// Reshares that operators have approved.
     orders: BTreeSet<[u8; 32]>,
-    backups: BTreeMap<usize, Backup>,
+    backups: BTreeMap<usize, Image>,
     checks: Checks,
     requests: u64,
     trace: Option<Vec<String>>,
@@ -101,11 +98,22 @@ impl World {
     fn new(seed: u64, bug: Bug, wants_trace: bool) -> Self {
         let mut dice = Dice::new(seed);
         let schedule = Schedule::draw(&mut dice);
-        let cluster = Rc::new(Cluster::new(schedule.nodes, &mut dice));
+        let made = schedule.has_key.then(|| {
+            made::key(
+                schedule.purpose,
+                schedule.threshold,
+                schedule.members.len() as u16,
+            )
+        });
+        let first = made.as_ref().map_or(&[][..], |made| &made.identities);
+        let cluster = Rc::new(Cluster::new(first, schedule.nodes, &mut dice));
         let nodes: Vec<Node> = (0..schedule.nodes)
             .map(|place| Node::new(place, &cluster, dice.below(60_000), bug))
             .collect();
-        let treasons = schedule.traitors.iter().map(|node| (*node, Treason::default()));
+        let treasons = schedule
+            .traitors
+            .iter()
+            .map(|node| (*node, Treason::default()));
         let checks = Checks::new(&cluster, &schedule, dice.fork());
         let mut world = Self {
             treasons: treasons.collect(),
@@ -131,6 +139,18 @@ impl World {
         };
         let schedule = world.schedule.clone();
         world.note(|| format!("{schedule:?}"));
+        if let Some(made) = made {
+            for (node, disk) in made.disks.iter().enumerate() {
+                world.nodes[node].disk.restore(disk.clone());
+            }
+            world
+                .checks
+                .adopt(made.request, &schedule.members, &made.parts);
+            world
+                .coordinator
+                .adopt(made.request, &schedule.members, &made.package, &made.parts);
+            world.treasury = Some((made.package.key_id(), Rc::clone(&made.treasury)));
+        }
         for node in 0..world.nodes.len() {
             world.start(node);
         }
@@ -140,17 +160,23 @@ impl World {
     }
 
     fn run(&mut self) -> Result<(), Broken> {
-        let order = NewKey {
-            request: [0; 32],
-            attempt: 0,
-            purpose: self.schedule.purpose,
-            threshold: self.schedule.threshold,
-            members: self.schedule.members.clone(),
-        };
-        self.coordinator.begin(Task::MakeKey(order));
-        self.go_on(PATIENCE_MS)?;
+        if !self.schedule.has_key {
+            let order = NewKey {
+                request: [0; 32],
+                attempt: 0,
+                purpose: self.schedule.purpose,
+                threshold: self.schedule.threshold,
+                members: self.schedule.members.clone(),
+            };
+            self.coordinator.begin(Task::MakeKey(order));
+            self.go_on(PATIENCE_MS)?;
+        }
         let wishes = self.schedule.wishes.clone();
-        for wish in wishes.into_iter().filter(|_| self.treasury.is_some()).collect::<Vec<_>>() {
+        for wish in wishes
+            .into_iter()
+            .filter(|_| self.treasury.is_some())
+            .collect::<Vec<_>>()
+        {
             self.grant(wish)?;
         }
         self.rest()
@@ -161,7 +187,11 @@ impl World {
         self.note(|| "from here on nothing goes wrong".to_owned());
         self.network.weather = Weather::default();
         self.network.heal();
-        (self.schedule.crashes, self.schedule.accidents, self.schedule.full_disks) = (0, 0, 0);
+        (
+            self.schedule.crashes,
+            self.schedule.accidents,
+            self.schedule.full_disks,
+        ) = (0, 0, 0);
         for node in &mut self.nodes {
             node.disk.full = false;
         }
@@ -179,7 +209,10 @@ impl World {
         if !has_key && self.schedule.traitors.is_empty() {
             return Err("no key, though nobody lies and nothing goes wrong".to_owned());
         }
-        let able = self.coordinator.active().is_some_and(|active| self.checks.may_sign(active));
+        let able = self
+            .coordinator
+            .active()
+            .is_some_and(|active| self.checks.may_sign(active));
         if has_key && able {
             let before = self.checks.figures.signatures;
             self.ask(Merit::Small);
@@ -212,23 +245,30 @@ impl World {
             Wish::Reshare(count, threshold) => {
                 let all: Vec<usize> = (0..self.nodes.len()).collect();
                 let members = self.dice.some(&all, count);
-                let honest = members.iter().filter(|node| !self.schedule.traitors.contains(node)).count();
+                let honest = members
+                    .iter()
+                    .filter(|node| !self.schedule.traitors.contains(node))
+                    .count();
                 let liars = members.len() - honest;
                 // More liars than a committee bears are not what is played here.
-                if honest >= usize::from(threshold) && liars < usize::from(threshold) && members.len() == count {
+                if honest >= usize::from(threshold)
+                    && liars < usize::from(threshold)
+                    && members.len() == count
+                {
                     self.reshare(members, threshold);
                 }
             }
             Wish::LoseDisk => {
                 let node = self.dice.place(self.nodes.len());
-                self.lose_disk(node)?;
+                self.lose_disk(node, Image::default())?;
             }
             Wish::BackUp => self.back_up(),
             Wish::Restore => {
                 let saved: Vec<usize> = self.backups.keys().copied().collect();
                 if !saved.is_empty() {
                     let node = *self.dice.pick(&saved);
-                    self.lose_disk(node)?;
+                    let image = self.backups[&node].clone();
+                    self.lose_disk(node, image)?;
                 }
             }
             Wish::Wait(ms) => return self.pass(ms),
@@ -250,26 +290,34 @@ impl World {
     }
 
     /// A disk breaks, unless that would be one more than the key bears.
-    fn lose_disk(&mut self, node: usize) -> Result<(), Broken> {
+    fn lose_disk(&mut self, node: usize, instead: Image) -> Result<(), Broken> {
         let disks: Vec<&Image> = self.nodes.iter().map(|node| node.disk.synced()).collect();
         if !self.checks.may_lose(node, &disks) {
             return Ok(());
         }
-        self.note(|| format!("node {node} loses its disk"));
+        let what = if instead == Image::default() {
+            "loses its disk"
+        } else {
+            "comes back from its backup"
+        };
+        self.note(|| format!("node {node} {what}"));
         self.crash(node)?;
-        self.nodes[node].disk.restore(Image::default());
+        self.nodes[node].disk.restore(instead);
         self.checks.on_lost(node);
+        self.checks.on_disk(node, self.nodes[node].disk.synced())?;
+        self.checks.on_restored(node);
         Ok(())
     }
 
     fn back_up(&mut self) {
         let node = self.dice.place(self.nodes.len());
-        let image = self.nodes[node].disk.snapshot();
-        self.backups.insert(node, Backup(image));
+        let image = node::restore::backup(self.nodes[node].disk.synced());
+        self.note(|| format!("backup of node {node}"));
+        self.backups.insert(node, image);
     }
 
     fn ask(&mut self, merit: Merit) {
-        let Some((_, treasury)) = &self.treasury else {
+        let Some((_, treasury)) = self.treasury.clone() else {
             return;
         };
         let package = self.coordinator.first_key().expect("a key with a policy");
@@ -294,7 +342,11 @@ impl World {
     fn pass(&mut self, ms: u64) -> Result<(), Broken> {
         let deadline = self.now_ms + ms;
         // Long waits are not played pulse by pulse.
-        while self.queue.first_key_value().is_some_and(|((at, _), _)| *at < deadline.min(self.now_ms + 3_000)) {
+        while self
+            .queue
+            .first_key_value()
+            .is_some_and(|((at, _), _)| *at < deadline.min(self.now_ms + 3_000))
+        {
             self.step()?;
             if self.now_ms + 3_000 < deadline && self.is_quiet() {
                 break;
@@ -365,7 +417,9 @@ impl World {
                 if matches!(body, Body::Refused { .. }) {
                     self.checks.figures.refused += 1;
                 }
-                self.with_coordinator(|coordinator, context| coordinator.receive(from, body, context))
+                self.with_coordinator(|coordinator, context| {
+                    coordinator.receive(from, body, context)
+                })
             }
             _ => {
                 self.checks.figures.lost_messages += 1;
@@ -395,7 +449,7 @@ impl World {
         let mut out = Vec::new();
         let mut context = node::Context {
             now_ms: self.now_ms,
-            treasury: self.treasury.as_ref().map(|(_, treasury)| treasury),
+            treasury: self.treasury.as_ref().map(|(_, treasury)| &**treasury),
             orders: &self.orders,
             out: &mut out,
         };
@@ -464,7 +518,8 @@ impl World {
         self.lives[place] += 1;
         self.nodes[place].stop();
         self.nodes[place].disk.crash(&mut self.dice);
-        self.checks.on_disk(place, self.nodes[place].disk.synced())?;
+        self.checks
+            .on_disk(place, self.nodes[place].disk.synced())?;
         let pause = self.dice.between(10, 4_000);
         self.after(pause, Event::Restart(Address::Node(place)));
         Ok(())
@@ -476,6 +531,7 @@ impl World {
         self.fates[place] = Fate::Synced;
         let rng = self.dice.fork();
         self.nodes[place].start(rng);
+        self.after(1, Event::Pulse(place, self.lives[place]));
     }
 
     fn crash_coordinator(&mut self) {
@@ -516,7 +572,10 @@ impl World {
                 Outcome::Key => self.install_policy(),
                 Outcome::Reshared => {
                     self.checks.figures.reshares += 1;
-                    let now = self.coordinator.active().map(mpc_core::lineage::Sharing::of);
+                    let now = self
+                        .coordinator
+                        .active()
+                        .map(mpc_core::lineage::Sharing::of);
                     self.note(|| format!("reshared: {now:?}"));
                 }
                 Outcome::Signed(digest, signature) => {
@@ -534,7 +593,7 @@ impl World {
             return;
         };
         let key = package.key_id();
-        self.treasury = Some((key, Treasury::new(&key, package.purpose())));
+        self.treasury = Some((key, Rc::new(Treasury::new(&key, package.purpose()))));
         self.note(|| format!("the policy for key {} is in force", short(key.as_bytes())));
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Sharings {
     lineages: BTreeMap<usize, BTreeMap<KeyId, (Vec<u8>, Lineage)>>,
     /// Nodes whose disk was lost after they had a share of a sharing (by the row of the sharing, or the request that made the key).
     excused: BTreeSet<(usize, Vec<u8>)>,
+    /// What a node that came back must at least know before it signs: what all others knew by then.
+    floors: BTreeMap<(usize, KeyId), Place>,
     /// Keys whose newest sharing has to be looked at.
     dirty: BTreeSet<KeyId>,
 }
@@ -50,7 +52,9 @@ impl Sharings {
     }
 
     pub(super) fn place(&self, node: usize, key: &KeyId) -> (u32, u32) {
-        let place = self.lineage(node, key).map_or(ORIGIN, |lineage| lineage.sharing().place());
+        let place = self
+            .lineage(node, key)
+            .map_or(ORIGIN, |lineage| lineage.sharing().place());
         (place.0.0, place.1.0)
     }
 
@@ -65,12 +69,22 @@ impl Checks {
     /// The coordinator asks for a reshare.
     pub(crate) fn on_reshare_order(&mut self, request: &[u8]) {
         let request = Request::decode(request).expect("of the coordinator");
-        self.sharings.requests.entry(request.digest()).or_insert(request);
+        self.sharings
+            .requests
+            .entry(request.digest())
+            .or_insert(request);
     }
 
-    pub(super) fn on_reshare_send(&mut self, from: usize, body: &Body, disk: &Image) -> Result<(), Broken> {
+    pub(super) fn on_reshare_send(
+        &mut self,
+        from: usize,
+        body: &Body,
+        disk: &Image,
+    ) -> Result<(), Broken> {
         match body {
-            Body::Peer { run, envelope } if kind_of(envelope) == b"RESHARE/R3" && is_certificate(envelope) => {
+            Body::Peer { run, envelope }
+                if kind_of(envelope) == b"RESHARE/R3" && is_certificate(envelope) =>
+            {
                 self.on_reshare_part(from, run.request, envelope, disk)
             }
             Body::ResharePart { digest, part } => self.on_reshare_part(from, *digest, part, disk),
@@ -79,10 +93,18 @@ impl Checks {
     }
 
     /// A node lets its signature over a sharing out: what it promises must be on its disk, and it promises one thing only.
-    fn on_reshare_part(&mut self, from: usize, digest: [u8; 32], part: &[u8], disk: &Image) -> Result<(), Broken> {
+    fn on_reshare_part(
+        &mut self,
+        from: usize,
+        digest: [u8; 32],
+        part: &[u8],
+        disk: &Image,
+    ) -> Result<(), Broken> {
         let sharings = &mut self.sharings;
         let Some(request) = sharings.requests.get(&digest) else {
-            return Err(format!("node {from} takes part in a reshare that nobody has ordered"));
+            return Err(format!(
+                "node {from} takes part in a reshare that nobody has ordered"
+            ));
         };
         let sharing = sharing_of(request, part).expect("a certificate's part");
         let key = request.key_id();
@@ -92,18 +114,26 @@ impl Checks {
             return Ok(());
         }
         if prepared(disk, &key, &sharing).is_none_or(|prepared| prepared.own_part() != part) {
-            return Err(format!("node {from} certified {sharing}, which is not on its disk"));
+            return Err(format!(
+                "node {from} certified {sharing}, which is not on its disk"
+            ));
         }
         known.insert(from, part.to_vec());
         sharings.of.insert(row, (sharing, digest));
-        let before = sharings.signed.insert((from, key, sharing.place()), sharing);
+        let before = sharings
+            .signed
+            .insert((from, key, sharing.place()), sharing);
         if before.is_some_and(|before| before != sharing) {
-            return Err(format!("node {from} certified two sharings for one place: {sharing}"));
+            return Err(format!(
+                "node {from} certified two sharings for one place: {sharing}"
+            ));
         }
         // A node that holds a certificate for an epoch signs nothing else for it.
         let active = sharings.lineage(from, &key).map(Lineage::sharing);
         if active.is_some_and(|active| active.epoch >= sharing.epoch) {
-            return Err(format!("node {from} certified {sharing} when it had a certificate for that epoch"));
+            return Err(format!(
+                "node {from} certified {sharing} when it had a certificate for that epoch"
+            ));
         }
         Ok(())
     }
@@ -129,14 +159,19 @@ impl Checks {
             known.insert(key, (row.to_vec(), lineage));
             sharings.dirty.insert(key);
         }
-        let rows: BTreeSet<Vec<u8>> = disk.rows(Table::Shares).map(|(row, _)| row.to_vec()).collect();
+        let rows: BTreeSet<Vec<u8>> = disk
+            .rows(Table::Shares)
+            .map(|(row, _)| row.to_vec())
+            .collect();
         let before = sharings.rows.insert(node, rows.clone()).unwrap_or_default();
         for gone in before.difference(&rows) {
             let key = KeyId::from_bytes(gone[..32].try_into().expect("32 bytes"));
             let place = (be32(&gone[32..36]), be32(&gone[36..40]));
             let active = sharings.place(node, &key);
             if active <= place {
-                return Err(format!("node {node} erased its share of {place:?} and has no higher certificate"));
+                return Err(format!(
+                    "node {node} erased its share of {place:?} and has no higher certificate"
+                ));
             }
         }
         Ok(())
@@ -144,9 +179,12 @@ impl Checks {
 
     /// Whether the first share of a key may be gone from a disk.
     pub(super) fn first_share_may_go(&self, node: usize, request: &[u8; 32], disk: &Image) -> bool {
-        let rows = disk.rows(Table::Lineage).map(|(_, row)| decode_lineage(row));
+        let rows = disk
+            .rows(Table::Lineage)
+            .map(|(_, row)| decode_lineage(row));
         let mut mine = rows.filter(|(made_by, _, _)| made_by == request);
-        mine.any(|(_, _, lineage)| lineage.sharing().place() > ORIGIN) || self.sharings.is_excused(node, request)
+        mine.any(|(_, _, lineage)| lineage.sharing().place() > ORIGIN)
+            || self.sharings.is_excused(node, request)
     }
 
     /// The newest sharing that any honest node holds a certificate of: every subset of its members signs.
@@ -162,7 +200,10 @@ impl Checks {
             let lineage = lineage.clone();
             let row = row_of(&key, &sharing);
             let mut shares: BTreeMap<usize, KeyShare> = BTreeMap::new();
-            for node in self.cluster.places(lineage.active().nodes().values().copied()) {
+            for node in self
+                .cluster
+                .places(lineage.active().nodes().values().copied())
+            {
                 if self.traitors.contains(&node) || self.sharings.is_excused(node, &row) {
                     continue;
                 }
@@ -179,7 +220,11 @@ impl Checks {
 
     /// The lineage that has come furthest at an honest node.
     fn newest(&self, key: &KeyId) -> Option<(&Lineage, usize)> {
-        let honest = self.sharings.lineages.iter().filter(|(node, _)| !self.traitors.contains(node));
+        let honest = self
+            .sharings
+            .lineages
+            .iter()
+            .filter(|(node, _)| !self.traitors.contains(node));
         let all = honest.filter_map(|(node, lineages)| Some((&lineages.get(key)?.1, *node)));
         all.max_by_key(|(lineage, _)| lineage.sharing().place())
     }
@@ -188,10 +233,14 @@ impl Checks {
     pub(crate) fn may_lose(&self, node: usize, disks: &[&Image]) -> bool {
         for (request, made) in &self.keys {
             let holders = made.members.iter().filter(|other| {
-                **other != node && !self.traitors.contains(other) && disks[**other].has(Table::Pending, request)
+                **other != node
+                    && !self.traitors.contains(other)
+                    && disks[**other].has(Table::Pending, request)
             });
             let newest = self.sharings.lineages.values().flat_map(BTreeMap::values);
-            let is_over = newest.into_iter().any(|(row, lineage)| row[..32] == *request && lineage.sharing().place() > ORIGIN);
+            let is_over = newest
+                .into_iter()
+                .any(|(row, lineage)| row[..32] == *request && lineage.sharing().place() > ORIGIN);
             if !is_over && !made.parts.is_empty() && (holders.count() as u64) < self.threshold {
                 return false;
             }
@@ -200,7 +249,9 @@ impl Checks {
             let request = &self.sharings.requests[digest];
             let members = self.cluster.places(request.roster().nodes());
             let left = members.into_iter().filter(|other| {
-                *other != node && !self.traitors.contains(other) && !self.sharings.is_excused(*other, row)
+                *other != node
+                    && !self.traitors.contains(other)
+                    && !self.sharings.is_excused(*other, row)
             });
             if left.count() < usize::from(request.threshold()) {
                 return false;
@@ -213,15 +264,62 @@ impl Checks {
     pub(crate) fn may_sign(&self, active: &PublicKeyPackage) -> bool {
         let row = row_of(&active.key_id(), &Sharing::of(active));
         let first = |node: usize| {
-            let mut made = self.keys.iter().filter(|(_, made)| made.members.contains(&node));
+            let mut made = self
+                .keys
+                .iter()
+                .filter(|(_, made)| made.members.contains(&node));
             Sharing::of(active).place() == ORIGIN
                 && made.any(|(request, _)| self.sharings.is_excused(node, request))
         };
-        let members = self.cluster.places(active.nodes().values().copied()).into_iter();
+        let members = self
+            .cluster
+            .places(active.nodes().values().copied())
+            .into_iter();
         let able = members.filter(|node| {
             !self.traitors.contains(node) && !self.sharings.is_excused(*node, &row) && !first(*node)
         });
         able.count() >= usize::from(active.params().threshold())
+    }
+
+    /// A node has come back, from a backup or with nothing: from now on every peer that it asks knows at least what it knows now.
+    pub(crate) fn on_restored(&mut self, node: usize) {
+        let Some(mine) = self.sharings.lineages.get(&node) else {
+            return;
+        };
+        let mut floors = BTreeMap::new();
+        for (key, (_, lineage)) in mine {
+            let members = self
+                .cluster
+                .places(lineage.active().nodes().values().copied());
+            let others = members
+                .into_iter()
+                .filter(|other| *other != node && !self.traitors.contains(other));
+            let places = others.map(|other| {
+                self.sharings
+                    .lineage(other, key)
+                    .map_or(ORIGIN, |one| one.sharing().place())
+            });
+            if let Some(floor) = places.min() {
+                floors.insert((node, *key), floor);
+            }
+        }
+        self.sharings.floors.extend(floors);
+    }
+
+    /// A node signs with a sharing: not with one that everybody else had left when it came back from its backup.
+    pub(super) fn check_floor(
+        &self,
+        node: usize,
+        key: &KeyId,
+        place: (u32, u32),
+    ) -> Result<(), Broken> {
+        let floor = self.sharings.floors.get(&(node, *key));
+        match floor {
+            Some((epoch, attempt)) if place < (epoch.0, attempt.0) => Err(format!(
+                "node {node} signed with the share of {place:?} out of a backup, when all others had {epoch}.{attempt}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A disk is gone, with everything on it.
@@ -230,10 +328,14 @@ impl Checks {
         sharings.rows.remove(&node);
         sharings.lineages.remove(&node);
         let rows: Vec<Vec<u8>> = sharings.of.keys().cloned().collect();
-        sharings.excused.extend(rows.into_iter().map(|row| (node, row)));
+        sharings
+            .excused
+            .extend(rows.into_iter().map(|row| (node, row)));
         let requests: Vec<[u8; 32]> = self.keys.keys().copied().collect();
         let sharings = &mut self.sharings;
-        sharings.excused.extend(requests.iter().map(|request| (node, request.to_vec())));
+        sharings
+            .excused
+            .extend(requests.iter().map(|request| (node, request.to_vec())));
         sharings.signed.retain(|(who, _, _), _| *who != node);
         self.lost.insert(node);
     }

@@ -45,6 +45,8 @@ pub(super) struct Reshares {
     next: BTreeMap<u32, u32>,
     /// What each node is known to have.
     standing: BTreeMap<usize, Option<(u32, u32)>>,
+    /// Who has said that it holds no share of the active sharing.
+    without: BTreeSet<usize>,
 }
 
 impl Reshares {
@@ -85,11 +87,15 @@ impl Coordinator {
         let Some(change) = self.reshares.wanted.clone() else {
             return self.chase(context);
         };
-        let late = self.reshares.current.is_none_or(|(_, since)| since + ATTEMPT_MS <= context.now_ms);
+        let late = self
+            .reshares
+            .current
+            .is_none_or(|(_, since)| since + ATTEMPT_MS <= context.now_ms);
         if late || self.reshares.failures > 0 {
             if self.reshares.count >= ATTEMPTS {
                 self.reshares.wanted = None;
-                self.outcomes.push(Outcome::Failed("no reshare in time".to_owned()));
+                self.outcomes
+                    .push(Outcome::Failed("no reshare in time".to_owned()));
                 return;
             }
             self.propose(&change, context);
@@ -106,20 +112,39 @@ impl Coordinator {
         };
         let active = lineage.active().clone();
         let holders = self.cluster.members_of(&active);
-        let present: Vec<usize> =
-            holders.iter().copied().filter(|node| !change.absent.contains(node)).collect();
+        let able = |node: &usize| !reshares.without.contains(node);
+        let present: Vec<usize> = holders
+            .iter()
+            .copied()
+            .filter(|node| !change.absent.contains(node))
+            .filter(able)
+            .collect();
+        let holders: Vec<usize> = holders.iter().copied().filter(able).collect();
         let needed = usize::from(active.params().threshold());
-        let from = if present.len() >= needed { &present } else { &holders };
+        if holders.len() < needed {
+            return;
+        }
+        let from = if present.len() >= needed {
+            &present
+        } else {
+            &holders
+        };
         let spare = (from.len() - needed) as u64;
         let count = needed + context.dice.below(spare + 1) as usize;
         let dealers = context.dice.some(from, count);
         let epoch = active.epoch().0 + 1;
         let next = reshares.next.entry(epoch).or_insert(0);
         let attempt = Attempt(*next);
-        *next += 1;
+        // An evil one uses a number for several requests.
+        if !self.is_evil || context.dice.chance(500) {
+            *next += 1;
+        }
         // A second attempt may be for fewer members.
         let mut members = change.members.clone();
-        if reshares.count > 1 && members.len() > usize::from(change.threshold) && context.dice.chance(300) {
+        if reshares.count > 1
+            && members.len() > usize::from(change.threshold)
+            && context.dice.chance(300)
+        {
             members.remove(context.dice.place(members.len()));
         }
         let identity = |node: &usize| self.cluster.identities[*node].public();
@@ -151,7 +176,8 @@ impl Coordinator {
         let Some((digest, _)) = reshares.current else {
             return;
         };
-        let (Some(attempted), Some(lineage)) = (reshares.attempts.get(&digest), &reshares.lineage) else {
+        let (Some(attempted), Some(lineage)) = (reshares.attempts.get(&digest), &reshares.lineage)
+        else {
             return;
         };
         let call = ReshareCall {
@@ -192,7 +218,11 @@ impl Coordinator {
 
     /// Whom the active sharing concerns: holders before and after.
     fn concerned(&self) -> BTreeSet<usize> {
-        let last = self.reshares.lineage.as_ref().and_then(|lineage| lineage.chain().last());
+        let last = self
+            .reshares
+            .lineage
+            .as_ref()
+            .and_then(|lineage| lineage.chain().last());
         last.map(|last| {
             let old = last.request().active().nodes().values().copied();
             let new: Vec<NodeId> = last.request().roster().nodes().collect();
@@ -231,14 +261,22 @@ impl Coordinator {
         };
         let now = lineage.sharing();
         let place = (now.epoch.0, now.attempt.0);
-        self.concerned().iter().all(|node| match self.reshares.standing.get(node) {
-            Some(Some(at)) => *at >= place,
-            Some(None) => true,
-            None => false,
-        })
+        self.concerned()
+            .iter()
+            .all(|node| match self.reshares.standing.get(node) {
+                Some(Some(at)) => *at >= place,
+                Some(None) => true,
+                None => false,
+            })
     }
 
-    pub(super) fn on_reshare_part(&mut self, from: usize, digest: [u8; 32], part: Vec<u8>, context: &mut Context<'_>) {
+    pub(super) fn on_reshare_part(
+        &mut self,
+        from: usize,
+        digest: [u8; 32],
+        part: Vec<u8>,
+        context: &mut Context<'_>,
+    ) {
         let Some(attempted) = self.reshares.attempts.get_mut(&digest) else {
             return;
         };
@@ -252,14 +290,24 @@ impl Coordinator {
         &mut self,
         from: usize,
         key: KeyId,
-        place: Option<(u32, u32)>,
+        (place, holds): (Option<(u32, u32)>, bool),
         certificate: &[u8],
     ) {
         let me = NodeId::from_bytes([0; 32]);
-        let Some(lineage) = self.reshares.lineage.as_mut().filter(|lineage| lineage.key_id() == key) else {
+        let Some(lineage) = self
+            .reshares
+            .lineage
+            .as_mut()
+            .filter(|lineage| lineage.key_id() == key)
+        else {
             return;
         };
         self.reshares.standing.insert(from, place);
+        if holds {
+            self.reshares.without.remove(&from);
+        } else {
+            self.reshares.without.insert(from);
+        }
         let own = lineage.sharing();
         if place.is_none_or(|place| place <= (own.epoch.0, own.attempt.0)) {
             return;
@@ -279,7 +327,11 @@ impl Coordinator {
     }
 
     pub(super) fn on_reshare_failed(&mut self, run: RunName) {
-        if self.reshares.current.is_some_and(|(digest, _)| digest == run.request) {
+        if self
+            .reshares
+            .current
+            .is_some_and(|(digest, _)| digest == run.request)
+        {
             self.reshares.failures += 1;
         }
     }

@@ -55,7 +55,13 @@ impl Node {
     pub(super) fn on_new_key(&mut self, order: NewKey, context: &mut Context<'_>) {
         let name = RunName::generate(&order);
         let is_known = self.disk.synced().has(Table::Pending, &order.request);
-        if is_known || self.memory().runs.keys().any(|run| run.request == order.request) {
+        if is_known
+            || self
+                .memory()
+                .runs
+                .keys()
+                .any(|run| run.request == order.request)
+        {
             return;
         }
         let setup = Setup {
@@ -246,7 +252,11 @@ fn changes(name: &RunName, write: &Write) -> Vec<Change> {
     match write.kind() {
         WriteKind::Share => vec![Change::Append(Table::Pending, name.request.to_vec(), bytes)],
         WriteKind::Certificate => {
-            vec![Change::Append(Table::Certified, name.request.to_vec(), bytes)]
+            vec![Change::Append(
+                Table::Certified,
+                name.request.to_vec(),
+                bytes,
+            )]
         }
         _ => vec![Change::Append(Table::Replay, bytes, Vec::new())],
     }

@@ -30,9 +30,17 @@ pub(super) fn load(image: &Image, memory: &mut Memory) {
 pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     let mut text = format!("{}\n{}\n", entry.at_ms, hex::encode(entry.raw_digest));
     for debit in &entry.debits {
-        let to = debit.destination.map(|to| to.to_string()).unwrap_or_default();
+        let to = debit
+            .destination
+            .map(|to| to.to_string())
+            .unwrap_or_default();
         let amount = hex::encode(debit.amount.to_be_bytes());
-        text += &format!("{} {} {to} {} {amount}\n", debit.wallet.as_str(), debit.chain, debit.asset);
+        text += &format!(
+            "{} {} {to} {} {amount}\n",
+            debit.wallet.as_str(),
+            debit.chain,
+            debit.asset
+        );
     }
     text.into_bytes()
 }

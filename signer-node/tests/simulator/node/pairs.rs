@@ -13,6 +13,8 @@ impl Pairs {
     /// What goes into a session of this node.
     pub(super) fn statuses(&self, me: &NodeId) -> BTreeMap<NodeId, PairStatus> {
         let others = self.0.iter().filter(|(node, _)| *node != me);
-        others.map(|(node, status)| (*node, status.clone())).collect()
+        others
+            .map(|(node, status)| (*node, status.clone()))
+            .collect()
     }
 }

@@ -84,11 +84,16 @@ impl Node {
         let me = self.id;
         if !self.memory().keys.contains_key(&key_id) {
             let base = PublicKeyPackage::decode(&call.base).map_err(|error| error.to_string())?;
-            let chain: Result<Vec<_>, _> =
-                call.chain.iter().map(|bytes| Certificate::decode(bytes)).collect();
+            let chain: Result<Vec<_>, _> = call
+                .chain
+                .iter()
+                .map(|bytes| Certificate::decode(bytes))
+                .collect();
             let chain = chain.map_err(|error| error.to_string())?;
             let lineage = Lineage::adopt(base, chain, &me).map_err(|error| error.to_string())?;
-            self.memory().keys.insert(key_id, Key::new([0; 32], lineage, None));
+            self.memory()
+                .keys
+                .insert(key_id, Key::new([0; 32], lineage, None));
         }
         let now = self.clock(context);
         let (identity, pairs) = (Arc::clone(&self.identity), self.pairs.statuses(&me));
@@ -102,7 +107,9 @@ impl Node {
             });
             return Ok(());
         }
-        if let Err(refusal) = key.lineage.admit(&request, &me) {
+        if let Err(refusal) = key.lineage.admit(&request, &me)
+            && self.bug != Bug::SignsTwoSharings
+        {
             self.stand(key_id, context);
             return Err(refusal.to_string());
         }
@@ -111,7 +118,11 @@ impl Node {
             (Some(share), true) if !key.unconfirmed => Some(Arc::clone(share)),
             _ => return Err("no share to deal".to_owned()),
         };
-        let members: Vec<usize> = self.cluster.places(request.participants()).into_iter().collect();
+        let members: Vec<usize> = self
+            .cluster
+            .places(request.participants())
+            .into_iter()
+            .collect();
         let setup = Setup {
             request,
             me,
@@ -135,20 +146,27 @@ impl Node {
         let me = self.id;
         match write.kind() {
             WriteKind::Share => {
-                let prepared = Prepared::dangerous_from_bytes(write.bytes()).expect("a prepared sharing");
+                let prepared =
+                    Prepared::dangerous_from_bytes(write.bytes()).expect("a prepared sharing");
                 let (sharing, request) = (prepared.sharing(), prepared.request().clone());
                 let bug = self.bug;
                 let key = self.key(&request.key_id()).ok_or("no such key")?;
                 if bug == Bug::SignsTwoSharings {
-                    let _ = key.lineage.prepare(sharing, &request, &me, prepared.holds_share());
+                    let _ = key
+                        .lineage
+                        .prepare(sharing, &request, &me, prepared.holds_share());
                 } else {
                     key.lineage
                         .prepare(sharing, &request, &me, prepared.holds_share())
                         .map_err(|refusal| refusal.to_string())?;
                 }
-                key.prepared.insert(name.request, prepared.own_part().to_vec());
+                key.prepared
+                    .insert(name.request, prepared.own_part().to_vec());
                 let row = row_of(&request.key_id(), &sharing);
-                let mut changes = vec![Change::Put(Table::Shares, row, write.bytes().to_vec()), key.change()];
+                let mut changes = vec![
+                    Change::Put(Table::Shares, row, write.bytes().to_vec()),
+                    key.change(),
+                ];
                 if bug == Bug::ErasesEarly {
                     let old = row_of(&request.key_id(), &key.lineage.sharing());
                     changes.push(Change::Erase(Table::Shares, old));
@@ -158,9 +176,14 @@ impl Node {
             }
             WriteKind::Certificate => {
                 let certificate = Certificate::decode(write.bytes()).expect("of this session");
-                self.learn(certificate).map_err(|refusal| refusal.to_string())
+                self.learn(certificate)
+                    .map_err(|refusal| refusal.to_string())
             }
-            _ => Ok(vec![Change::Append(Table::Replay, write.bytes().to_vec(), Vec::new())]),
+            _ => Ok(vec![Change::Append(
+                Table::Replay,
+                write.bytes().to_vec(),
+                Vec::new(),
+            )]),
         }
     }
 
@@ -175,8 +198,10 @@ impl Node {
         let Some(key) = self.key(&key_id) else {
             return Ok(Vec::new());
         };
-        let Learned::Activated(activation) = key.lineage.learn(certificate, &me)? else {
-            return Ok(Vec::new());
+        let activation = match key.lineage.learn(certificate, &me)? {
+            Learned::Activated(activation) => activation,
+            Learned::Noted => return Ok(vec![key.change()]),
+            Learned::Known | Learned::Behind => return Ok(Vec::new()),
         };
         if bug != Bug::KeepsOldShare {
             key.share = None;
@@ -200,15 +225,35 @@ impl Node {
             return;
         };
         let image = self.disk.synced();
-        let stored = image.get(Table::Lineage, key_id.as_bytes()).map(decode_lineage);
-        let is_newest = stored.is_some_and(|(_, _, stored)| stored.sharing() == key.lineage.sharing());
-        if is_newest && key.share.as_ref().is_none_or(|share| Sharing::of(share.public()) != key.lineage.sharing()) {
+        let stored = image
+            .get(Table::Lineage, key_id.as_bytes())
+            .map(decode_lineage);
+        let is_newest =
+            stored.is_some_and(|(_, _, stored)| stored.sharing() == key.lineage.sharing());
+        if is_newest
+            && key
+                .share
+                .as_ref()
+                .is_none_or(|share| Sharing::of(share.public()) != key.lineage.sharing())
+        {
             key.share = active_share(image, &key.lineage).map(Arc::new);
             key.pool = Pool::new();
             let now = key.lineage.sharing();
-            let holds = if key.share.is_some() { "" } else { ", without a share" };
-            context.say(format!("{now} of key {} is active{holds}", short(key_id.as_bytes())));
-            let certificate = key.lineage.chain().last().map(Certificate::encode).unwrap_or_default();
+            let holds = if key.share.is_some() {
+                ""
+            } else {
+                ", without a share"
+            };
+            context.say(format!(
+                "{now} of key {} is active{holds}",
+                short(key_id.as_bytes())
+            ));
+            let certificate = key
+                .lineage
+                .chain()
+                .last()
+                .map(Certificate::encode)
+                .unwrap_or_default();
             let chain = key.lineage.chain();
             let everybody: BTreeSet<usize> = chain
                 .last()
@@ -235,6 +280,7 @@ impl Node {
             context.tell(Body::Standing {
                 key: key_id,
                 place: None,
+                holds: false,
                 certificate: Vec::new(),
             });
             return;
@@ -243,13 +289,20 @@ impl Node {
         context.tell(Body::Standing {
             key: key_id,
             place: Some((now.epoch.0, now.attempt.0)),
-            certificate: key.lineage.chain().last().map(Certificate::encode).unwrap_or_default(),
+            holds: key.lineage.holds_active() && !key.unconfirmed,
+            certificate: key
+                .lineage
+                .chain()
+                .last()
+                .map(Certificate::encode)
+                .unwrap_or_default(),
         });
     }
 
     pub(super) fn on_activate(&mut self, key: KeyId, bytes: &[u8], context: &mut Context<'_>) {
         let chain = self.memory().keys.get(&key).map(|key| key.lineage.chain());
-        let is_known = chain.is_none_or(|chain| chain.last().is_some_and(|last| last.encode() == bytes));
+        let is_known =
+            chain.is_none_or(|chain| chain.last().is_some_and(|last| last.encode() == bytes));
         if is_known {
             return self.stand(key, context);
         }
@@ -270,7 +323,11 @@ impl Node {
         let Some(prepared) = prepared(self.disk.synced(), &key_id, sharing) else {
             return self.stand(key_id, context);
         };
-        let active = self.memory().keys.get(&key_id).map(|key| key.lineage.sharing());
+        let active = self
+            .memory()
+            .keys
+            .get(&key_id)
+            .map(|key| key.lineage.sharing());
         if active.is_some_and(|active| active.place() >= sharing.place()) {
             return self.stand(key_id, context);
         }
@@ -314,7 +371,7 @@ impl Node {
 
 impl Key {
     /// The row that makes the state of the lineage durable.
-    fn change(&self) -> Change {
+    pub(super) fn change(&self) -> Change {
         let key = self.lineage.key_id().as_bytes().to_vec();
         Change::Put(Table::Lineage, key, encode_lineage(self))
     }
@@ -338,7 +395,11 @@ pub(super) fn load(image: &Image, memory: &mut Memory) {
         let (request, unconfirmed, lineage) = decode_lineage(row);
         let first = memory.keys.remove(&key_id).and_then(|key| key.share);
         let is_first = lineage.chain().is_empty();
-        let share = if is_first { first } else { active_share(image, &lineage).map(Arc::new) };
+        let share = if is_first {
+            first
+        } else {
+            active_share(image, &lineage).map(Arc::new)
+        };
         let share = share.filter(|_| lineage.holds_active());
         let mut key = Key::new(request, lineage, share);
         key.unconfirmed = unconfirmed;

@@ -89,7 +89,10 @@ impl Node {
         if share.public().purpose().needs_pairs() {
             return;
         }
-        let made = key.pool.generate(share, 1, &mut me.rng).expect("fresh nonces");
+        let made = key
+            .pool
+            .generate(share, 1, &mut me.rng)
+            .expect("fresh nonces");
         let public = share.public();
         let list = made
             .iter()
@@ -127,7 +130,7 @@ impl Node {
         if call.sharing.place() > active.place() {
             return Err("need-cert".to_owned());
         }
-        if call.sharing != active {
+        if call.sharing != active && bug != Bug::KeepsOldShare {
             return Err("stale".to_owned());
         }
         let share = key.share.as_ref().ok_or("no share")?;
@@ -147,7 +150,8 @@ impl Node {
         };
         let keys = PackageKeys(public);
         let approvals = &call.approvals;
-        let approved = match evaluate(treasury.installed(), &keys, &call.intent, approvals, &facts) {
+        let approved = match evaluate(treasury.installed(), &keys, &call.intent, approvals, &facts)
+        {
             Verdict::Approved(approved) => approved,
             Verdict::Denied(denied) => return Err(format!("denied: {}", denied.reasons[0])),
             Verdict::Needs(_) => return Err("denied: approvals are missing".to_owned()),
@@ -238,7 +242,8 @@ impl Node {
         let approved = ready.approved;
         let bug = self.bug;
         let key = self.memory().keys.get(&ready.package.key_id());
-        let is_active = key.is_some_and(|key| key.lineage.sharing() == Sharing::of(ready.share.public()));
+        let is_active =
+            key.is_some_and(|key| key.lineage.sharing() == Sharing::of(ready.share.public()));
         if !is_active && bug != Bug::KeepsOldShare {
             return Err("another sharing is active meanwhile".to_owned());
         }
@@ -263,8 +268,14 @@ impl Node {
         let share = share.map_err(|error| error.to_string())?;
         context.out.push(Out::Note(Note::Released(note)));
         let request = RequestId::from_bytes(*approved.digest());
-        wire::seal_share(&self.identity, package, request, Attempt(ready.attempt), &share)
-            .map_err(|error| error.to_string())
+        wire::seal_share(
+            &self.identity,
+            package,
+            request,
+            Attempt(ready.attempt),
+            &share,
+        )
+        .map_err(|error| error.to_string())
     }
 }
 
