@@ -7,6 +7,7 @@
     reason = "in a test, a panic is a failure with a line number"
 )]
 
+mod chains;
 mod forgery;
 mod import;
 mod lineage;

@@ -12,7 +12,7 @@ use mpc_core::keys::{KeyGroup, KeyShare, PublicKeyPackage};
 use mpc_core::lineage::Lineage;
 use mpc_core::pair::PairRecord;
 use mpc_core::polynomial;
-use mpc_core::reshare::{Output, Proposal, Request, Session, Setup};
+use mpc_core::reshare::{Certificate, Output, Proposal, Request, Session, Setup};
 use mpc_core::roster::{Member, Roster};
 use mpc_core::testing::{Committee, Simulator, Stage, TIMEOUT_MS, rng};
 
@@ -191,7 +191,7 @@ impl World {
         for (id, result) in results {
             let output = result.unwrap();
             let number = self.number(&id);
-            let adopted = self.adopted(&id);
+            let adopted = self.adopted(&id, &output.certificate);
             let node = self.nodes.get_mut(&number).unwrap();
             let lineage = node.lineage.get_or_insert(adopted);
             let (sharing, holds) = (output.certificate.sharing(), output.share.is_some());
@@ -216,18 +216,12 @@ impl World {
         }
     }
 
-    /// What a node knows of the key that has just been told of it.
-    fn adopted(&self, id: &NodeId) -> Lineage {
+    /// What a node knows of the key that has just been told of it: all that came before this certificate.
+    fn adopted(&self, id: &NodeId, under_way: &Certificate) -> Lineage {
         let lineages = self.nodes.values().filter_map(|node| node.lineage.as_ref());
         let longest = lineages.max_by_key(|lineage| lineage.sharing()).unwrap();
-        // The certificate of the reshare under way is not part of it.
-        let before = |lineage: &&Lineage| lineage.chain().len() < longest.chain().len();
-        let others = self.nodes.values().filter_map(|node| node.lineage.as_ref());
-        let source = others
-            .filter(before)
-            .max_by_key(|lineage| lineage.sharing());
-        let source = source.unwrap_or(longest);
-        Lineage::adopt(source.base().clone(), source.chain().to_vec(), id).unwrap()
+        let chain = longest.chain().iter().filter(|one| *one != under_way);
+        Lineage::adopt(longest.base().clone(), chain.cloned(), id).unwrap()
     }
 
     /// Every quorum of shares of the active sharing gives the key, and no smaller set does.

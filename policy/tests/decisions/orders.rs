@@ -201,7 +201,7 @@ fn each_order_takes_its_own_quorum_and_statements_about_one_matter() {
     assert_eq!(quorum_of(&mild, &["erin"]), Ok(mild.clone()));
     for strong in [Matter::Reshare(reshare()), retire()] {
         for names in [
-            &["erin", "grace"] as &[_],
+            ["erin", "grace"].as_slice(),
             &["erin", "erin", "grace"],
             &["erin", "frank", "alice"],
         ] {

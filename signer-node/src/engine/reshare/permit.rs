@@ -14,6 +14,11 @@ use crate::engine::pairs::MAX_STRIKES;
 use crate::engine::sharings::Held;
 use crate::failure::Refusal;
 
+/// A node takes no attempt above the hours that its clock has counted since 1970, which people never reach by trying. So nobody who gets
+/// a high attempt signed can use up all that there are: every hour brings another. A bound by what the node has signed before would
+/// keep newcomers out, who have signed nothing.
+const HOUR_MS: u64 = 3_600_000;
+
 impl Engine {
     /// The request as this node makes it, if it is the one that was sent and somebody has allowed it.
     ///
@@ -35,6 +40,12 @@ impl Engine {
             let hint = "have exactly this reshare ordered by the people whom the policy names";
             Refusal::new(FailureCode::NotAuthorised, message, hint)
         };
+        let (attempt, most) = (u64::from(sent.attempt().0), now.wall_ms / HOUR_MS);
+        if attempt > most {
+            return Err(refuse(format!(
+                "attempt {attempt} is above {most}, the highest that is taken at this hour"
+            )));
+        }
         if let Some(origin) = state.origin {
             // Its log of sessions is lost: whatever was allowed before may have been begun here already.
             let late = |signed: &SignedStatement| {

@@ -389,3 +389,24 @@ async fn a84_a_certificate_is_judged_anew_whatever_was_judged_before() {
     assert_eq!(cluster.key_state(1, "hot").state, "left");
     cluster.every_quorum_signs(&policy, &[0, 2], 2).await;
 }
+
+#[tokio::test]
+async fn an_attempt_above_the_hours_of_the_clock_uses_up_nothing() {
+    let (mut cluster, policy) = ready(3).await;
+    let wish = Wish::refresh(&[0, 1, 2]);
+    let last = Wish {
+        attempt: 900_000,
+        ..wish.clone()
+    };
+    let (call, _) = cluster.draft("hot", &last);
+    assert_eq!(
+        code(cluster.begin(0, &call).await),
+        FailureCode::NotAuthorised
+    );
+    cluster.start_wish("hot", &wish).await;
+    for node in 0..3 {
+        cluster.reached(node, "hot", (1, 1)).await;
+    }
+    cluster.follow(0, "hot").await;
+    cluster.every_quorum_signs(&policy, &[0, 1, 2], 2).await;
+}
