@@ -151,7 +151,7 @@ impl Operator for Api {
         request: Request<v1::ImportMessage>,
     ) -> Result<Response<v1::ImportPassed>, Status> {
         self.admit_operator(request.extensions())?;
-        self.engine.pass_import(request.into_inner())?;
+        self.engine.pass_import(&request.into_inner())?;
         Ok(Response::new(v1::ImportPassed {}))
     }
 

@@ -63,7 +63,7 @@ impl Engine {
     ///
     /// # Errors
     /// `UNKNOWN` if there is no such import under way.
-    pub(crate) fn pass_import(&self, message: v1::ImportMessage) -> Result<(), Failure> {
+    pub(crate) fn pass_import(&self, message: &v1::ImportMessage) -> Result<(), Failure> {
         let request_id = <[u8; 32]>::try_from(message.request_id.as_ref()).unwrap_or_default();
         let row = self.ceremonies.rows().get(&request_id).cloned();
         let row = row.filter(|row| row.imported && row.stage == KeyStage::Running);

@@ -123,10 +123,8 @@ fn the_text_of_a_reshare_says_everything_twice_in_numbers_and_in_words() {
     ];
     let mut rest = text.as_str();
     for part in expected {
-        let at = rest
-            .find(part)
-            .unwrap_or_else(|| panic!("{part} in {text}"));
-        rest = &rest[at + part.len()..];
+        let found = rest.split_once(part);
+        rest = found.unwrap_or_else(|| panic!("{part} in {text}")).1;
     }
     assert!(rest.is_empty(), "{rest}");
 }

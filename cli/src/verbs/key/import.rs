@@ -116,7 +116,7 @@ pub(super) async fn run(context: &Context, args: &KeyImportArgs) -> Result<Reply
             .deadline_ms()
             .is_some_and(|deadline| deadline <= elapsed);
         if certificate.is_none() && due {
-            let step = dealer.tick(elapsed).map_err(broken)?;
+            let step = dealer.tick(elapsed).map_err(|error| broken(&error))?;
             certificate = follow(&import, step).await?;
         }
         let Ok(told) = tokio::time::timeout(TICK, import.next()).await else {
@@ -178,7 +178,7 @@ fn checked(
     Ok(key)
 }
 
-fn broken(error: mpc_core::Error) -> Fail {
+fn broken(error: &mpc_core::Error) -> Fail {
     Fail::new(Exit::Unavailable, format!("the import failed: {error}"))
 }
 
@@ -210,7 +210,7 @@ fn heard(
     match dealer.handle(Inbound { from, bytes }, now_ms) {
         Ok(step) => Ok(Some(step)),
         Err(mpc_core::Error::Rejected(_)) => Ok(None),
-        Err(error) => Err(broken(error)),
+        Err(error) => Err(broken(&error)),
     }
 }
 
