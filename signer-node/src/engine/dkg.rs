@@ -18,7 +18,6 @@ use mpc_core::session::{Inbound, Outbound, Recipient};
 use proto::convert::array;
 use proto::v1::{DkgCertificate, DkgProgress, FailureCode, KeyState, StartDkg, Tunnel, node_frame};
 use rand_core::UnwrapErr;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -214,17 +213,6 @@ fn progress(order: &Order, stage: &str) -> DkgProgress {
     }
 }
 
-/// The request as the protocol runs under it: with the key's name, which every later order about the key repeats. Nodes that were told
-/// different names make no key together.
-fn named_request(order: &Order) -> RequestId {
-    let bytes = Writer::new()
-        .bytes(b"quorate/key-request/v1")
-        .fixed(&order.request)
-        .bytes(order.name.as_bytes())
-        .finish();
-    RequestId::from_bytes(Sha256::digest(bytes).into())
-}
-
 pub(super) fn is_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
@@ -262,7 +250,7 @@ impl Engine {
             me: who.node,
             purpose: order.purpose,
             params,
-            request_id: named_request(&order),
+            request_id: RequestId::from_bytes(order.request).named(&order.name),
             attempt: Attempt(order.attempt),
             pairs,
         };
