@@ -59,6 +59,7 @@ async fn a_key_is_imported_where_every_operator_has_allowed_it() {
     let done = ok(&import("old-1", &[]));
     assert_eq!(done["public_key"], public_key.as_str());
     assert_eq!(done["imported"], true);
+    assert_eq!(done["refreshed"], true, "what the dealer dealt is replaced");
     assert!(
         done["warning"]
             .as_str()
@@ -68,7 +69,7 @@ async fn a_key_is_imported_where_every_operator_has_allowed_it() {
     // Its children are what they were: the public key and the chain code are those of the wallet it came from.
     let client = cluster.client("operator").await.expect("an operator");
     let info = client.key("old-1").await.expect("the key");
-    assert!(info.imported);
+    assert!(info.imported && info.epoch == 1);
     let key = client::PublicKey::decode(&info.public_package).expect("a record");
     let child = key.child(&path("m/7").expect("a path")).expect("a child");
     let seventh = account

@@ -96,6 +96,8 @@ pub(crate) struct Ceremonies {
     running: BTreeMap<[u8; 32], Running>,
     uncertified: BTreeMap<[u8; 32], Uncertified>,
     early: BTreeMap<NodeId, VecDeque<Early>>,
+    /// Requests whose key a dealer brought.
+    imported: BTreeSet<[u8; 32]>,
 }
 
 impl Ceremonies {
@@ -104,8 +106,17 @@ impl Ceremonies {
             .insert(uncertified.order.request, uncertified);
     }
 
-    pub(super) fn forget(&mut self, request: &[u8; 32]) {
-        self.uncertified.remove(request);
+    /// Forgets a share that waited for its certificate; what its order said of where the key comes from is kept.
+    pub(super) fn certified(&mut self, order: &Order) {
+        self.uncertified.remove(&order.request);
+        if order.imported {
+            self.imported.insert(order.request);
+        }
+    }
+
+    /// Whether the key of this request was brought by a dealer, who may still know it.
+    pub(super) fn is_imported(&self, request: &[u8; 32]) -> bool {
+        self.imported.contains(request)
     }
 
     pub(super) fn is_running(&self, request: &[u8; 32]) -> bool {

@@ -42,8 +42,8 @@ const MAX_FILE: u64 = 4096;
 
 /// What every importer has to read.
 const WARNING: &str = "WARNING: this key has been in one place. Every copy of it that is left - files, backups, the machine it was \
-made on, this terminal's history - can go on signing alone, whatever the policy says. Refresh it now (`quorate key refresh`), destroy \
-every copy, and move the funds to a generated key as soon as you can.";
+made on, this terminal's history - can go on signing alone, whatever the policy says. Destroy every \
+copy, and move the funds to a generated key as soon as you can.";
 
 /// A key that is brought, and the chain code of its children.
 struct Brought {
@@ -148,22 +148,45 @@ pub(super) async fn run(context: &Context, args: &KeyImportArgs) -> Result<Reply
             progress.message(&format!("import: {}", told.stage));
         }
     };
-    drop(progress);
     let key = checked(&end, certificate.as_ref(), purpose, &announcement)?;
+    progress.message("import: the nodes replace the shares that the dealer knows");
+    let refreshed = refreshed(&client, &args.key.name).await?;
+    drop(progress);
+    let next = if refreshed {
+        "The shares that this dealer dealt are replaced. Next: destroy every copy of the secret."
+            .to_owned()
+    } else {
+        format!(
+            "The shares are not replaced yet; the cluster goes on trying. See: quorate key show {}",
+            args.key.name
+        )
+    };
     let key_id = hex::encode(key.id());
     let human = format!(
-        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {}\n\n{WARNING}\n\n\
-         Next: quorate key refresh {}",
+        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {}\n\n{WARNING}\n\n{next}",
         args.key.name,
         args.key.scheme,
         hex::encode(key.bytes()),
-        args.key.name,
     );
     let json = json!({
-        "name": args.key.name, "key_id": key_id, "scheme": args.key.scheme, "threshold": threshold, "imported": true,
+        "name": args.key.name, "key_id": key_id, "scheme": args.key.scheme, "threshold": threshold, "imported": true, "refreshed": refreshed,
         "public_key": hex::encode(key.bytes()), "chain_code": hex::encode(key.chain_code()), "warning": WARNING,
     });
     Ok(Reply::new(human, json))
+}
+
+/// Waits until the nodes have replaced the shares, which they do by themselves; false if they have not done it in time.
+async fn refreshed(client: &client::Client, name: &str) -> Result<bool, Fail> {
+    let until = tokio::time::Instant::now()
+        .checked_add(Duration::from_millis(ROUND_MS))
+        .unwrap_or_else(tokio::time::Instant::now);
+    while tokio::time::Instant::now() < until {
+        if client.key(name).await?.epoch > 0 {
+            return Ok(true);
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    Ok(false)
 }
 
 /// Every member has signed, and what the coordinator shows is what they signed.
