@@ -19,6 +19,7 @@ use proto::convert::wallet_keys::PackageKeys;
 
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::memo;
 use crate::node::signing_request;
 use crate::treasury::Request;
 use crate::wire::{Address, Body, NewKey, RunKind, RunName, SignCall};
@@ -57,8 +58,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now_ms: u64,
     pub(crate) dice: &'a mut Dice,
     pub(crate) out: &'a mut Vec<(Address, Body)>,
-    /// Reshares that operators have approved.
-    pub(crate) orders: &'a mut BTreeSet<[u8; 32]>,
+    /// Reshares that operators have approved, and when they did.
+    pub(crate) orders: &'a mut BTreeMap<[u8; 32], u64>,
     /// Whom it takes for a liar.
     pub(crate) accused: &'a mut Vec<NodeId>,
 }
@@ -319,7 +320,7 @@ impl Coordinator {
         let Some(collected) = self.requests.get_mut(&request) else {
             return;
         };
-        let Ok(package) = PublicKeyPackage::decode(package) else {
+        let Some(package) = memo::package(package) else {
             return;
         };
         collected.active.insert(from);
