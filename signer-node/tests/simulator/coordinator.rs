@@ -90,6 +90,8 @@ struct Collected {
 
 struct Signing {
     request: Request,
+    /// The sharing that is to sign.
+    package: PublicKeyPackage,
     robust: robust::Coordinator,
     packages: BTreeMap<Attempt, Package>,
     envelopes: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -172,6 +174,12 @@ impl Coordinator {
     /// Whether nothing is left to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.template.is_none() && self.wanted.is_empty() && self.reshares.is_idle()
+    }
+
+    /// From here on it does what it should.
+    pub(crate) fn reform(&mut self) {
+        self.is_evil = false;
+        self.signings.clear();
     }
 
     /// Forgets what is not on disk.
@@ -350,12 +358,15 @@ impl Coordinator {
     }
 
     fn sign(&mut self, digest: [u8; 32], context: &mut Context<'_>) {
-        let (Some(package), Some(request)) = (self.key.clone(), self.wanted.get(&digest)) else {
+        let (Some(newest), Some(request)) = (self.key.clone(), self.wanted.get(&digest)) else {
             return;
         };
         let now = context.now_ms;
         let Some(signing) = self.signings.get_mut(&digest) else {
-            let signing = start(&self.cluster, &package, request.clone(), context);
+            // An evil one may ask for shares of a sharing of the past.
+            let past = self.past().filter(|_| context.dice.chance(300));
+            let package = past.unwrap_or(newest);
+            let signing = start(&self.cluster, package, request.clone(), context);
             self.signings.insert(digest, signing);
             return;
         };
@@ -365,13 +376,14 @@ impl Coordinator {
         }
         if signing.asked_ms + PATIENCE_MS <= now {
             signing.asked_ms = now;
+            let package = &signing.package;
             let silent = signing.robust.waiting_for();
             let mut actions = Vec::new();
             for index in silent.iter().filter_map(|node| package.index_of(node)) {
                 actions.extend(signing.robust.on_silence(index).unwrap_or_default());
             }
             let key = package.key_id();
-            for node in self.cluster.members_of(&package) {
+            for node in self.cluster.members_of(package) {
                 if signing.spare.get(&node).is_none_or(|spare| *spare == 0) {
                     context.send(node, Body::Prepare { key, digest });
                 }
@@ -394,9 +406,10 @@ impl Coordinator {
         list: &[Vec<u8>],
         context: &mut Context<'_>,
     ) {
-        let (Some(signing), Some(package)) = (self.signings.get_mut(&digest), &self.key) else {
+        let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let package = &signing.package;
         if package.key_id() != key {
             return;
         }
@@ -430,9 +443,10 @@ impl Coordinator {
         envelope: &[u8],
         context: &mut Context<'_>,
     ) {
-        let (Some(signing), Some(key)) = (self.signings.get_mut(&digest), &self.key) else {
+        let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let key = &signing.package;
         let attempt = Attempt(attempt);
         let Some(package) = signing.packages.get(&attempt) else {
             return;
@@ -455,9 +469,10 @@ impl Coordinator {
         is_final: bool,
         context: &mut Context<'_>,
     ) {
-        let (Some(signing), Some(key)) = (self.signings.get_mut(&digest), &self.key) else {
+        let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let key = &signing.package;
         if is_final {
             signing.refused.insert(from);
             let left = key.nodes().len() - signing.refused.len();
@@ -499,12 +514,10 @@ impl Coordinator {
             .values()
             .find(|other| other.intent.digest() != digest)
             .cloned();
-        let Some(sharing) = self.key.as_ref().map(Sharing::of) else {
-            return;
-        };
         let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let sharing = Sharing::of(&signing.package);
         signing.asked_ms = context.now_ms;
         let sealed = |index| {
             let commitment = package.commitment(index).unwrap().encode();
@@ -550,23 +563,24 @@ impl Coordinator {
 
 fn start(
     cluster: &Cluster,
-    package: &PublicKeyPackage,
+    package: PublicKeyPackage,
     request: Request,
     context: &mut Context<'_>,
 ) -> Signing {
     let intent = request.intent.intent();
     let chain = Chain::parse(&intent.chain).unwrap();
-    let decoded = transaction::decode(chain, &intent.raw_tx, &PackageKeys(package), &[]);
+    let decoded = transaction::decode(chain, &intent.raw_tx, &PackageKeys(&package), &[]);
     let task = decoded.expect("a request that decodes").tasks.remove(0);
     let wanted = signing_request(package.purpose(), &task);
     let (key, digest) = (package.key_id(), request.intent.digest());
-    for node in cluster.members_of(package) {
+    for node in cluster.members_of(&package) {
         context.send(node, Body::Announce(Box::new(request.intent.clone())));
         context.send(node, Body::Prepare { key, digest });
     }
     let robust = robust::Coordinator::new(package.clone(), wanted).expect("a key of this purpose");
     Signing {
         request,
+        package,
         robust,
         packages: BTreeMap::new(),
         envelopes: BTreeMap::new(),

@@ -190,6 +190,7 @@ impl World {
         self.note(|| "from here on nothing goes wrong".to_owned());
         self.network.weather = Weather::default();
         self.network.heal();
+        self.coordinator.reform();
         (
             self.schedule.crashes,
             self.schedule.accidents,
@@ -274,6 +275,7 @@ impl World {
                 let node = *self.dice.pick(&saved);
                 let image = self.backups[&node].clone();
                 self.lose_disk(node, image)?;
+                self.ask(Merit::Small);
             }
             Wish::Wait(ms) => return self.pass(ms),
             Wish::Sign(merit) => self.ask(merit),

@@ -28,6 +28,8 @@ pub(super) struct Sharings {
     /// Parts that honest nodes let out, by sharing and node.
     parts: BTreeMap<Vec<u8>, BTreeMap<usize, Vec<u8>>>,
     of: BTreeMap<Vec<u8>, (Sharing, [u8; 32])>,
+    /// The public key of every key, from when it was first seen.
+    public: BTreeMap<KeyId, Vec<u8>>,
     /// What a node has signed for a place of a key.
     signed: BTreeMap<(usize, KeyId, Place), Sharing>,
     /// The rows with shares on each disk, when it was last looked at.
@@ -151,13 +153,14 @@ impl Checks {
             }
             let stored = memo::lineage(row);
             let lineage = stored.2.clone();
-            if let Some((_, before)) = known.get(&key) {
-                if before.sharing().place() > lineage.sharing().place() {
-                    return Err(format!("node {node} went back to {}", lineage.sharing()));
-                }
-                if before.active().public_key() != lineage.active().public_key() {
-                    return Err(format!("node {node} knows another public key"));
-                }
+            if let Some((_, before)) = known.get(&key)
+                && before.sharing().place() > lineage.sharing().place()
+            {
+                return Err(format!("node {node} went back to {}", lineage.sharing()));
+            }
+            let public = lineage.active().public_key();
+            if *sharings.public.entry(key).or_insert_with(|| public.clone()) != public {
+                return Err(format!("node {node} knows another public key"));
             }
             known.insert(key, (row.to_vec(), lineage));
             sharings.dirty.insert(key);

@@ -79,6 +79,13 @@ impl Coordinator {
         self.reshares.lineage.as_ref().map(Lineage::active)
     }
 
+    /// The sharing before the active one, for a coordinator that is evil.
+    pub(super) fn past(&self) -> Option<PublicKeyPackage> {
+        let chain = self.reshares.lineage.as_ref()?.chain();
+        let last = chain.last().filter(|_| self.is_evil)?;
+        Some(last.request().active().clone())
+    }
+
     /// Whether the last change left the committee and its threshold as they were.
     pub(crate) fn was_refresh(&self) -> bool {
         let lineage = self.reshares.lineage.as_ref();
