@@ -14,11 +14,16 @@ use mpc_core::session::{Effects, Inbound, Ready, Recipient, Session, Step};
 use mpc_core::testing::{Signers, rng};
 use rand_core::Rng;
 
+use crate::life::{Life, Pairs};
+
 /// What is signed.
 const MESSAGE: &[u8] = b"Thirty-two bytes, as a digest is";
 
 /// Threshold and parties.
 const SIZES: [(u16, u16); 4] = [(2, 3), (3, 5), (5, 9), (10, 20)];
+
+/// Entries that are prepared together: a signature from a pool does not come right after their making.
+const POOL: usize = 8;
 
 type Part = fn(&mut Bench) -> Duration;
 
@@ -36,6 +41,7 @@ struct Bench {
     signers: Signers,
     set: BTreeSet<NodeId>,
     seed: u64,
+    pool: Vec<(BTreeMap<NodeId, PoolEntry>, SessionId)>,
     /// Bytes that one party sends for one signature, envelopes included.
     sent: usize,
 }
@@ -48,6 +54,7 @@ impl Bench {
             set: signers.set(&indices),
             signers,
             seed: 0,
+            pool: Vec::new(),
             sent: 0,
         };
         bench.count();
@@ -168,7 +175,10 @@ impl Bench {
     }
 
     fn online(&mut self) -> Duration {
-        let (entries, name) = self.entries();
+        if self.pool.is_empty() {
+            self.pool = (0..POOL).map(|_| self.entries()).collect();
+        }
+        let (entries, name) = self.pool.pop().expect("just filled");
         timed(|| self.finish(entries, &name)).1 / self.parts()
     }
 
@@ -261,6 +271,26 @@ pub(crate) fn for_each_row(mut measure: impl FnMut(String, Vec<Contestant<'_>>))
                 fused(&bench.signers, &bench.set, seed).0
             };
             measure(name, vec![("quorate", Box::new(run))]);
+            for_each_stage(threshold, parties, &mut measure);
         }
+    }
+}
+
+/// What happens to a key later, the work of one party: new shares for the same parties; for two more, with a threshold one higher.
+fn for_each_stage(
+    threshold: u16,
+    parties: u16,
+    mut measure: impl FnMut(String, Vec<Contestant<'_>>),
+) {
+    let mut life = Life::new(Purpose::Ecdsa, threshold, parties);
+    for (kind, pairs) in [("kept", Pairs::Kept), ("fresh", Pairs::Fresh)] {
+        let name = format!("ecdsa {threshold} of {parties}: refresh, {kind} pairs");
+        let run = || timed(|| life.refresh(pairs)).1 / parties.into();
+        measure(name, vec![("quorate", Box::new(run))]);
+        let (higher, more) = (threshold + 1, parties + 2);
+        let name =
+            format!("ecdsa {threshold} of {parties}: reshare to {higher} of {more}, {kind} pairs");
+        let run = || timed(|| life.grow(pairs)).1 / more.into();
+        measure(name, vec![("quorate", Box::new(run))]);
     }
 }
