@@ -33,6 +33,9 @@ const KEY_PATIENCE_MS: u64 = 6_000;
 /// How long it tries to get one signature.
 const SIGN_PATIENCE_MS: u64 = 15_000;
 
+/// How many commitments an evil one keeps.
+const MAX_HOARD: usize = 32;
+
 /// A job for the coordinator.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
@@ -105,8 +108,10 @@ struct Signing {
 
 pub(crate) struct Coordinator {
     cluster: Rc<Cluster>,
-    /// It shows the commitments of one request to the signers of another.
+    /// It shows the commitments of one request to the signers of another, and uses those of sharings that are over.
     is_evil: bool,
+    /// Commitments that an evil one keeps, by who made them.
+    hoard: Vec<(usize, Vec<u8>)>,
     // Durable.
     template: Option<NewKey>,
     wanted: BTreeMap<[u8; 32], Request>,
@@ -125,6 +130,7 @@ impl Coordinator {
         Self {
             cluster: Rc::clone(cluster),
             is_evil,
+            hoard: Vec::new(),
             template: None,
             wanted: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -364,10 +370,20 @@ impl Coordinator {
         let now = context.now_ms;
         let Some(signing) = self.signings.get_mut(&digest) else {
             // An evil one may ask for shares of a sharing of the past.
-            let past = self.past().filter(|_| context.dice.chance(300));
+            let past = self.past(context.dice);
+            let is_past = past.is_some();
             let package = past.unwrap_or(newest);
+            let key = package.key_id();
             let signing = start(&self.cluster, package, request.clone(), context);
             self.signings.insert(digest, signing);
+            let hoard = if is_past {
+                self.hoard.clone()
+            } else {
+                Vec::new()
+            };
+            for (from, bytes) in hoard {
+                self.on_commitments(from, key, digest, &[bytes], context);
+            }
             return;
         };
         if signing.since_ms + SIGN_PATIENCE_MS <= now {
@@ -423,6 +439,9 @@ impl Coordinator {
                 continue;
             };
             if opened.node == self.cluster.nodes[from] {
+                if self.is_evil && self.hoard.len() < MAX_HOARD {
+                    self.hoard.push((from, bytes.clone()));
+                }
                 signing
                     .envelopes
                     .insert(opened.commitment.encode(), bytes.clone());

@@ -266,7 +266,7 @@ impl Node {
             is_waking: false,
         };
         ledger::load(image, &mut memory);
-        reshare::load(image, &mut memory);
+        reshare::load(image, &mut memory, self.bug);
         self.memory = Some(memory);
     }
 

@@ -8,6 +8,7 @@ use mpc_core::lineage::{Learned, Lineage, Sharing};
 use mpc_core::reshare::{Certificate, Proposal, Request};
 
 use super::{Context, Coordinator, Outcome};
+use crate::dice::Dice;
 use crate::memo;
 use crate::wire::{Body, ReshareCall, RunName};
 
@@ -79,11 +80,13 @@ impl Coordinator {
         self.reshares.lineage.as_ref().map(Lineage::active)
     }
 
-    /// The sharing before the active one, for a coordinator that is evil.
-    pub(super) fn past(&self) -> Option<PublicKeyPackage> {
+    /// Sometimes a sharing that is over, if the coordinator is evil.
+    pub(super) fn past(&self, dice: &mut Dice) -> Option<PublicKeyPackage> {
         let chain = self.reshares.lineage.as_ref()?.chain();
-        let last = chain.last().filter(|_| self.is_evil)?;
-        Some(last.request().active().clone())
+        if !self.is_evil || chain.is_empty() || !dice.chance(500) {
+            return None;
+        }
+        Some(dice.pick(chain).request().active().clone())
     }
 
     /// Whether the last change left the committee and its threshold as they were.

@@ -418,7 +418,7 @@ impl Made for Output {
 }
 
 /// The keys on a disk that have a history.
-pub(super) fn load(image: &Image, memory: &mut Memory) {
+pub(super) fn load(image: &Image, memory: &mut Memory, bug: Bug) {
     for (key_id, row) in image.rows(Table::Lineage) {
         let key_id = KeyId::from_bytes(key_id.try_into().expect("32 bytes"));
         let (request, unconfirmed, lineage) = (*memo::lineage(row)).clone();
@@ -431,7 +431,7 @@ pub(super) fn load(image: &Image, memory: &mut Memory) {
         };
         let share = share.filter(|_| lineage.holds_active());
         let mut key = Key::new(request, lineage, share);
-        key.unconfirmed = unconfirmed;
+        key.unconfirmed = unconfirmed && bug != Bug::TrustsBackups;
         memory.keys.insert(key_id, key);
     }
     for (row, bytes) in image.rows(Table::Shares) {
