@@ -26,9 +26,9 @@ pub use operator::{
     ServiceCommand, ServiceRunArgs,
 };
 pub use order::{
-    Dealing, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeEnrollArgs,
-    NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand, OrderIdArgs,
-    OrderListArgs, OrderSignArgs, OrderSubmitArgs,
+    Dealing, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeDrainArgs,
+    NodeEnrollArgs, NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand,
+    OrderIdArgs, OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
 pub use request::{
     DecideArgs, FreezeArgs, PersonArgs, RequestCommand, RequestIdArgs, RequestListArgs,
