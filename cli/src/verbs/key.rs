@@ -277,13 +277,14 @@ fn holders(key: &KeyInfo) -> String {
         .holders
         .iter()
         .filter(|holder| holder.member)
-        .map(
-            |holder| match (holder.connected, key.nodes.contains(&holder.node)) {
-                (false, _) => format!("{} (away)", holder.node),
-                (true, false) => format!("{} (not active)", holder.node),
-                (true, true) => holder.node.to_string(),
-            },
-        )
+        .map(|holder| match &holder.state {
+            _ if !holder.connected => format!("{} (away)", holder.node),
+            // One that has just been made is pending until its holder's next status.
+            Some(told) if !matches!(told.state.as_str(), "active" | "pending") => {
+                format!("{} ({})", holder.node, told.state)
+            }
+            _ => holder.node.to_string(),
+        })
         .collect();
     format!("nodes {}", members.join(", "))
 }

@@ -100,7 +100,8 @@ async fn stuck_without(client: &Client, index: u32) -> Result<Vec<String>, Fail>
         // Of a key that has just been made a node may not have told yet.
         let signs = |holder: &&KeyHolder| {
             let told = holder.state.as_ref();
-            ready.contains(&holder.node) && told.is_none_or(|told| told.state == "active")
+            let holds = |state: &str| matches!(state, "active" | "pending");
+            ready.contains(&holder.node) && told.is_none_or(|told| holds(&told.state))
         };
         let left = members.clone().filter(signs).count();
         key.state == "active"

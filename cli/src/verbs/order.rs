@@ -268,14 +268,18 @@ async fn watch(context: &Context, client: &Client, order: OrderStatus) -> Result
     Ok(told(&end))
 }
 
-/// One line of live status: `hot: attempt 1, round2 (node 1 round2, node 2 round1), 3 of 10 keys done`.
+/// One line of live status: `hot: attempt 1, round2 (node 1 round2, node 2 asked, node 3 away), 3 of 10 keys done`.
 fn stage(key: &OrderKey, order: &OrderStatus) -> String {
     let nodes: Vec<String> = key
         .nodes
         .iter()
         .map(|node| {
-            let away = if node.connected { "" } else { " (away)" };
-            format!("node {} {}{away}", node.node, node.stage)
+            let stage = match (node.connected, node.stage.as_str()) {
+                (false, _) => "away",
+                (true, "") => "asked",
+                (true, stage) => stage,
+            };
+            format!("node {} {stage}", node.node)
         })
         .collect();
     format!(

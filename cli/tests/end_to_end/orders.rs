@@ -26,7 +26,28 @@ fn run(dir: &Path, args: &[&str]) -> (i32, Value, String) {
     let said = String::from_utf8(stderr).expect("text");
     let reply =
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text}{said}"));
+    documented(&reply);
     (status.code().expect("an exit code"), reply, said)
+}
+
+/// Every field of a reply is in the written description of replies.
+fn documented(reply: &Value) {
+    const PAGE: &str = include_str!("../../../docs/json.md");
+    match reply {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let written = [format!("`{name}`"), format!("`error.{name}`")];
+                let listed = name == "error" || written.iter().any(|it| PAGE.contains(it));
+                assert!(listed, "docs/json.md does not explain {name}");
+                // The names in there are those of chains.
+                if name != "addresses" {
+                    documented(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(documented),
+        _ => {}
+    }
 }
 
 /// The options with which a sample person signs.
