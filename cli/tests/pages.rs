@@ -1,6 +1,7 @@
 //! Every command in the written pages is one that `quorate` takes: in blocks whole, in running text as far as it goes.
 #![expect(
     clippy::expect_used,
+    clippy::arithmetic_side_effects,
     reason = "a test that cannot go on must fail where it stands"
 )]
 

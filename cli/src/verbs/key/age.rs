@@ -108,7 +108,7 @@ mod tests {
             refresh_due_ms: if every_ms == 0 {
                 0
             } else {
-                since_ms + every_ms
+                since_ms.saturating_add(every_ms)
             },
             ..KeyInfo::default()
         }
