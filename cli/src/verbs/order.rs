@@ -294,14 +294,19 @@ fn stage(key: &OrderKey, order: &OrderStatus) -> String {
 }
 
 fn line(order: &OrderStatus) -> String {
-    format!(
-        "{:.16} {:<10} {:<9} {} of {} keys\n",
+    let mut line = format!(
+        "{:.16} {:<10} {:<9} {} of {} keys",
         hex::encode(&order.request_id),
         order.kind,
         order.state,
         order.finished,
         order.total
-    )
+    );
+    if !order.missing.is_empty() {
+        line.push_str(&format!(", missing: {}", order.missing.join(", ")));
+    }
+    line.push('\n');
+    line
 }
 
 /// An order with the whole text that its people sign, if people ordered it.

@@ -156,6 +156,10 @@ async fn whoever_signs_an_order_sees_every_key_attempt_and_node() {
     assert!(whole(&text.join("\n")), "{told}");
     assert_eq!(told["ordered"]["keys"].as_array().map(Vec::len), Some(KEYS));
 
+    let list = quorate(&dir, &["order", "list"]);
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(list.contains("waiting   0 of 10 keys, missing: "), "{list}");
+
     // The second: whose cluster file calls other nodes by these numbers, signs nothing.
     let bob = person("bob");
     let sign = ["order", "sign", order.as_str()];
