@@ -212,13 +212,14 @@ async fn signatures() {
             kills += usize::from(killed);
             world.cluster.connected(3).await.expect("all are back");
             world.client = world.cluster.client("client").await.expect("a client");
-            world
-                .client
-                .submit(&prepared)
-                .await
-                .unwrap_or_else(|e| panic!("{what}: the same bytes are welcome again: {e}"));
+            let welcome = world.client.submit(&prepared).await;
+            assert!(
+                welcome.is_ok(),
+                "{what}: the same bytes, again: {welcome:?}"
+            );
             let end = world.client.wait(prepared.id(), PATIENCE).await;
-            let end = end.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert!(end.is_ok(), "{what}: {end:?}");
+            let end = end.expect("it was looked at");
             world.assert_signed(&end);
             record(&mut seen, &end);
             payments += 1;

@@ -24,8 +24,8 @@ fn run(dir: &Path, args: &[&str]) -> (i32, Value, String) {
     } = quorate(dir, &args);
     let text = String::from_utf8(stdout).expect("text");
     let said = String::from_utf8(stderr).expect("text");
-    let reply =
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text}{said}"));
+    assert!(!text.is_empty(), "{args:?} says something: {said}");
+    let reply = serde_json::from_str(&text).expect("one JSON object");
     documented(&reply);
     (status.code().expect("an exit code"), reply, said)
 }
@@ -77,9 +77,7 @@ fn confused(dir: &Path) -> PathBuf {
         .filter(|line| line.starts_with("identity = "))
         .take(2)
         .collect();
-    let [one, two] = identities[..] else {
-        panic!("two nodes: {text}");
-    };
+    let (one, two) = (identities[0], identities[1]);
     let swapped = text
         .replace(one, "identity = here")
         .replace(two, one)
