@@ -2,6 +2,9 @@
 
 use mpc_core::lineage::Refusal;
 
+use crate::schedule::{Schedule, Wish};
+use crate::treasury::Merit;
+
 /// The rule that every node of a schedule breaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -41,6 +44,9 @@ pub(crate) enum Bug {
 impl Bug {
     /// Every rule that can be broken.
     pub(crate) const ALL: [Self; 14] = [
+        Self::TrustsBackups,
+        Self::ForgetsWindows,
+        Self::JoinsAgain,
         Self::SendsBeforeSync,
         Self::SignsBeforeSync,
         Self::SignsWithoutVerdict,
@@ -52,9 +58,6 @@ impl Bug {
         Self::MovesDown,
         Self::IgnoresOrders,
         Self::ErasesEarly,
-        Self::TrustsBackups,
-        Self::ForgetsWindows,
-        Self::JoinsAgain,
     ];
 
     /// What the check that is there for this rule says; one of these.
@@ -77,6 +80,20 @@ impl Bug {
             Self::TrustsBackups => &["out of a backup"],
             Self::ForgetsWindows => &["when its limits count as used up"],
             Self::JoinsAgain => &["is accused by"],
+        }
+    }
+
+    /// Gives a schedule what it needs for this rule to matter, where that would come together in few of them.
+    pub(crate) fn favour(self, schedule: &mut Schedule) {
+        let pay = Wish::Sign(Merit::Small);
+        match self {
+            Self::TrustsBackups => {
+                schedule.evil_coordinator = true;
+                schedule.wishes = vec![pay, Wish::Refresh, Wish::Restore, pay, pay];
+            }
+            Self::ForgetsWindows => schedule.wishes = vec![pay, Wish::Restore, pay],
+            Self::JoinsAgain => schedule.wishes = vec![Wish::Refresh, Wish::Restore, pay],
+            _ => {}
         }
     }
 

@@ -100,7 +100,8 @@ impl World {
 
     fn new(seed: u64, bug: Bug, wants_trace: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let schedule = Schedule::draw(&mut dice);
+        let mut schedule = Schedule::draw(&mut dice);
+        bug.favour(&mut schedule);
         let made = schedule.has_key.then(|| {
             made::key(
                 schedule.purpose,
@@ -173,6 +174,10 @@ impl World {
             };
             self.coordinator.begin(Task::MakeKey(order));
             self.go_on(PATIENCE_MS)?;
+        }
+        // Careful operators back up a new key at once.
+        if self.dice.chance(500) {
+            (0..self.nodes.len()).for_each(|node| self.back_up(node));
         }
         let wishes = self.schedule.wishes.clone();
         for wish in wishes
@@ -266,13 +271,15 @@ impl World {
                 let node = self.dice.place(self.nodes.len());
                 self.lose_disk(node, Image::default())?;
             }
-            Wish::BackUp => self.back_up(),
+            Wish::BackUp => {
+                let node = self.dice.place(self.nodes.len());
+                self.back_up(node);
+            }
             Wish::Restore => {
-                if self.backups.is_empty() {
-                    self.back_up();
+                let node = self.dice.place(self.nodes.len());
+                if !self.backups.contains_key(&node) {
+                    self.back_up(node);
                 }
-                let saved: Vec<usize> = self.backups.keys().copied().collect();
-                let node = *self.dice.pick(&saved);
                 let image = self.backups[&node].clone();
                 self.lose_disk(node, image)?;
                 self.ask(Merit::Small);
@@ -323,8 +330,7 @@ impl World {
         Ok(())
     }
 
-    fn back_up(&mut self) {
-        let node = self.dice.place(self.nodes.len());
+    fn back_up(&mut self, node: usize) {
         let image = node::restore::backup(self.nodes[node].disk.synced());
         self.note(|| format!("backup of node {node}"));
         self.backups.insert(node, image);
