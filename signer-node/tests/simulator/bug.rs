@@ -44,9 +44,9 @@ pub(crate) enum Bug {
 impl Bug {
     /// Every rule that can be broken.
     pub(crate) const ALL: [Self; 14] = [
-        Self::TrustsBackups,
-        Self::ForgetsWindows,
         Self::JoinsAgain,
+        Self::ForgetsWindows,
+        Self::TrustsBackups,
         Self::SendsBeforeSync,
         Self::SignsBeforeSync,
         Self::SignsWithoutVerdict,

@@ -374,6 +374,7 @@ impl Coordinator {
             let is_past = past.is_some();
             let package = past.unwrap_or(newest);
             let key = package.key_id();
+            let spare = usize::from(package.params().threshold()) - 1;
             let signing = start(&self.cluster, package, request.clone(), context);
             self.signings.insert(digest, signing);
             let hoard = if is_past {
@@ -381,8 +382,12 @@ impl Coordinator {
             } else {
                 Vec::new()
             };
+            // One signer less than needed: who is fooled makes the last commitment.
+            let mut kept = BTreeSet::new();
             for (from, bytes) in hoard {
-                self.on_commitments(from, key, digest, &[bytes], context);
+                if kept.len() < spare && kept.insert(from) {
+                    self.on_commitments(from, key, digest, &[bytes], context);
+                }
             }
             return;
         };
