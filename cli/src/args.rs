@@ -27,9 +27,9 @@ pub use operator::{
     ServiceCommand, ServiceRunArgs,
 };
 pub use order::{
-    Dealing, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeEnrollArgs,
-    NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand, OrderIdArgs,
-    OrderListArgs, OrderSignArgs, OrderSubmitArgs,
+    Dealing, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeDrainArgs,
+    NodeEnrollArgs, NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand,
+    OrderIdArgs, OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
 pub use pair::{PairCommand, PairRenewArgs};
 pub use request::{
@@ -197,15 +197,17 @@ pub enum Command {
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  quorate completion bash > /etc/bash_completion.d/quorate")]
     Completion(CompletionArgs),
-    /// Print the help of a verb, or a topic: exit-codes
-    #[command(after_help = "Examples:\n  quorate help exit-codes\n  quorate help policy sign")]
+    /// Print the help of a verb, or a topic: exit-codes, json
+    #[command(
+        after_help = "Examples:\n  quorate help exit-codes\n  quorate help json\n  quorate help policy sign"
+    )]
     Help(HelpArgs),
 }
 
 /// `quorate help`.
 #[derive(Debug, Args)]
 pub struct HelpArgs {
-    /// A topic (`exit-codes`) or the words of a verb
+    /// A topic (`exit-codes`, `json`) or the words of a verb
     #[arg(value_name = "TOPIC")]
     pub topic: Vec<String>,
 }
