@@ -109,7 +109,10 @@ fn a43_nothing_of_the_paillier_family_is_in_the_product() {
         });
         open.extend(normal.map(|dependency| &dependency.pkg));
     }
-    let names = metadata.packages.iter().filter(|package| reached.contains(&package.id));
+    let names = metadata
+        .packages
+        .iter()
+        .filter(|package| reached.contains(&package.id));
     let names: BTreeSet<&str> = names.map(|package| package.name.as_str()).collect();
     assert!(names.contains("k256") && names.len() > 100, "{names:?}");
     let found: Vec<&str> = OF_OTHER_FAMILIES

@@ -478,11 +478,7 @@ impl Lineage {
         }
         for sharing in read_sharings("signed", &mut reader)? {
             // What a node has signed twice for one place it would never have stored.
-            if lineage
-                .signed
-                .insert(sharing.place(), sharing.id)
-                .is_some()
-            {
+            if lineage.signed.insert(sharing.place(), sharing.id).is_some() {
                 return Err(DecodeError::new("signed", Problem::NotCanonical));
             }
         }

@@ -133,7 +133,9 @@ fn to_renew(info: &ClusterInfo, one: u16, other: u16) -> Result<Vec<Said>, Fail>
         return Err(Fail::invalid(format_args!(
             "nodes {one} and {other} have no setup with each other"
         ))
-        .hint("a setup is made together with an ECDSA key, or when a node joins the holders of one"));
+        .hint(
+            "a setup is made together with an ECDSA key, or when a node joins the holders of one",
+        ));
     };
     if let Some(convicted) = info
         .convicted
@@ -147,10 +149,11 @@ fn to_renew(info: &ClusterInfo, one: u16, other: u16) -> Result<Vec<Said>, Fail>
         .hint("replace it with another one: quorate node replace"));
     }
     if sides.iter().all(Said::works) {
-        return Err(Fail::invalid(format_args!(
-            "nodes {one} and {other} work together"
-        ))
-        .hint("`quorate key refresh KEY --fresh-pairs` makes new setups of pairs that work"));
+        return Err(
+            Fail::invalid(format_args!("nodes {one} and {other} work together")).hint(
+                "`quorate key refresh KEY --fresh-pairs` makes new setups of pairs that work",
+            ),
+        );
     }
     if let Some(stopped) = sides.iter().find(|said| said.state.status == "stopped") {
         return Err(

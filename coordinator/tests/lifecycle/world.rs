@@ -38,7 +38,7 @@ use signer_node::{
     config::Unlock,
     init::create_store,
     seal::{Owner, Secret},
-    store::{Change, Store, Table},
+    store::{Change, Store, StoreError, Table},
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 use tonic::{Status, transport::Channel};
@@ -297,10 +297,15 @@ impl World {
             let public = IdentityPublic::from_bytes(&entry.identity).expect("a key");
             *public.node_id().as_bytes()
         };
-        let owner = Owner::new(CLUSTER, identity(node));
         let secret = Secret::read(&Unlock::KeyFile(self.path("store.key"))).expect("a secret");
         let path = self.path(&format!("node-{node}.db"));
-        let (store, contents, _) = Store::open(&path, &secret, owner).expect("opens");
+        let (store, contents, _) = loop {
+            let owner = Owner::new(CLUSTER, identity(node));
+            match Store::open(&path, &secret, owner) {
+                Err(StoreError::Busy(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                opened => break opened.expect("opens"),
+            }
+        };
         let mut key = vec![4];
         key.extend(identity(peer));
         key.extend(1_u32.to_be_bytes());
@@ -315,20 +320,12 @@ impl World {
         };
         let written = store.commit(vec![row], contents.mark.expect("it has run"));
         written.durable().await.expect("is written");
+        drop(store);
+        // Its writer lets go of the file a moment later.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     pub(crate) async fn create_key(&self, name: &str, scheme: &str, nodes: &[u32]) -> v1::KeyInfo {
-        let last = self.generate(name, scheme, nodes).await;
-        assert_eq!(last.stage, "active", "{:?}", last.failure);
-        self.key(name).await
-    }
-
-    /// How the generation of a key of all nodes ends.
-    pub(crate) async fn try_create_key(&self, name: &str, scheme: &str) -> v1::DkgProgress {
-        self.generate(name, scheme, &[]).await
-    }
-
-    async fn generate(&self, name: &str, scheme: &str, nodes: &[u32]) -> v1::DkgProgress {
         let request = v1::CreateKeyRequest {
             import: None,
             name: name.into(),
@@ -347,7 +344,8 @@ impl World {
         while let Some(progress) = stream.message().await.expect("goes on") {
             last = progress;
         }
-        last
+        assert_eq!(last.stage, "active", "{:?}", last.failure);
+        self.key(name).await
     }
 
     pub(crate) async fn key(&self, name: &str) -> v1::KeyInfo {

@@ -194,10 +194,7 @@ async fn a18_a_backup_is_no_way_around_a_failed_pair() {
     // It has forgotten which pair had failed, so it makes none with those peers because somebody asks for another key.
     for _ in 0..2 {
         assert!(cluster.engine(0).status().pairs.is_empty());
-        assert_eq!(
-            code(cluster.ask_key(0, "again").await),
-            FailureCode::Denied
-        );
+        assert_eq!(code(cluster.ask_key(0, "again").await), FailureCode::Denied);
         cluster.restart(0).await;
     }
     // People may.
