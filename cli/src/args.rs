@@ -5,6 +5,7 @@ mod cert;
 mod drill;
 mod operator;
 mod order;
+mod pair;
 mod request;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use order::{
     NodeEnrollArgs, NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand,
     OrderIdArgs, OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
+pub use pair::{PairCommand, PairRenewArgs};
 pub use request::{
     DecideArgs, FreezeArgs, PersonArgs, RequestCommand, RequestIdArgs, RequestListArgs,
     RequestStatusArgs, SubmitArgs, UnfreezeArgs,
@@ -110,6 +112,12 @@ pub enum Command {
         after_help = "Examples:\n  quorate order list\n  quorate order sign 41d9… --person bob --credential key --signing-key people/bob.key"
     )]
     Order(OrderCommand),
+    /// What two nodes have with each other for ECDSA; another one after a check has failed
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate pair list\n  quorate pair renew 1 2 --person alice --credential key --signing-key people/alice.key"
+    )]
+    Pair(PairCommand),
     /// The coordinator service
     #[command(
         subcommand,

@@ -143,7 +143,8 @@ impl Held {
             .finish()
     }
 
-    /// Reads what [`Self::history`] wrote. The file may have been anywhere: every certificate is verified again.
+    /// Reads what [`Self::history`] wrote. The file may have been anywhere: every certificate of the chain is verified again, and those
+    /// beside it are left out.
     pub(crate) fn decode_history(bytes: &[u8], me: &NodeId) -> Result<Self, Malformed> {
         const BAD: Malformed = Malformed("history of a key");
         let mut reader = Reader::new("history of a key", bytes);
@@ -159,8 +160,9 @@ impl Held {
             1 => true,
             _ => return Err(BAD),
         };
-        let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
+        let mut lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
         reader.finish()?;
+        lineage.keep_chain();
         let again = |certificate: &Certificate| Certificate::decode(&certificate.encode());
         let chain = lineage.chain().iter().map(again);
         let chain: Vec<Certificate> = chain.collect::<Result<_, _>>().map_err(|_| BAD)?;
