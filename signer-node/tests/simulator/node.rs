@@ -39,6 +39,10 @@ use crate::wire::{Address, Body, NewKey, RunKind, RunName};
 pub(crate) const ROUND_MS: u64 = 1_500;
 /// How often a node looks at its deadlines and says again what may have been lost.
 const PULSE_MS: u64 = 200;
+/// So often a node asks its peers at every pulse about what came out of a backup.
+const ASKS: u32 = 30;
+/// After that it asks once in this time.
+pub(crate) const PATIENT_MS: u64 = 30_000;
 /// After so many of them a run says everything again.
 const PULSES_TO_REPEAT: u32 = 3;
 /// How many messages of runs that have not started are kept.
@@ -139,7 +143,10 @@ pub(crate) struct Memory {
     released: BTreeSet<Vec<u8>>,
     seen: BTreeMap<[u8; 32], u64>,
     waiting: BTreeMap<Ticket, Then>,
-    is_waking: bool,
+    /// How often peers were asked about what came out of a backup.
+    asked: u32,
+    /// When the next pulse is due, 0 for never.
+    wakes_ms: u64,
 }
 
 /// A key at this node.
@@ -263,7 +270,8 @@ impl Node {
             released: BTreeSet::new(),
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            is_waking: false,
+            asked: 0,
+            wakes_ms: 0,
         };
         ledger::load(image, &mut memory);
         reshare::load(image, &mut memory, self.bug);
@@ -373,9 +381,13 @@ impl Node {
 
     /// Some time has passed.
     pub(crate) fn on_pulse(&mut self, context: &mut Context<'_>) {
-        self.memory().is_waking = false;
         let now = self.clock(context);
         self.now_ms = now;
+        // An earlier one is due instead of this one.
+        if now < self.memory().wakes_ms {
+            return;
+        }
+        self.memory().wakes_ms = 0;
         let due = |(name, run): (&RunName, &Run)| {
             let deadline = run.session.deadline_ms().filter(|_| !run.is_writing);
             deadline.is_some_and(|at| at <= now).then_some(*name)
@@ -387,6 +399,17 @@ impl Node {
         self.repeat(context);
         self.ask_peers(context);
         self.keep_awake(context);
+    }
+
+    /// Whether a protocol run is under way.
+    pub(crate) fn has_runs(&self) -> bool {
+        let memory = self.memory.as_ref();
+        memory.is_some_and(|memory| !memory.runs.is_empty())
+    }
+
+    /// Whether peers have yet to confirm what came out of a backup.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.memory.as_ref().is_some_and(Memory::is_catching_up)
     }
 
     /// Whether a sharing as high as the one that a run makes is active.
@@ -404,11 +427,16 @@ impl Node {
     }
 
     fn keep_awake(&mut self, context: &mut Context<'_>) {
+        let now = self.now_ms;
         let memory = self.memory();
         let is_busy = !memory.runs.is_empty() || memory.is_catching_up();
-        if is_busy && !memory.is_waking {
-            memory.is_waking = true;
-            context.out.push(Out::Wake(PULSE_MS));
+        if is_busy {
+            let is_patient = memory.runs.is_empty() && memory.asked >= ASKS;
+            let pause = if is_patient { PATIENT_MS } else { PULSE_MS };
+            if memory.wakes_ms == 0 || now + pause < memory.wakes_ms {
+                memory.wakes_ms = now + pause;
+                context.out.push(Out::Wake(pause));
+            }
         }
     }
 

@@ -26,6 +26,8 @@ use crate::wire::{Address, Body, NewKey, short};
 const PATIENCE_MS: u64 = 30_000;
 /// How long everything may take to come to rest once nothing goes wrong any more.
 const REST_MS: u64 = 120_000;
+/// In this time a node that came back from a backup has asked its peers at least once.
+const ASK_AGAIN_MS: u64 = 2 * node::PATIENT_MS;
 /// The most events of one schedule.
 const MAX_EVENTS: u64 = 60_000;
 
@@ -212,6 +214,11 @@ impl World {
         if !self.coordinator.is_settled() {
             return Err("a complete key does not reach all of its members".to_owned());
         }
+        // Whoever came back from a backup and can be confirmed is, before the hours that its limits need.
+        let until = self.now_ms + ASK_AGAIN_MS;
+        while self.now_ms < until && self.nodes.iter().any(Node::is_catching_up) {
+            self.step()?;
+        }
         // Limits of the past are over.
         self.pass(2 * 3_600_000)?;
         let has_key = self.treasury.is_some();
@@ -378,9 +385,11 @@ impl World {
 
     /// Whether nothing but pulses is under way.
     fn is_quiet(&self) -> bool {
-        self.queue
-            .values()
-            .all(|event| matches!(event, Event::Weather | Event::CoordinatorPulse(_)))
+        self.queue.values().all(|event| match event {
+            Event::Weather | Event::CoordinatorPulse(_) => true,
+            Event::Pulse(node, _) => !self.nodes[*node].has_runs(),
+            _ => false,
+        })
     }
 
     fn step(&mut self) -> Result<(), Broken> {

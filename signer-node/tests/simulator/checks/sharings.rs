@@ -298,7 +298,8 @@ impl Checks {
 
     /// A node has come back, from a backup or with nothing: from now on every peer that it asks knows at least what it knows now.
     pub(crate) fn on_restored(&mut self, node: usize, now_ms: u64) {
-        if self.sharings.lineages.contains_key(&node) {
+        let known = self.sharings.lineages.get(&node);
+        if known.is_some_and(|known| !known.is_empty()) {
             self.restored.insert(node, now_ms);
         }
         let Some(mine) = self.sharings.lineages.get(&node) else {

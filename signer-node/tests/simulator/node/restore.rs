@@ -75,6 +75,7 @@ impl Node {
     /// Asks the peers, as long as there is a key that they have not confirmed.
     pub(super) fn ask_peers(&mut self, context: &mut Context<'_>) {
         let cluster = std::rc::Rc::clone(&self.cluster);
+        self.memory().asked += 1;
         let (me, memory) = (self.place, self.memory.as_ref().expect("a running node"));
         for (id, key) in memory.keys.iter().filter(|(_, key)| key.unconfirmed) {
             for peer in cluster
