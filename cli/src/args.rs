@@ -26,9 +26,10 @@ pub use operator::{
     ServiceCommand, ServiceRunArgs,
 };
 pub use order::{
-    Dealing, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeEnrollArgs,
-    NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand, OrderIdArgs,
-    OrderListArgs, OrderSignArgs, OrderSubmitArgs,
+    Dealing, KeyExportArgs, KeyExportConsentArgs, KeyExportFetchArgs, KeyExportOpenArgs,
+    KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeEnrollArgs, NodeIndexArgs,
+    NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand, OrderIdArgs, OrderListArgs,
+    OrderSignArgs, OrderSubmitArgs,
 };
 pub use request::{
     DecideArgs, FreezeArgs, PersonArgs, RequestCommand, RequestIdArgs, RequestListArgs,

@@ -109,7 +109,6 @@ pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
         Body::Exported(body) => check("exported", body.encoded_len(), SMALL),
         Body::KeyState(body) => check("key state", body.encoded_len(), STATUS),
         Body::Attestation(body) => check("attestation", body.encoded_len(), STATUS),
-        Body::LedgerRows(body) => check("ledger rows", body.encoded_len(), RESHARE),
         Body::EcdsaExplanation(body) => check("ecdsa explanation", body.encoded_len(), COMMITMENTS),
         Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
@@ -145,7 +144,6 @@ pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError>
         Body::Export(body) => check("export", body.encoded_len(), REQUEST),
         Body::AttestQuery(body) => check("attest query", body.encoded_len(), SMALL),
         Body::CatchUp(body) => check("catch up", body.encoded_len(), RESHARE),
-        Body::LedgerQuery(body) => check("ledger query", body.encoded_len(), SMALL),
         Body::EcdsaExplain(body) => check("ecdsa explain", body.encoded_len(), ROUND),
         Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }

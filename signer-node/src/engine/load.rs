@@ -117,6 +117,10 @@ impl Engine {
             certificate: config.tls.cert.clone(),
             limits: config.limits.clone(),
             import: config.import.to_ascii_lowercase(),
+            export: super::export::Consents {
+                operators: config.export_operators.clone(),
+                folder: config.export_consents.clone(),
+            },
             store,
             evidence: EvidenceFiles::beside(&config.store),
             vault,

@@ -206,8 +206,9 @@ impl Cluster {
     }
 
     pub(crate) fn config(&self, node: usize) -> Config {
+        let more = std::fs::read_to_string(self.home(node).join("more.toml")).unwrap_or_default();
         let text = format!(
-            "schema = 1\nindex = {}\ncluster = \"../cluster.toml\"\n[unlock]\nkind = \"key-file\"\npath = \"store.key\"\n[limits]\nfree_space = \"0B\"\npool_entries = 2\n\
+            "schema = 1\nindex = {}\n{more}cluster = \"../cluster.toml\"\n[unlock]\nkind = \"key-file\"\npath = \"store.key\"\n[limits]\nfree_space = \"0B\"\npool_entries = 2\n\
              [tls]\nca = \"ca\"\ncrl = \"crl\"\ncert = \"cert\"\nkey = \"key\"\n",
             node + 1
         );

@@ -1,5 +1,6 @@
 //! New shares of keys that exist, at real nodes: refresh, other committees, lost messages, crashes.
 
+mod conflict;
 mod crash;
 mod hostile;
 

@@ -52,6 +52,9 @@ impl Engine {
             let Some(key) = self.keys.get(&name) else {
                 continue;
             };
+            if state.state == "conflict" {
+                self.note_stopped(&name, &key, link.index()).await;
+            }
             let Some(place) = stated(link, &name) else {
                 continue;
             };

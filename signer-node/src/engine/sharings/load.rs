@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mpc_core::lineage::Lineage;
 
 use super::{
-    Held, Origin, Place, Record, Sharings, Stored, lineage_label, place_of, prepared_label,
+    Held, Origin, Place, Record, Sharings, Stop, Stored, lineage_label, place_of, prepared_label,
     share_label,
 };
 use crate::codec::Malformed;
@@ -30,7 +30,7 @@ struct Told {
     prepared: BTreeMap<Place, (Stored, [u8; 32])>,
     /// The place and the sealed share of the last activation.
     active: Option<(Place, [u8; 32])>,
-    retired: bool,
+    stopped: Option<Stop>,
     unconfirmed: bool,
     row: u64,
 }
@@ -115,7 +115,7 @@ fn follow(
                 lineage,
                 prepared: BTreeMap::new(),
                 active: None,
-                retired: false,
+                stopped: None,
                 unconfirmed: false,
                 row: row.number,
             };
@@ -160,7 +160,18 @@ fn follow(
             (told.lineage, told.row) = (lineage, row.number);
         }
         Record::Blind { .. } => {}
-        Record::Retired { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.retired = true,
+        Record::Retired { key, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            told.stopped = told.stopped.max(Some(Stop::Retired));
+        }
+        Record::Exported { key, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            told.stopped = told.stopped.max(Some(Stop::Exported));
+        }
+        Record::Conflict { key, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            told.stopped = told.stopped.max(Some(Stop::Conflict));
+        }
         Record::Restored { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = true,
         Record::Confirmed { key, .. } => {
             told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = false;
@@ -205,7 +216,7 @@ fn settle(
         prepared.insert(place, stored);
     }
     let held = Held {
-        retired: told.retired,
+        stopped: told.stopped,
         unconfirmed: told.unconfirmed,
         prepared,
         ..Held::new(
