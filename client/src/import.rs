@@ -12,6 +12,8 @@ use crate::error::Error;
 pub struct Import {
     client: Client,
     request_id: [u8; 32],
+    /// The first that was told: it may be a member's broadcast already.
+    first: Option<v1::DkgProgress>,
     stream: tonic::Streaming<v1::DkgProgress>,
 }
 
@@ -40,6 +42,7 @@ impl Client {
         Ok(Import {
             client: self.clone(),
             request_id,
+            first: Some(first),
             stream,
         })
     }
@@ -57,6 +60,9 @@ impl Import {
     /// # Errors
     /// [`Error::Stop`] when a member broke the protocol, [`Error::Retry`] when one was silent.
     pub async fn next(&mut self) -> Result<Option<v1::DkgProgress>, Error> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         let progress = self.stream.message().await;
         let progress = progress.map_err(|status| self.client.refused(&status))?;
         match progress

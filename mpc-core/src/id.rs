@@ -4,6 +4,7 @@ use core::fmt;
 use core::num::NonZeroU16;
 
 use crate::Misuse;
+use crate::transcript::{self, Tag};
 
 /// Largest committee. Small on purpose: known adaptive attacks on threshold Schnorr need committees far larger.
 pub const MAX_PARTIES: u16 = 32;
@@ -77,6 +78,19 @@ name32!(
     /// What a session is run for: 32 fresh bytes chosen by whoever asks, never used twice.
     RequestId
 );
+
+impl RequestId {
+    /// `H("key/rq"; request id, name)`: the request for a key, bound to the name that every later order about the key repeats. Nodes that
+    /// were told different names make no key together.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        let digest = transcript::hash(Tag::KEY_REQUEST)
+            .field(self)
+            .field(name.as_bytes())
+            .digest();
+        Self(digest)
+    }
+}
 
 /// The Shamir coordinate of a share, from 1. Assigned by the roster, never read from a peer as a scalar.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -59,16 +59,17 @@ async fn a_key_is_imported_where_every_operator_has_allowed_it() {
     let done = ok(&import("old-1", &[]));
     assert_eq!(done["public_key"], public_key.as_str());
     assert_eq!(done["imported"], true);
+    assert_eq!(done["refreshed"], true, "what the dealer dealt is replaced");
     assert!(
         done["warning"]
             .as_str()
-            .is_some_and(|text| text.contains("sign alone"))
+            .is_some_and(|text| text.contains("signing alone"))
     );
 
     // Its children are what they were: the public key and the chain code are those of the wallet it came from.
     let client = cluster.client("operator").await.expect("an operator");
     let info = client.key("old-1").await.expect("the key");
-    assert!(info.imported);
+    assert!(info.imported && info.epoch == 1);
     let key = client::PublicKey::decode(&info.public_package).expect("a record");
     let child = key.child(&path("m/7").expect("a path")).expect("a child");
     let seventh = account
@@ -78,6 +79,15 @@ async fn a_key_is_imported_where_every_operator_has_allowed_it() {
         hex::encode(child.public_key()),
         seventh.public_key.to_string()
     );
+
+    // As a Taproot key it gets the tweak that makes its usual address.
+    let args = ["key", "import", "tap", "--scheme", "bip340", "--json"];
+    let more = ["--mnemonic-file", &words, "--path", PATH];
+    let done = ok(&quorate(&root, &[args.as_slice(), &more].concat()));
+    let internal = account.public_key.x_only_public_key().0;
+    let (output, _) = bitcoin::key::TapTweak::tap_tweak(internal, &curve, None);
+    let shown = done["public_key"].as_str().expect("hexadecimal");
+    assert!(shown.ends_with(&output.to_x_only_public_key().to_string()));
 
     // Wrong words, a wrong path and a seed where a scalar is wanted are refused before anything is dealt.
     fs::write(root.join("wrong.txt"), WORDS.replace("about", "above")).expect("a file");

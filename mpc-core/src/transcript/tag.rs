@@ -102,6 +102,8 @@ tags! {
     REQ = "req";
     /// What a member was told about a key that is to be imported.
     IMPORT = "import/rq";
+    /// The request for a key together with the name that the key will have.
+    KEY_REQUEST = "key/rq";
     /// What a reshare is to do.
     RESHARE_REQUEST = "reshare/rq";
     /// Roster with the parameters of a key.

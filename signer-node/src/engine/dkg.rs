@@ -18,7 +18,6 @@ use mpc_core::session::{Inbound, Outbound, Recipient};
 use proto::convert::array;
 use proto::v1::{DkgCertificate, DkgProgress, FailureCode, KeyState, StartDkg, Tunnel, node_frame};
 use rand_core::UnwrapErr;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -97,6 +96,8 @@ pub(crate) struct Ceremonies {
     running: BTreeMap<[u8; 32], Running>,
     uncertified: BTreeMap<[u8; 32], Uncertified>,
     early: BTreeMap<NodeId, VecDeque<Early>>,
+    /// Requests whose key a dealer brought.
+    imported: BTreeSet<[u8; 32]>,
 }
 
 impl Ceremonies {
@@ -105,8 +106,17 @@ impl Ceremonies {
             .insert(uncertified.order.request, uncertified);
     }
 
-    pub(super) fn forget(&mut self, request: &[u8; 32]) {
-        self.uncertified.remove(request);
+    /// Forgets a share that waited for its certificate; what its order said of where the key comes from is kept.
+    pub(super) fn certified(&mut self, order: &Order) {
+        self.uncertified.remove(&order.request);
+        if order.imported {
+            self.imported.insert(order.request);
+        }
+    }
+
+    /// Whether the key of this request was brought by a dealer, who may still know it.
+    pub(super) fn is_imported(&self, request: &[u8; 32]) -> bool {
+        self.imported.contains(request)
     }
 
     pub(super) fn is_running(&self, request: &[u8; 32]) -> bool {
@@ -214,17 +224,6 @@ fn progress(order: &Order, stage: &str) -> DkgProgress {
     }
 }
 
-/// The request as the protocol runs under it: with the key's name, which every later order about the key repeats. Nodes that were told
-/// different names make no key together.
-fn named_request(order: &Order) -> RequestId {
-    let bytes = Writer::new()
-        .bytes(b"quorate/key-request/v1")
-        .fixed(&order.request)
-        .bytes(order.name.as_bytes())
-        .finish();
-    RequestId::from_bytes(Sha256::digest(bytes).into())
-}
-
 pub(super) fn is_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
@@ -262,7 +261,7 @@ impl Engine {
             me: who.node,
             purpose: order.purpose,
             params,
-            request_id: named_request(&order),
+            request_id: RequestId::from_bytes(order.request).named(&order.name),
             attempt: Attempt(order.attempt),
             pairs,
         };

@@ -253,7 +253,7 @@ fn fill(
                 }
             }
             Ceremony::Active(certified, _) => {
-                state.ceremonies.forget(&certified.order.request);
+                state.ceremonies.certified(&certified.order);
                 active.push((certified.order.request, Some(())));
             }
         }

@@ -193,10 +193,10 @@ impl Checks {
             ));
         }
         let made = self.keys.entry(request).or_default();
-        if let Some(before) = made.parts.insert(from, part.to_vec()) {
-            if before != part {
-                return Err(format!("node {from} certified two keys for one request"));
-            }
+        if let Some(before) = made.parts.insert(from, part.to_vec())
+            && before != part
+        {
+            return Err(format!("node {from} certified two keys for one request"));
         }
         Ok(())
     }

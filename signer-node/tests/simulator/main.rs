@@ -10,7 +10,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::string_slice,
+    clippy::unwrap_in_result,
     clippy::unwrap_used,
     reason = "helpers of tests stand outside test functions and fail the test just the same"
 )]

@@ -194,11 +194,11 @@ struct Run {
 
 /// What happens once a job of the disk is done.
 enum Then {
-    Generate(RunName, Held<Effects<DkgOutput>>),
-    Reshare(RunName, Held<Effects<Reshared>>),
-    Certified([u8; 32], Held<Effects<DkgOutput>>),
-    Moved(Held<Effects<KeyId>>),
-    Release(Box<sign::Waiting>, Held<Effects<sign::Ready>>),
+    Generate(RunName, Box<Held<Effects<DkgOutput>>>),
+    Reshare(RunName, Box<Held<Effects<Reshared>>>),
+    Certified([u8; 32], Box<Held<Effects<DkgOutput>>>),
+    Moved(Box<Held<Effects<KeyId>>>),
+    Release(sign::Waiting, Box<Held<Effects<sign::Ready>>>),
     Nothing,
 }
 
@@ -314,29 +314,29 @@ impl Node {
             };
             match then {
                 Then::Nothing => {}
-                Then::Generate(run, held) => match released(answer, held) {
+                Then::Generate(run, held) => match released(answer, *held) {
                     Ok(effects) => {
                         self.report_part(&run.request, context);
                         self.carry_out(run, effects, context);
                     }
                     Err(why) => self.give_up(run, why, context),
                 },
-                Then::Reshare(run, held) => match released(answer, held) {
+                Then::Reshare(run, held) => match released(answer, *held) {
                     Ok(effects) => self.carry_out(run, effects, context),
                     // What is in memory of the lineage is not on disk: start over from the disk.
                     Err(_) => context.out.push(Out::Die),
                 },
-                Then::Moved(held) => match released(answer, held).map(|effects| effects.output) {
+                Then::Moved(held) => match released(answer, *held).map(|effects| effects.output) {
                     Ok(Some(key)) => self.take_over(key, context),
                     _ => context.out.push(Out::Die),
                 },
                 Then::Certified(request, held) => {
-                    if let Ok(effects) = released(answer, held) {
+                    if let Ok(effects) = released(answer, *held) {
                         self.activate(request, effects.output, context);
                     }
                 }
                 Then::Release(waiting, held) => {
-                    self.on_debited(*waiting, released(answer, held), context)
+                    self.on_debited(waiting, released(answer, *held), context);
                 }
             }
         }

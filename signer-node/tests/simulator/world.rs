@@ -418,7 +418,7 @@ impl World {
                     self.checks.figures.refused += 1;
                 }
                 self.with_coordinator(|coordinator, context| {
-                    coordinator.receive(from, body, context)
+                    coordinator.receive(from, body, context);
                 })
             }
             _ => {
@@ -482,7 +482,7 @@ impl World {
             None => Some(body),
         };
         if let Some(body) = body {
-            self.send(Address::Node(place), to, body);
+            self.send(Address::Node(place), to, &body);
         }
         Ok(())
     }
@@ -565,7 +565,7 @@ impl World {
                 Body::Reshare(call) => self.checks.on_reshare_order(&call.request),
                 _ => {}
             }
-            self.send(Address::Coordinator, to, body);
+            self.send(Address::Coordinator, to, &body);
         }
         for outcome in self.coordinator.finished() {
             match outcome {
@@ -609,7 +609,7 @@ impl World {
         self.after(400, Event::Weather);
     }
 
-    fn send(&mut self, from: Address, to: Address, body: Body) {
+    fn send(&mut self, from: Address, to: Address, body: &Body) {
         let arrivals = self.network.arrivals(from, to, &mut self.dice);
         if arrivals.is_empty() {
             self.checks.figures.lost_messages += 1;

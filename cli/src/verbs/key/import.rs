@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::bip32::{DerivationPath, Xpriv};
+use bitcoin::key::TapTweak as _;
 use client::PublicKey;
 use client::import::Import;
 use mpc_core::dkg::{DkgCertificate, Setup};
@@ -41,8 +42,8 @@ const MAX_FILE: u64 = 4096;
 
 /// What every importer has to read.
 const WARNING: &str = "WARNING: this key has been in one place. Every copy of it that is left - files, backups, the machine it was \
-made on, this terminal's history - can go on signing alone, whatever the policy says. Refresh it now (`quorate key refresh`), destroy \
-every copy, and move the funds to a generated key as soon as you can.";
+made on, this terminal's history - can go on signing alone, whatever the policy says. Destroy every \
+copy, and move the funds to a generated key as soon as you can.";
 
 /// A key that is brought, and the chain code of its children.
 struct Brought {
@@ -100,14 +101,22 @@ pub(super) async fn run(context: &Context, args: &KeyImportArgs) -> Result<Reply
         me: identity.public().node_id(),
         purpose,
         params,
-        request_id: RequestId::from_bytes(import.request_id()),
+        request_id: RequestId::from_bytes(import.request_id()).named(&args.key.name),
         attempt: Attempt(0),
         pairs: std::collections::BTreeMap::new(),
     };
     let rng = &mut UnwrapErr(getrandom::SysRng);
     let secret = brought.secret;
     let now = std::time::Instant::now();
-    let started = Dealer::start(setup, announcement, secret, identity, rng, 0, ROUND_MS);
+    let started = Dealer::start(
+        setup,
+        announcement.clone(),
+        secret,
+        identity,
+        rng,
+        0,
+        ROUND_MS,
+    );
     let (mut dealer, step) = started.map_err(|error| Fail::invalid(error.to_string()))?;
     let mut certificate = follow(&import, step).await?;
     let end = loop {
@@ -139,22 +148,45 @@ pub(super) async fn run(context: &Context, args: &KeyImportArgs) -> Result<Reply
             progress.message(&format!("import: {}", told.stage));
         }
     };
+    let key = checked(&end, certificate.as_ref(), purpose, &announcement)?;
+    progress.message("import: the nodes replace the shares that the dealer knows");
+    let refreshed = refreshed(&client, &args.key.name).await?;
     drop(progress);
-    let key = checked(&end, certificate.as_ref(), purpose, &public_key)?;
+    let next = if refreshed {
+        "The shares that this dealer dealt are replaced. Next: destroy every copy of the secret."
+            .to_owned()
+    } else {
+        format!(
+            "The shares are not replaced yet; the cluster goes on trying. See: quorate key show {}",
+            args.key.name
+        )
+    };
     let key_id = hex::encode(key.id());
     let human = format!(
-        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {}\n\n{WARNING}\n\n\
-         Next: quorate key refresh {}",
+        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {}\n\n{WARNING}\n\n{next}",
         args.key.name,
         args.key.scheme,
         hex::encode(key.bytes()),
-        args.key.name,
     );
     let json = json!({
-        "name": args.key.name, "key_id": key_id, "scheme": args.key.scheme, "threshold": threshold, "imported": true,
+        "name": args.key.name, "key_id": key_id, "scheme": args.key.scheme, "threshold": threshold, "imported": true, "refreshed": refreshed,
         "public_key": hex::encode(key.bytes()), "chain_code": hex::encode(key.chain_code()), "warning": WARNING,
     });
     Ok(Reply::new(human, json))
+}
+
+/// Waits until the nodes have replaced the shares, which they do by themselves; false if they have not done it in time.
+async fn refreshed(client: &client::Client, name: &str) -> Result<bool, Fail> {
+    let until = tokio::time::Instant::now()
+        .checked_add(Duration::from_millis(ROUND_MS))
+        .unwrap_or_else(tokio::time::Instant::now);
+    while tokio::time::Instant::now() < until {
+        if client.key(name).await?.epoch > 0 {
+            return Ok(true);
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    Ok(false)
 }
 
 /// Every member has signed, and what the coordinator shows is what they signed.
@@ -162,7 +194,7 @@ fn checked(
     end: &v1::DkgProgress,
     certificate: Option<&DkgCertificate>,
     purpose: Purpose,
-    expected: &[u8],
+    announced: &Announcement,
 ) -> Result<PublicKey, Fail> {
     let security = |why: &str| Fail::new(Exit::Security, why.to_owned());
     let key = PublicKey::decode(&end.public_package)?;
@@ -171,11 +203,28 @@ fn checked(
     if certificate.key_id() != KeyId::from_bytes(key.id()) {
         return Err(security("the nodes have certified another key"));
     }
-    // A Taproot key is tweaked once when it is made; the certificate covers what it was before.
-    if purpose != Purpose::Bip340 && key.bytes() != expected {
-        return Err(security("the public key shown is not that of the secret"));
+    let shown = key.bytes();
+    let same = match purpose {
+        Purpose::Bip340 => {
+            let output = tweaked(&announced.public_key);
+            output.is_some_and(|output| shown.get(1..) == Some(&output[..]))
+        }
+        _ => shown == announced.public_key,
+    };
+    if !same || *key.chain_code() != announced.chain_code {
+        return Err(security(
+            "the public key or the chain code shown is not that of the secret",
+        ));
     }
     Ok(key)
+}
+
+/// The output key of a Taproot key without scripts, by a library that knows nothing of ours.
+fn tweaked(public_key: &[u8]) -> Option<[u8; 32]> {
+    let internal = bitcoin::secp256k1::PublicKey::from_slice(public_key).ok()?;
+    let curve = bitcoin::secp256k1::Secp256k1::verification_only();
+    let (output, _) = internal.x_only_public_key().0.tap_tweak(&curve, None);
+    Some(output.to_x_only_public_key().serialize())
 }
 
 fn broken(error: &mpc_core::Error) -> Fail {
@@ -289,11 +338,12 @@ fn brought(args: &KeyImportArgs, purpose: Purpose) -> Result<Brought, Fail> {
         .map_err(|error| Fail::invalid(format!("the path is refused: {error}")))?;
     let mut seed = Zeroizing::new(mnemonic.to_seed_normalized(passphrase.trim_end_matches('\n')));
     let curve = bitcoin::secp256k1::Secp256k1::new();
-    let derived = Xpriv::new_master(bitcoin::NetworkKind::Main, seed.as_ref())
+    let mut derived = Xpriv::new_master(bitcoin::NetworkKind::Main, seed.as_ref())
         .and_then(|master| master.derive_priv(&curve, &path))
         .map_err(|error| Fail::invalid(format!("there is no key at this path: {error}")))?;
     seed.zeroize();
     let mut bytes = derived.private_key.secret_bytes();
+    derived.private_key.non_secure_erase();
     let chain_code = *derived.chain_code.as_bytes();
     Ok(Brought {
         secret: SecretBytes::take(&mut bytes),

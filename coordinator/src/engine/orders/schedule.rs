@@ -1,5 +1,5 @@
-//! Refreshes by the policy's interval: proposed when they are due, permitted by every node on its own policy and clock, and reported
-//! when they do not happen.
+//! Refreshes that nobody has to order, by the policy's interval or after an import: proposed when they are due, permitted by every
+//! node on its own policy and clock, and reported when they do not happen.
 
 use std::{
     collections::BTreeSet,
@@ -41,8 +41,12 @@ impl Due {
 }
 
 impl Engine {
-    /// When a key's shares are to be replaced, by the policy in force; `None` if it has no interval for the key.
+    /// When a key's shares are to be replaced: those of an imported key at once, others by the policy in force; `None` if it has no
+    /// interval for the key.
     pub(in crate::engine) fn due(&self, key: &Key, now_ms: u64) -> Option<Due> {
+        if key.row.imported && key.package.epoch().0 == 0 && !key.ended {
+            return Some(Due::new(0, key.since_ms, now_ms));
+        }
         let policy = self.policies.in_force(now_ms).ok()?;
         let every = refresh_every(policy.document(), &key.id())?;
         (!key.ended).then(|| Due::new(every.as_ms(), key.since_ms, now_ms))
@@ -132,6 +136,11 @@ impl Engine {
             return;
         }
         let name = key.id();
+        let reason = if key.row.imported && key.package.epoch().0 == 0 {
+            "which a dealer brought"
+        } else {
+            "as the policy's refresh_every says"
+        };
         let queued = v1::OrderKey {
             key_id: Bytes::copy_from_slice(&name),
             name: key.row.name.clone(),
@@ -144,7 +153,7 @@ impl Engine {
             kind: SCHEDULED.to_owned(),
             state: "running".to_owned(),
             lines: vec![format!(
-                "refresh the shares of key {}, as the policy's refresh_every says",
+                "refresh the shares of key {}, {reason}",
                 key.row.name
             )],
             keys: vec![queued],

@@ -329,7 +329,7 @@ impl Engine {
                 let mut state = self.state();
                 state.keys.insert(key_id, Arc::new(Key::new(share)));
                 state.sharings.insert(key_id, held);
-                state.ceremonies.forget(&order.request);
+                state.ceremonies.certified(order);
                 drop(state);
                 let peers: Vec<_> = pairs.iter().map(PairRecord::peer).collect();
                 let mut known = self.pairs_mut();

@@ -22,7 +22,7 @@ impl Engine {
     /// a key that it knows off as a new one.
     pub(super) fn allowed_import(&self, import: &Import) -> Result<Announcement, Refusal> {
         let public_key = hex::encode(&import.public_key);
-        if public_key != self.0.import {
+        if public_key.is_empty() || public_key != self.0.import {
             return Err(Refusal::new(
                 FailureCode::NotAuthorised,
                 format!("this node's operator has not allowed the import of the key {public_key}"),

@@ -1,4 +1,4 @@
-//! Who has allowed a reshare: people who ordered it, or a policy that asks for refreshes. Either way this node makes the request by
+//! Who has allowed a reshare: people who ordered it, a policy that asks for refreshes, or an import, which is followed by one. Either way this node makes the request by
 //! itself, from its own record of the key and its own cluster file, and compares.
 
 use mpc_core::id::NodeId;
@@ -67,7 +67,14 @@ impl Engine {
                 ));
             }
         }
-        let rebuilt = if statements.is_empty() {
+        // The operator who allowed an import has allowed the refresh that takes the key out of its dealer's hands.
+        let import = active.epoch().0 == 0 && state.ceremonies.is_imported(&held.request);
+        let rebuilt = if statements.is_empty() && import {
+            if sent.attempt().0 > governance::STANDING_ATTEMPTS {
+                return Err(refuse("nobody has ordered one more attempt".to_owned()));
+            }
+            standing(sent, active, &who.roster)
+        } else if statements.is_empty() {
             let document = document.ok_or_else(|| refuse("nobody has ordered this".to_owned()))?;
             governance::standing_refresh(
                 document,

@@ -43,7 +43,7 @@ fn key(request: [u8; 32], share: KeyShare) -> Key {
 
 impl Made for DkgOutput {
     fn wait(name: RunName, held: Held<Effects<Self>>) -> Then {
-        Then::Generate(name, held)
+        Then::Generate(name, Box::new(held))
     }
 
     fn arrive(self, node: &mut Node, name: RunName, context: &mut Context<'_>) {
@@ -209,7 +209,11 @@ impl Node {
                     output: Some(output),
                 };
                 if let Ready::AfterWrite(write, held) = Step::after(write, effects).split() {
-                    self.submit(vec![change], Some(write), Then::Certified(request, held));
+                    self.submit(
+                        vec![change],
+                        Some(write),
+                        Then::Certified(request, Box::new(held)),
+                    );
                 }
             }
             Err(error) => context.say(format!("{}: {error}", short(&request))),

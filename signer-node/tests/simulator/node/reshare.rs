@@ -1,6 +1,7 @@
 //! Reshares at a node: what it takes part in, what it signs, and how a certificate moves it up.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use mpc_core::Error;
@@ -82,7 +83,7 @@ impl Node {
             return Ok(());
         }
         let me = self.id;
-        if !self.memory().keys.contains_key(&key_id) {
+        if let Entry::Vacant(place) = self.memory().keys.entry(key_id) {
             let base = PublicKeyPackage::decode(&call.base).map_err(|error| error.to_string())?;
             let chain: Result<Vec<_>, _> = call
                 .chain
@@ -91,9 +92,7 @@ impl Node {
                 .collect();
             let chain = chain.map_err(|error| error.to_string())?;
             let lineage = Lineage::adopt(base, chain, &me).map_err(|error| error.to_string())?;
-            self.memory()
-                .keys
-                .insert(key_id, Key::new([0; 32], lineage, None));
+            place.insert(Key::new([0; 32], lineage, None));
         }
         let now = self.clock(context);
         let (identity, pairs) = (Arc::clone(&self.identity), self.pairs.statuses(&me));
@@ -347,7 +346,7 @@ impl Node {
                     output: Some(key),
                 };
                 if let Ready::AfterWrite(write, held) = Step::after(write, effects).split() {
-                    self.submit(changes, Some(write), Then::Moved(held));
+                    self.submit(changes, Some(write), Then::Moved(Box::new(held)));
                 }
             }
             Err(refusal) => context.say(format!("a certificate is refused: {refusal}")),
@@ -379,7 +378,7 @@ impl Key {
 
 impl Made for Output {
     fn wait(name: RunName, held: Held<Effects<Self>>) -> Then {
-        Then::Reshare(name, held)
+        Then::Reshare(name, Box::new(held))
     }
 
     fn arrive(self, node: &mut Node, _name: RunName, context: &mut Context<'_>) {

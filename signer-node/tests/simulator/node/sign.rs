@@ -1,6 +1,6 @@
 //! One share of a signature: judged, debited, and only then released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use crate::disk::{Change, Table};
 use crate::wire::{Body, SignCall};
 
 /// Which call a debit is for.
+#[derive(Clone, Copy)]
 pub(super) struct Waiting {
     digest: [u8; 32],
     attempt: u32,
@@ -184,8 +185,8 @@ impl Node {
             memory.ledger.record(digest, entry);
         }
         memory.released.insert(row);
-        if !memory.seen.contains_key(&digest) {
-            memory.seen.insert(digest, now);
+        if let btree_map::Entry::Vacant(place) = memory.seen.entry(digest) {
+            place.insert(now);
             let seen = now.to_be_bytes().to_vec();
             changes.push(Change::Append(Table::Seen, digest.to_vec(), seen));
         }
@@ -204,7 +205,7 @@ impl Node {
                 self.submit(changes, None, Then::Nothing);
                 self.on_debited(waiting, Ok(effects), context);
             } else {
-                let then = Then::Release(Box::new(waiting), held);
+                let then = Then::Release(waiting, Box::new(held));
                 self.submit(changes, Some(write), then);
             }
         }
