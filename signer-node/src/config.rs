@@ -132,7 +132,7 @@ impl Default for Limits {
         Self {
             live_intents: 100_000,
             nonces_per_key: 1_024,
-            keys: 200,
+            keys: 2_000,
             dkg_sessions: 4,
             reshare_sessions: 32,
             concurrent_calls: 256,
@@ -270,7 +270,7 @@ impl Config {
         let mut count = |key, default, max| reader.integer("limits", key, Some(default), 1, max);
         let live_intents = count("live_intents", default.live_intents, 10_000_000);
         let nonces_per_key = count("nonces_per_key", default.nonces_per_key, 65_536);
-        let keys = count("keys", default.keys, 250);
+        let keys = count("keys", default.keys, 4_000);
         let dkg_sessions = count("dkg_sessions", default.dkg_sessions, 64);
         let reshare_sessions = count("reshare_sessions", default.reshare_sessions, 256);
         let concurrent_calls = count("concurrent_calls", default.concurrent_calls, 65_536);

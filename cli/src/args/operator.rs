@@ -325,6 +325,12 @@ pub struct BenchArgs {
     /// What is signed on a throw-away cluster: ed25519 (Solana transfers) or ecdsa (Ethereum transfers)
     #[arg(long, default_value = "ed25519", value_parser = ["ed25519", "ecdsa"])]
     pub scheme: String,
+    /// Measure how fast the shares of many keys are replaced instead
+    #[arg(long, requires = "local")]
+    pub refresh: bool,
+    /// How many keys, with --refresh
+    #[arg(long, default_value_t = 100, requires = "refresh", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub keys: u32,
     /// How many requests in all
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub requests: u32,

@@ -39,8 +39,9 @@ mod tend;
 /// Orders that are read back after a restart, and that a list can show.
 pub(super) const KEPT: u32 = 1_000;
 
-/// Keys that are worked on at a time, over all orders; nodes take part in so many ceremonies by default.
-const KEYS_AT_ONCE: usize = 4;
+/// Keys that are worked on at a time, over all orders: half of the ceremonies that a node takes part in by default. What waits for
+/// the disk at one key shares its write with what waits at the others.
+const KEYS_AT_ONCE: usize = 16;
 
 /// Orders that may wait for signatures.
 const WAITING: usize = 256;

@@ -406,7 +406,8 @@ impl Cluster {
 
     pub(crate) fn order(name: &str, scheme: &str) -> v1::StartDkg {
         let mut request = [0xd6; 32];
-        request[..name.len()].copy_from_slice(name.as_bytes());
+        request[..8].copy_from_slice(&NOW.to_be_bytes());
+        request[8..8 + name.len()].copy_from_slice(name.as_bytes());
         v1::StartDkg {
             name: name.to_owned(),
             scheme: scheme.to_owned(),

@@ -106,6 +106,29 @@ async fn a30_a_restored_node_signs_when_peers_confirm_and_not_what_it_may_have_s
 }
 
 #[tokio::test]
+async fn a_restored_node_makes_no_key_that_was_asked_for_before() {
+    let (mut cluster, _) = ready(3).await;
+    let secrets = cluster.secrets(0);
+    cluster.rebuild(0, &secrets).await;
+    let at = |ms: u64| {
+        let mut order = Cluster::order("new", "ed25519");
+        let mut request = order.request_id.to_vec();
+        request[..8].copy_from_slice(&ms.to_be_bytes());
+        order.request_id = request.into();
+        Call::StartDkg(order)
+    };
+    // What was made before the restore may have been begun here already, with other randomness.
+    assert_eq!(code(cluster.call(0, at(1)).await), FailureCode::Stale);
+    let ahead = NOW + 11 * MINUTE;
+    assert_eq!(
+        code(cluster.call(1, at(ahead)).await),
+        FailureCode::Malformed
+    );
+    cluster.call(1, at(1)).await.unwrap();
+    cluster.call(0, at(NOW)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a70_a_restored_share_of_an_old_sharing_is_refused_and_mended() {
     let (mut cluster, policy) = ready(3).await;
     let secrets = cluster.secrets(0);

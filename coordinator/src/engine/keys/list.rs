@@ -97,8 +97,13 @@ impl Engine {
             let index = key.package.index_of(&node);
             let states = link.as_ref().and_then(|link| link.status());
             let state = states.and_then(|status| {
-                let mut keys = status.keys.into_iter();
-                keys.find(|state| state.key_id.as_ref() == name)
+                let mut keys = status.keys.iter();
+                let found = keys.find(|state| state.key_id.as_ref() == name)?;
+                // What only certificates are made of would fill an answer about many keys.
+                Some(v1::KeyState {
+                    certificate_part: Bytes::new(),
+                    ..found.clone()
+                })
             });
             (index.is_some() || state.is_some()).then(|| v1::KeyHolder {
                 node: u32::from(number.get()),
@@ -124,7 +129,7 @@ impl Engine {
         let links = self.links.all();
         let active = links
             .iter()
-            .filter(|link| link.status().as_ref().is_some_and(has));
+            .filter(|link| link.status().as_ref().is_some_and(|status| has(status)));
         active.map(|link| u32::from(link.index())).collect()
     }
 }

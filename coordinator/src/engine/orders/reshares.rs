@@ -272,8 +272,9 @@ impl Engine {
             return own;
         };
         let signed = |link: &Link| {
-            let keys = link.status().map(|status| status.keys).unwrap_or_default();
-            let about = keys.iter().filter(|key| key.key_id.as_ref() == name);
+            let status = link.status();
+            let about = status.iter().flat_map(|status| &status.keys);
+            let about = about.filter(|key| key.key_id.as_ref() == name);
             let prepared = about.flat_map(|key| &key.prepared);
             let places = prepared.filter_map(|prepared| prepared.sharing.as_ref());
             let mine = places.filter(|place| place.epoch == epoch);

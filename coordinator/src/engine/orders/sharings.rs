@@ -99,7 +99,7 @@ impl Engine {
     /// Whether this has not been said since the start.
     fn is_new(&self, name: &KeyName, node: Option<u16>) -> bool {
         let said = self.orders.contradicted.lock();
-        said.unwrap_or_else(std::sync::PoisonError::into_inner)
+        said.unwrap_or_else(PoisonError::into_inner)
             .insert((*name, node))
     }
 
