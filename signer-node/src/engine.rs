@@ -13,6 +13,7 @@ mod ecdsa;
 mod evidence;
 pub mod export;
 mod freeze;
+pub(crate) mod inherit;
 mod intents;
 pub(crate) mod keys;
 pub(crate) mod ledger;

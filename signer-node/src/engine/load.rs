@@ -259,6 +259,9 @@ fn fill(
         }
     }
     (state.sharings, state.keys) = super::sharings::load(contents, vault)?;
+    for totals in super::sharings::inherited(contents)? {
+        state.ledger.inherit(&totals);
+    }
     if let Some(origin) = state.origin {
         state
             .ledger

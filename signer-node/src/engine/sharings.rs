@@ -24,7 +24,7 @@ use crate::failure::Refusal;
 use crate::seal::{Kind, Label, SealError, Vault};
 use crate::store::{Change, Table};
 
-pub(crate) use load::{load, origin};
+pub(crate) use load::{inherited, load, origin};
 pub(crate) use record::{Place, Record};
 
 /// What is stored of a sharing that has no certificate here.
@@ -98,6 +98,9 @@ pub(crate) struct Held {
     pub(crate) since_ms: u64,
     /// Why it signs no more, if it does not.
     pub(crate) stopped: Option<Stop>,
+    /// What was spent with it before this moment is not known here yet: that is when this node became a member, and nobody has attested
+    /// the totals of before; witnessed milliseconds, zero if all is known.
+    pub(crate) blind_ms: u64,
     /// It came out of a backup, and peers have not confirmed it yet.
     pub(crate) unconfirmed: bool,
     pub(crate) prepared: BTreeMap<Place, Stored>,
@@ -132,6 +135,7 @@ impl Held {
             lineage,
             since_ms,
             stopped: None,
+            blind_ms: 0,
             unconfirmed: false,
             prepared: BTreeMap::new(),
         }

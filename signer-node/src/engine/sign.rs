@@ -279,7 +279,9 @@ impl Engine {
         let params = key.share.public().params();
         let share_of_limit = Fraction::new(params.threshold().into(), params.parties().into())
             .ok_or_else(|| Refusal::internal("key parameters"))?;
-        let view = state.ledger.view(digest, now);
+        let held = state.sharings.get(&signed.intent().key_id);
+        let blind_ms = held.map_or(0, |held| held.blind_ms);
+        let view = state.ledger.view(digest, now, blind_ms);
         let facts = Facts {
             now_ms: now.wall_ms,
             first_seen_ms,

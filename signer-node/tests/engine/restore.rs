@@ -24,7 +24,7 @@ impl Cluster {
         self.start(node).await.unwrap();
     }
 
-    async fn attestation(&self, by: usize, about: usize) -> Vec<u8> {
+    pub(crate) async fn attestation(&self, by: usize, about: usize) -> Vec<u8> {
         let challenge = self.engine(about).status().catching_up;
         let call = Call::AttestQuery(v1::AttestQuery {
             about: self.id(about).as_bytes().to_vec().into(),
@@ -36,7 +36,11 @@ impl Cluster {
         }
     }
 
-    async fn catch_up(&self, node: usize, said: &[Vec<u8>]) -> Result<v1::NodeStatus, Failure> {
+    pub(crate) async fn catch_up(
+        &self,
+        node: usize,
+        said: &[Vec<u8>],
+    ) -> Result<v1::NodeStatus, Failure> {
         let call = Call::CatchUp(v1::CatchUp {
             attestations: said.iter().map(|bytes| bytes.clone().into()).collect(),
         });

@@ -297,6 +297,17 @@ impl Engine {
             sealed,
             lineage: digest,
         }));
+        let joins = match share.is_some() && self.is_stranger(key) {
+            true => Some(self.now(&mut self.state())?.witnessed_ms),
+            false => None,
+        };
+        if let Some(before_ms) = joins {
+            changes.push(sharings::append(&Record::Joined {
+                key: *key,
+                place: at,
+                before_ms,
+            }));
+        }
         let settles = {
             let mut state = self.state();
             let unsettled = Self::unsettled(&state);
@@ -310,6 +321,11 @@ impl Engine {
         if let Some(before_ms) = settles {
             Self::settle(&mut self.state(), before_ms);
         }
+        if let Some(before_ms) = joins
+            && let Some(held) = self.state().sharings.get_mut(key)
+        {
+            held.blind_ms = before_ms;
+        }
         let peers: Vec<_> = setups.iter().map(PairRecord::peer).collect();
         let answer = self.take_over(key, lineage, (at, at_ms), share, setups);
         peers.iter().for_each(|peer| self.greet(peer));
@@ -322,6 +338,13 @@ impl Engine {
         self.announce_pools();
         self.send(node_frame::Body::ReshareProgress(answer.clone()));
         Ok(answer)
+    }
+
+    /// Whether this node is no member of the sharing that is active now.
+    fn is_stranger(&self, key: &[u8; 32]) -> bool {
+        let state = self.state();
+        let held = state.sharings.get(key);
+        held.is_some_and(|held| held.lineage.active().index_of(&self.0.who.node).is_none())
     }
 
     /// What was prepared for this sharing or a lower one, with a share or without.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::codec::Malformed;
 use crate::engine::dkg::sealed_digest;
+use crate::engine::inherit::Totals;
 use crate::engine::keys::Key;
 use crate::seal::{Label, Vault};
 use crate::store::{Contents, Row, StoreError, Table};
@@ -31,6 +32,7 @@ struct Told {
     /// The place and the sealed share of the last activation.
     active: Option<(Place, [u8; 32])>,
     stopped: Option<Stop>,
+    blind_ms: u64,
     unconfirmed: bool,
     row: u64,
 }
@@ -90,6 +92,18 @@ pub(crate) fn origin(contents: &Contents) -> Result<Option<Origin>, StoreError> 
     Ok(origin)
 }
 
+/// What this node counts as spent that it has not let out itself.
+pub(crate) fn inherited(contents: &Contents) -> Result<Vec<Totals>, StoreError> {
+    let mut all = Vec::new();
+    for row in contents.rows(Table::Sharings) {
+        let bad = |error: Malformed| damaged(row.number, error.to_string());
+        if let Record::Inherited { totals, .. } = Record::decode(&row.body).map_err(bad)? {
+            all.push(Totals::decode(&totals).map_err(bad)?);
+        }
+    }
+    Ok(all)
+}
+
 fn follow(
     told: &mut BTreeMap<[u8; 32], Told>,
     record: Record,
@@ -116,6 +130,7 @@ fn follow(
                 prepared: BTreeMap::new(),
                 active: None,
                 stopped: None,
+                blind_ms: 0,
                 unconfirmed: false,
                 row: row.number,
             };
@@ -160,6 +175,10 @@ fn follow(
             (told.lineage, told.row) = (lineage, row.number);
         }
         Record::Blind { .. } => {}
+        Record::Joined { key, before_ms, .. } => {
+            told.get_mut(&key).ok_or_else(unknown)?.blind_ms = before_ms;
+        }
+        Record::Inherited { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.blind_ms = 0,
         Record::Retired { key, .. } => {
             let told = told.get_mut(&key).ok_or_else(unknown)?;
             told.stopped = told.stopped.max(Some(Stop::Retired));
@@ -217,6 +236,7 @@ fn settle(
     }
     let held = Held {
         stopped: told.stopped,
+        blind_ms: told.blind_ms,
         unconfirmed: told.unconfirmed,
         prepared,
         ..Held::new(

@@ -90,6 +90,19 @@ pub(crate) enum Record {
         one: Vec<u8>,
         other: Vec<u8>,
     },
+    /// This node is a member from this sharing on and was none before: what was spent before this moment, witnessed milliseconds, is not
+    /// known here.
+    Joined {
+        key: [u8; 32],
+        place: Place,
+        before_ms: u64,
+    },
+    /// The members of before have attested their totals, and this is what this node counts of them, in its witnessed milliseconds.
+    Inherited {
+        key: [u8; 32],
+        place: Place,
+        totals: Vec<u8>,
+    },
     /// The store came out of a backup, and what was spent before this moment is not known here; witnessed milliseconds, zero if nobody
     /// has spent anything that is known anywhere.
     Blind { before_ms: u64 },
@@ -103,6 +116,8 @@ impl Record {
             Self::Active { key, place, .. } => at(3, key, *place).finish(),
             Self::Noted { key, place, .. } => at(7, key, *place).finish(),
             Self::Blind { .. } => Writer::new().u8(8).finish(),
+            Self::Joined { key, place, .. } => at(11, key, *place).finish(),
+            Self::Inherited { key, place, .. } => at(12, key, *place).finish(),
             Self::Retired { key, .. } => Writer::new().u8(4).fixed(key).finish(),
             Self::Exported { key, request, .. } => {
                 Writer::new().u8(9).fixed(key).fixed(request).finish()
@@ -189,6 +204,12 @@ impl Record {
                 .u64(*at_ms)
                 .bytes(one)
                 .bytes(other),
+            Self::Joined {
+                key,
+                place,
+                before_ms,
+            } => at(11, key, *place).u64(*before_ms),
+            Self::Inherited { key, place, totals } => at(12, key, *place).bytes(totals),
             Self::Restored { key, place, at_ms } => at(5, key, *place).u64(*at_ms),
             Self::Confirmed {
                 key,
@@ -264,6 +285,16 @@ impl Record {
                 at_ms: reader.u64()?,
                 one: reader.bytes()?.to_vec(),
                 other: reader.bytes()?.to_vec(),
+            },
+            11 => Self::Joined {
+                key,
+                place: place(&mut reader)?,
+                before_ms: reader.u64()?,
+            },
+            12 => Self::Inherited {
+                key,
+                place: place(&mut reader)?,
+                totals: reader.bytes()?.to_vec(),
             },
             7 => Self::Noted {
                 key,
@@ -349,6 +380,16 @@ mod tests {
                 request: [3; 32],
                 at_ms: 9,
                 statements: vec![vec![4]],
+            },
+            Record::Joined {
+                key,
+                place,
+                before_ms: 8,
+            },
+            Record::Inherited {
+                key,
+                place,
+                totals: vec![1],
             },
             Record::Conflict {
                 key,

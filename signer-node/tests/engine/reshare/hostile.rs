@@ -61,6 +61,7 @@ async fn a63_a_certificate_that_one_node_alone_has_seen_loses_nobody_a_share() {
         assert!(contents.sealed(&label).is_none());
     }
 }
+    cluster.tell_new_members().await;
 
 #[tokio::test]
 async fn a64_a_refresh_that_nobody_ordered_waits_its_time_and_has_few_attempts() {
