@@ -20,6 +20,12 @@ use criterion::Criterion;
 )]
 #[path = "contestants/ecdsa.rs"]
 mod ecdsa;
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a benchmark counts runs and bytes"
+)]
+#[path = "contestants/life.rs"]
+mod life;
 #[path = "contestants/suites.rs"]
 mod suites;
 

@@ -73,7 +73,7 @@ impl Options {
 pub struct Client {
     channel: Channel,
     address: String,
-    cluster_id: String,
+    cluster: Arc<ClusterFile>,
     timeout: Duration,
     wallets: Arc<Mutex<BTreeMap<String, Wallet>>>,
 }
@@ -108,7 +108,7 @@ impl Client {
         Ok(Self {
             channel,
             address,
-            cluster_id: cluster.cluster_id.as_str().to_owned(),
+            cluster: Arc::new(cluster),
             timeout: options.timeout,
             wallets: Arc::default(),
         })
@@ -117,7 +117,13 @@ impl Client {
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
-        &self.cluster_id
+        self.cluster.cluster_id.as_str()
+    }
+
+    /// The cluster's public description, as it was when this client connected.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterFile {
+        &self.cluster
     }
 
     /// The coordinator's address.

@@ -1,12 +1,15 @@
 //! Addresses from public values alone: every child key of a wallet's key is derived on this side.
 //!
-//! The coordinator hands out a key's public package; whatever follows from it (child keys, addresses) is computed here and
-//! never believed.
+//! The coordinator hands out a key's public package, and with it the signatures of the nodes that hold the key: with fewer than
+//! `threshold` of them ([`confirmed_by`]), do not pay to an address of it. Whatever follows from the package (child keys, addresses) is
+//! computed here and never believed.
 
 use std::fmt;
 
 use policy::address::{self, AddressError};
+use policy::cluster::{ClusterFile, NodeEntry};
 use proto::keys::{DerivationPath, HdError, PublicKeyPackage};
+use proto::{link::KeyRecord, v1};
 
 use crate::error::{Error, Fix};
 
@@ -152,6 +155,29 @@ pub fn path(text: &str) -> Result<DerivationPath, Error> {
         .map_err(|e: HdError| malformed(&format_args!("{text}: {e}")))
 }
 
+/// Which nodes have signed that this is the key of this name, by number, ascending. With `threshold` of the cluster file or more of them
+/// an honest one is among them, and a coordinator that shows a key of its own is found out.
+#[must_use]
+pub fn confirmed_by(cluster: &ClusterFile, info: &v1::KeyInfo) -> Vec<u16> {
+    let Ok(package) = PublicKeyPackage::decode(&info.public_package) else {
+        return Vec::new();
+    };
+    let record = KeyRecord {
+        cluster_id: cluster.cluster_id.as_str(),
+        name: &info.name,
+        package: &package,
+    };
+    let confirms = |node: &&NodeEntry| {
+        let mut states = info.holders.iter().filter_map(|holder| {
+            let is_node = holder.node == u32::from(node.index);
+            holder.state.as_ref().filter(|_| is_node)
+        });
+        states.any(|state| record.is_signed(&node.identity, &state.confirmation))
+    };
+    let nodes = cluster.nodes.iter().filter(confirms);
+    nodes.map(|node| node.index).collect()
+}
+
 fn malformed(message: &dyn fmt::Display) -> Error {
     Fix::Malformed {
         message: message.to_string(),
@@ -161,7 +187,7 @@ fn malformed(message: &dyn fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use mpc_core::testing::Simulator;
+    use mpc_core::testing::{Committee, Simulator};
     use proto::keys::Purpose;
 
     use super::*;
@@ -172,6 +198,96 @@ mod tests {
         run.run();
         let package = run.output(1).share.public().encode();
         PublicKey::decode(&package).expect("a package")
+    }
+
+    #[test]
+    fn only_the_signatures_of_the_clusters_nodes_over_exactly_this_key_and_name_confirm_it() {
+        let nodes = Committee::new(3, 9);
+        let mut file = String::from(
+            "schema = 1\ncluster_id = \"c-01\"\nthreshold = 2\n[coordinator]\naddr = \"127.0.0.1:7443\"\nserver_name = \"c.c-01\"\n",
+        );
+        file += &format!("pins = [\"{}\"]\n", "11".repeat(32));
+        for (index, member) in nodes.roster.by_index() {
+            let member = nodes.roster.get(&member).expect("a member");
+            let (identity, exchange) = (member.identity.as_bytes(), member.exchange);
+            let (identity, exchange) = (hex::encode(identity), hex::encode(exchange));
+            file += &format!(
+                "[[node]]\nindex = {index}\nidentity = \"{identity}\"\nexchange = \"{exchange}\"\n"
+            );
+        }
+        let governor = hex::encode(nodes.identity(1).public().as_bytes());
+        file += &format!(
+            "[genesis]\nmin = 1\n[[genesis.governor]]\nperson = \"a\"\ncredential = \"b\"\nkind = \"ed25519\"\nkey = \"{governor}\"\n"
+        );
+        let cluster = ClusterFile::parse(file.as_bytes()).expect("a cluster file");
+
+        let key = key(Purpose::Ecdsa);
+        let says = |node: u16, cluster_id: &str, name: &str| {
+            let package = key.package();
+            let record = KeyRecord {
+                cluster_id,
+                name,
+                package,
+            };
+            let signature = nodes.identity(node).sign(&record.digest());
+            v1::KeyState {
+                confirmation: signature.to_vec().into(),
+                ..Default::default()
+            }
+        };
+        let shown = |states: Vec<(u32, v1::KeyState)>| {
+            let holder = |(node, state)| v1::KeyHolder {
+                node,
+                state: Some(state),
+                ..Default::default()
+            };
+            let info = v1::KeyInfo {
+                name: "hot".into(),
+                public_package: key.package().encode().into(),
+                holders: states.into_iter().map(holder).collect(),
+                ..Default::default()
+            };
+            confirmed_by(&cluster, &info)
+        };
+        let good = |node: u16| (u32::from(node), says(node, "c-01", "hot"));
+        assert_eq!(shown(vec![good(3), good(1)]), [1, 3]);
+        assert_eq!(shown(vec![good(1), good(1)]), [1], "nobody counts twice");
+        assert_eq!(
+            shown(vec![(2, says(1, "c-01", "hot"))]),
+            [0; 0],
+            "another node's word"
+        );
+        assert_eq!(
+            shown(vec![(2, says(2, "c-01", "cold"))]),
+            [0; 0],
+            "another name"
+        );
+        assert_eq!(
+            shown(vec![(2, says(2, "c-02", "hot"))]),
+            [0; 0],
+            "another cluster"
+        );
+        assert_eq!(
+            shown(vec![(2, v1::KeyState::default())]),
+            [0; 0],
+            "nothing said"
+        );
+        // A coordinator that shows a key of its own has nobody's word for it.
+        let mut run = Simulator::start(Purpose::Ecdsa, 2, 3, 8);
+        run.run();
+        let info = v1::KeyInfo {
+            name: "hot".into(),
+            public_package: run.output(1).share.public().encode().into(),
+            holders: [good(1), good(2)]
+                .map(|(node, state)| v1::KeyHolder {
+                    node,
+                    state: Some(state),
+                    ..Default::default()
+                })
+                .into(),
+            ..Default::default()
+        };
+        assert_eq!(confirmed_by(&cluster, &info), [0; 0]);
     }
 
     #[test]

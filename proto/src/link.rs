@@ -1,8 +1,10 @@
-//! What a node signs on its link to a coordinator: the proof of who dialled, and first-seen receipts.
+//! What a node signs on its link to a coordinator: the proof of who dialled, first-seen receipts, and which key has which name.
 //!
-//! Only encodings and the 32-byte digests live here. Signing and strict verification belong to the holder of the
-//! identity key and of the roster; nothing in this module trusts the bytes it reads.
+//! Only encodings and the 32-byte digests live here. Signing belongs to the holder of the identity key; nothing in this module trusts
+//! the bytes it reads.
 
+use mpc_core::identity::IdentityPublic;
+use mpc_core::keys::PublicKeyPackage;
 use sha2::{Digest, Sha256};
 
 /// Length of an encoded [`Receipt`] in bytes.
@@ -92,6 +94,45 @@ impl Receipt {
             first_seen_ms: u64::from_be_bytes(*time),
             signature: rest.try_into().ok()?,
         })
+    }
+}
+
+/// What a node says of a key to people and backends: this name belongs to this public key. It stays so for the whole life of the key.
+///
+/// Fewer than `threshold` nodes lie, so as many that say the same have an honest one among them.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRecord<'a> {
+    /// The cluster.
+    pub cluster_id: &'a str,
+    /// What people call the key.
+    pub name: &'a str,
+    /// The key's public side, in any epoch.
+    pub package: &'a PublicKeyPackage,
+}
+
+impl KeyRecord<'_> {
+    /// What the identity key signs: nothing of it changes with the epoch.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = tagged("quorate/link/key/v1");
+        absorb(&mut hash, self.cluster_id.as_bytes());
+        absorb(&mut hash, self.name.as_bytes());
+        absorb(&mut hash, self.package.key_id().as_bytes());
+        absorb(&mut hash, self.package.purpose().as_str().as_bytes());
+        absorb(&mut hash, &self.package.public_key());
+        absorb(&mut hash, self.package.chain_code());
+        hash.finalize().into()
+    }
+
+    /// Whether a node with this identity key has signed it, strictly; false for anything malformed.
+    #[must_use]
+    pub fn is_signed(&self, identity: &[u8; 32], signature: &[u8]) -> bool {
+        let identity = IdentityPublic::from_bytes(identity);
+        let signature = <[u8; 64]>::try_from(signature);
+        match (identity, signature) {
+            (Ok(identity), Ok(signature)) => identity.verify(&self.digest(), &signature),
+            _ => false,
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use mpc_core::session::{Effects, Inbound, Ready, Recipient, Session, Step};
 use mpc_core::testing::{Signers, rng};
 use rand_core::Rng;
 
+use crate::life::{Life, Pairs};
+
 /// What is signed.
 const MESSAGE: &[u8] = b"Thirty-two bytes, as a digest is";
 
@@ -261,6 +263,26 @@ pub(crate) fn for_each_row(mut measure: impl FnMut(String, Vec<Contestant<'_>>))
                 fused(&bench.signers, &bench.set, seed).0
             };
             measure(name, vec![("quorate", Box::new(run))]);
+            for_each_stage(threshold, parties, &mut measure);
         }
+    }
+}
+
+/// What happens to a key later, the work of one party: new shares for the same parties; for two more, with a threshold one higher.
+fn for_each_stage(
+    threshold: u16,
+    parties: u16,
+    mut measure: impl FnMut(String, Vec<Contestant<'_>>),
+) {
+    let mut life = Life::new(Purpose::Ecdsa, threshold, parties);
+    for (kind, pairs) in [("kept", Pairs::Kept), ("fresh", Pairs::Fresh)] {
+        let name = format!("ecdsa {threshold} of {parties}: refresh, {kind} pairs");
+        let run = || timed(|| life.refresh(pairs)).1 / parties.into();
+        measure(name, vec![("quorate", Box::new(run))]);
+        let (higher, more) = (threshold + 1, parties + 2);
+        let name =
+            format!("ecdsa {threshold} of {parties}: reshare to {higher} of {more}, {kind} pairs");
+        let run = || timed(|| life.grow(pairs)).1 / more.into();
+        measure(name, vec![("quorate", Box::new(run))]);
     }
 }

@@ -134,4 +134,12 @@ impl Peer for Givre {
     fn keygen(&mut self) -> Option<Duration> {
         None
     }
+
+    fn refresh(&mut self) -> Option<Duration> {
+        None
+    }
+
+    fn reshare(&mut self) -> Option<Duration> {
+        None
+    }
 }

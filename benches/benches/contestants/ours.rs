@@ -13,6 +13,7 @@ use mpc_core::testing::Simulator;
 
 use super::source::Source;
 use super::{MESSAGE, Peer};
+use crate::life::{Life, Pairs};
 
 pub(crate) struct Ours {
     purpose: Purpose,
@@ -20,6 +21,7 @@ pub(crate) struct Ours {
     threshold: u16,
     parties: u16,
     simulator: Simulator,
+    life: Life,
     source: Source,
 }
 
@@ -49,6 +51,7 @@ impl Ours {
             threshold,
             parties,
             simulator,
+            life: Life::new(purpose, threshold, parties),
             source: Source::new(2),
         }
     }
@@ -178,5 +181,13 @@ impl Peer for Ours {
             simulator
         };
         Some(timed(run).1)
+    }
+
+    fn refresh(&mut self) -> Option<Duration> {
+        Some(timed(|| self.life.refresh(Pairs::Kept)).1)
+    }
+
+    fn reshare(&mut self) -> Option<Duration> {
+        Some(timed(|| self.life.grow(Pairs::Kept)).1)
     }
 }

@@ -28,13 +28,19 @@ pub(crate) trait Peer {
     fn over_bytes(&mut self) -> Duration;
     /// A whole key generation, of all parties, where the crate has one.
     fn keygen(&mut self) -> Option<Duration>;
+    /// New shares of the same key for the same parties, the work of all of them, where the crate has that.
+    fn refresh(&mut self) -> Option<Duration>;
+    /// New shares of the same key for two parties more and a threshold one higher, where the crate has that.
+    fn reshare(&mut self) -> Option<Duration>;
 }
 
 /// One step of a contestant; nothing where it has no such step.
 type Step = fn(&mut dyn Peer) -> Option<Duration>;
 
-const STEPS: [(&str, Step); 6] = [
+const STEPS: [(&str, Step); 8] = [
     ("keygen", |peer| peer.keygen()),
+    ("refresh", |peer| peer.refresh()),
+    ("reshare", |peer| peer.reshare()),
     ("round 1", |peer| Some(peer.round1())),
     ("round 2", |peer| Some(peer.round2())),
     ("aggregate", |peer| Some(peer.aggregate())),

@@ -7,7 +7,7 @@ macro_rules! zcash {
             use std::time::Duration;
 
             use benches::timed;
-            use $peer::keys::{self, KeyPackage, PublicKeyPackage};
+            use $peer::keys::{self, KeyPackage, PublicKeyPackage, refresh};
             use $peer::round1::{self, NonceCommitment, SigningCommitments, SigningNonces};
             use $peer::round2::SignatureShare;
             use $peer::{Identifier, Signature, SigningPackage};
@@ -19,6 +19,8 @@ macro_rules! zcash {
                 threshold: u16,
                 parties: u16,
                 shares: Vec<KeyPackage>,
+                /// Those of all parties.
+                all: Vec<KeyPackage>,
                 public: PublicKeyPackage,
                 source: Source,
             }
@@ -42,11 +44,13 @@ macro_rules! zcash {
                     let share = |number| {
                         KeyPackage::try_from(dealt[&identifier(number)].clone()).expect("a share")
                     };
-                    let shares = (1..=threshold).map(share).collect();
+                    let all: Vec<_> = (1..=parties).map(share).collect();
+                    let shares = all.iter().take(threshold.into()).cloned().collect();
                     Self {
                         threshold,
                         parties,
                         shares,
+                        all,
                         public,
                         source,
                     }
@@ -211,6 +215,57 @@ macro_rules! zcash {
                         }
                     };
                     Some(timed(run).1)
+                }
+
+                fn refresh(&mut self) -> Option<Duration> {
+                    let (old, public) = (self.all.clone(), self.public.clone());
+                    let run = || {
+                        let indices: Vec<_> = (1..=self.parties).map(identifier).collect();
+                        let (mut secrets, mut first) = (Vec::new(), BTreeMap::new());
+                        for index in &indices {
+                            let (secret, package) = refresh::refresh_dkg_part1(
+                                *index,
+                                self.parties,
+                                self.threshold,
+                                &mut self.source,
+                            )
+                            .expect("part 1");
+                            secrets.push(secret);
+                            first.insert(*index, package);
+                        }
+                        let others = |index: &Identifier| {
+                            let mut others = first.clone();
+                            others.remove(index);
+                            others
+                        };
+                        let (mut seconds, mut second) = (Vec::new(), BTreeMap::new());
+                        for (index, secret) in indices.iter().zip(secrets) {
+                            let (secret, packages) =
+                                refresh::refresh_dkg_part2(secret, &others(index)).expect("part 2");
+                            seconds.push(secret);
+                            second.insert(*index, packages);
+                        }
+                        for ((index, secret), old) in indices.iter().zip(&seconds).zip(old) {
+                            let received = second.iter().filter(|(from, _)| *from != index);
+                            let received = received
+                                .map(|(from, packages)| (*from, packages[index].clone()))
+                                .collect();
+                            let public = public.clone();
+                            refresh::refresh_dkg_shares(
+                                secret,
+                                &others(index),
+                                &received,
+                                public,
+                                old,
+                            )
+                            .expect("part 3");
+                        }
+                    };
+                    Some(timed(run).1)
+                }
+
+                fn reshare(&mut self) -> Option<Duration> {
+                    None
                 }
             }
         }

@@ -15,6 +15,7 @@ use round_based::state_machine::{ProceedResult, StateMachine};
 use serde::Serialize;
 use sha2::Sha256;
 
+use crate::life::Pairs;
 use crate::{Cost, Peer, measure};
 
 type Primes = PregeneratedPrimes<SecurityLevel128>;
@@ -205,5 +206,13 @@ impl Peer for Cggmp {
 
     fn reusing_dkg(&mut self) -> Option<Cost> {
         Some(measure(self.parties, || self.keygen()))
+    }
+
+    fn refresh(&mut self, _: Pairs) -> Option<Cost> {
+        None
+    }
+
+    fn reshare(&mut self, _: Pairs) -> Option<Cost> {
+        None
     }
 }

@@ -10,6 +10,7 @@ use dkls23::secp256k1::Party;
 use rand::RngCore;
 use serde::Serialize;
 
+use crate::life::Pairs;
 use crate::{Cost, Peer, measure};
 
 pub(crate) struct Dkls {
@@ -158,6 +159,114 @@ fn generate(threshold: u8, parties: u8) -> (Vec<Party>, usize) {
     (keys.collect(), bytes)
 }
 
+/// What is for this party.
+macro_rules! for_one {
+    ($sent:expr, $me:expr) => {
+        $sent
+            .iter()
+            .filter(|sent| sent.parties.receiver == *$me)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+}
+
+impl Dkls {
+    fn indices(&self) -> Vec<PartyIndex> {
+        (1..=self.parties).map(index).collect()
+    }
+
+    /// The first phase, which both refreshes share: the shares of a zero, by receiver.
+    fn zeros<S: Copy>(&self, first: impl Fn(&Party) -> Vec<S>) -> Vec<Vec<S>> {
+        let rows: Vec<_> = self.keys.iter().map(first).collect();
+        let place = |place: usize| rows.iter().map(|row| row[place]).collect();
+        (0..rows.len()).map(place).collect()
+    }
+
+    /// Bytes of a broadcast of every party.
+    fn told(&self, messages: &[impl Serialize]) -> usize {
+        messages.iter().map(size).sum::<usize>() * (usize::from(self.parties) - 1)
+    }
+
+    /// The refresh that uses the setups on.
+    fn refresh_shares(&self) -> usize {
+        let (name, indices) = (random(), self.indices());
+        let fragments = self.zeros(Party::refresh_phase1);
+        let mut bytes = 32 * indices.len() * (indices.len() - 1);
+        let (mut corrections, mut proofs) = (Vec::new(), Vec::new());
+        let (mut kept, mut second, mut third) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, fragments) in self.keys.iter().zip(&fragments) {
+            let (correction, proof, keep, sent) = key.refresh_phase2(&name, fragments);
+            corrections.push(correction);
+            proofs.push(proof);
+            kept.push(keep);
+            second.extend(sent);
+        }
+        bytes += self.told(&proofs) + second.iter().map(size).sum::<usize>();
+        for (key, keep) in self.keys.iter().zip(&mut kept) {
+            let (next, sent) = key.refresh_phase3(keep);
+            third.push((next, sent));
+        }
+        let sent: Vec<_> = third.iter().flat_map(|(_, sent)| sent.clone()).collect();
+        bytes += sent.iter().map(size).sum::<usize>();
+        for ((key, me), (correction, (kept, _))) in self
+            .keys
+            .iter()
+            .zip(&indices)
+            .zip(corrections.iter().zip(&third))
+        {
+            let (second, third) = (for_one!(second, me), for_one!(sent, me));
+            key.refresh_phase4(&name, correction, &proofs, kept, &second, &third)
+                .expect("new shares");
+        }
+        bytes
+    }
+
+    /// The refresh that makes all setups anew.
+    fn refresh_all(&self) -> usize {
+        let (name, indices) = (random(), self.indices());
+        let fragments = self.zeros(Party::refresh_complete_phase1);
+        let mut bytes = 32 * indices.len() * (indices.len() - 1);
+        let (mut corrections, mut proofs) = (Vec::new(), Vec::new());
+        let (mut kept, mut second) = (Vec::new(), Vec::new());
+        for (key, fragments) in self.keys.iter().zip(&fragments) {
+            let (correction, proof, keep, sent) = key.refresh_complete_phase2(&name, fragments);
+            corrections.push(correction);
+            proofs.push(proof);
+            kept.push(keep);
+            second.extend(sent);
+        }
+        bytes += self.told(&proofs) + second.iter().map(size).sum::<usize>();
+        let (mut keeps, mut third, mut multiplications) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, keep) in self.keys.iter().zip(&kept) {
+            let (zero, sent, multiplication, offered) = key.refresh_complete_phase3(&name, keep);
+            keeps.push((zero, multiplication));
+            third.extend(sent);
+            multiplications.extend(offered);
+        }
+        bytes += third.iter().map(size).sum::<usize>();
+        bytes += multiplications.iter().map(size).sum::<usize>();
+        for ((key, me), (correction, (zero, multiplication))) in self
+            .keys
+            .iter()
+            .zip(&indices)
+            .zip(corrections.iter().zip(&keeps))
+        {
+            key.refresh_complete_phase4(
+                &name,
+                correction,
+                &proofs,
+                zero,
+                &for_one!(second, me),
+                &for_one!(third, me),
+                multiplication,
+                &for_one!(multiplications, me),
+            )
+            .expect("new shares");
+        }
+        bytes
+    }
+}
+
 impl Peer for Dkls {
     fn name(&self) -> &'static str {
         "dkls23"
@@ -178,6 +287,18 @@ impl Peer for Dkls {
     }
 
     fn reusing_dkg(&mut self) -> Option<Cost> {
+        None
+    }
+
+    fn refresh(&mut self, pairs: Pairs) -> Option<Cost> {
+        let run = || match pairs {
+            Pairs::Kept => self.refresh_shares(),
+            Pairs::Fresh => self.refresh_all(),
+        };
+        Some(measure(self.parties.into(), run))
+    }
+
+    fn reshare(&mut self, _: Pairs) -> Option<Cost> {
         None
     }
 }

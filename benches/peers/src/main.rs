@@ -9,17 +9,23 @@
 //! * `online`: what remains of it when the request is known, with everything prepared that can be.
 //! * `dkg, fresh`: a key generation with all that signing needs. For cggmp24 the primes are given: they take minutes.
 //! * `dkg, reuse`: a key generation between parties that have signed together before.
+//! * `refresh, kept` and `refresh, fresh`: new shares of the same key for the same parties, with what pairs of them need for signing
+//!   used on, or made anew. For dkls23 these are its two refreshes. cggmp24 announces one but this release has none.
+//! * `reshare, kept` and `reshare, fresh`: new shares for two parties more, with a threshold one higher. No peer has it.
 //!
 //! Ours signs every message it sends and verifies every message it receives, encodes and decodes it; the others hand values over.
 #![forbid(unsafe_code)]
 
 mod cggmp;
 mod dkls;
+#[path = "../../benches/contestants/life.rs"]
+mod life;
 mod ours;
 
 use std::time::{Duration, Instant};
 
 use benches::{Filter, timed};
+use life::Pairs;
 
 /// One run of one contestant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,15 +55,21 @@ trait Peer {
     fn online(&mut self) -> Option<Cost>;
     fn fresh_dkg(&mut self) -> Option<Cost>;
     fn reusing_dkg(&mut self) -> Option<Cost>;
+    fn refresh(&mut self, pairs: Pairs) -> Option<Cost>;
+    fn reshare(&mut self, pairs: Pairs) -> Option<Cost>;
 }
 
 type Step = fn(&mut dyn Peer) -> Option<Cost>;
 
-const STEPS: [(&str, Step); 4] = [
+const STEPS: [(&str, Step); 8] = [
     ("whole", |peer| peer.whole()),
     ("online", |peer| peer.online()),
     ("dkg, fresh", |peer| peer.fresh_dkg()),
     ("dkg, reuse", |peer| peer.reusing_dkg()),
+    ("refresh, kept", |peer| peer.refresh(Pairs::Kept)),
+    ("refresh, fresh", |peer| peer.refresh(Pairs::Fresh)),
+    ("reshare, kept", |peer| peer.reshare(Pairs::Kept)),
+    ("reshare, fresh", |peer| peer.reshare(Pairs::Fresh)),
 ];
 
 /// Median time of a party in microseconds, and the bytes it sends.
@@ -113,8 +125,11 @@ fn main() {
             continue;
         }
         let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(ours::Ours::new(threshold, parties))];
-        if parties <= 5 {
+        // Beyond these, one run of theirs takes minutes.
+        if parties <= 9 {
             peers.push(Box::new(dkls::Dkls::new(threshold, parties)));
+        }
+        if parties <= 5 {
             peers.push(Box::new(cggmp::Cggmp::new(threshold, parties)));
         }
         for (name, step) in wanted {

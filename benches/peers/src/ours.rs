@@ -9,17 +9,19 @@ use mpc_core::hd::DerivationPath;
 use mpc_core::id::{NodeId, Purpose};
 use mpc_core::testing::{Signers, Simulator, rng};
 
+use crate::life::{Life, Pairs};
 use crate::{Cost, Peer, measure};
 
 /// What every node has with its peers.
-type Pairs = BTreeMap<NodeId, BTreeMap<NodeId, PairStatus>>;
+type Setups = BTreeMap<NodeId, BTreeMap<NodeId, PairStatus>>;
 
 pub(crate) struct Ours {
     signers: Signers,
     set: BTreeSet<NodeId>,
     threshold: u16,
     parties: u16,
-    pairs: Pairs,
+    pairs: Setups,
+    life: Option<Life>,
     request: SigningRequest,
     seed: u64,
 }
@@ -35,14 +37,21 @@ impl Ours {
             set,
             threshold,
             parties,
-            pairs: Pairs::new(),
+            pairs: Setups::new(),
+            life: None,
             request,
             seed: 0,
         }
     }
 
+    /// A key that was made and not dealt.
+    fn life(&mut self) -> &mut Life {
+        let make = || Life::new(Purpose::Ecdsa, self.threshold, self.parties);
+        self.life.get_or_insert_with(make)
+    }
+
     /// A key generation of all parties; the pair setups they have then, and how many bytes were sent.
-    fn generate(&self, pairs: Pairs) -> (Pairs, usize) {
+    fn generate(&self, pairs: Setups) -> (Setups, usize) {
         let committee = self.signers.committee.clone();
         let mut simulator =
             Simulator::start_paired(committee, Purpose::Ecdsa, self.threshold, 5, pairs);
@@ -130,14 +139,25 @@ impl Peer for Ours {
     }
 
     fn fresh_dkg(&mut self) -> Option<Cost> {
-        Some(measure(self.parties, || self.generate(Pairs::new()).1))
+        Some(measure(self.parties, || self.generate(Setups::new()).1))
     }
 
     fn reusing_dkg(&mut self) -> Option<Cost> {
         if self.pairs.is_empty() {
-            self.pairs = self.generate(Pairs::new()).0;
+            self.pairs = self.generate(Setups::new()).0;
         }
         let live = self.pairs.clone();
         Some(measure(self.parties, || self.generate(live).1))
+    }
+
+    fn refresh(&mut self, pairs: Pairs) -> Option<Cost> {
+        let (parties, life) = (self.parties, self.life());
+        Some(measure(parties, || life.refresh(pairs)))
+    }
+
+    fn reshare(&mut self, pairs: Pairs) -> Option<Cost> {
+        // Two nodes join.
+        let (parties, life) = (self.parties + 2, self.life());
+        Some(measure(parties, || life.grow(pairs)))
     }
 }

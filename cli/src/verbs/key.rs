@@ -3,8 +3,10 @@
 mod export;
 mod import;
 
+use std::time::Duration;
+
 use client::{
-    PublicKey,
+    Client, PublicKey,
     ceremony::{self, Change},
     keys::{self, Child},
 };
@@ -88,28 +90,36 @@ async fn create(context: &Context, args: &KeyCreateArgs) -> Result<Reply, Fail> 
             progress.message(&format!("key generation: {}", told.stage));
         })
         .await?;
+    let info = made(&client, &args.name).await?;
     drop(progress);
     let key = PublicKey::decode(&end.public_package)?;
-    if key.bytes() != end.public_key || key.id()[..] != end.key_id[..] {
+    if key.bytes() != end.public_key
+        || key.id()[..] != end.key_id[..]
+        || info.key_id != end.key_id
+        || info.public_key != end.public_key
+    {
         return Err(Fail::new(
             Exit::Security,
             "the public key package is not the one of the key that was announced",
         ));
     }
+    let confirmed = confirmed(context, client.cluster(), &info);
     let child = key.child(&keys::path("m")?)?;
     let key_id = hex::encode(&end.key_id);
     let public_key = hex::encode(&end.public_key);
     let human = format!(
-        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {public_key}\n{}\n\
+        "key         {}\nkey id      {key_id}\nscheme      {}\nthreshold   {threshold}\npublic key  {public_key}\n{}{}\n\
          To use it, name it in a [[wallet]] of the policy: key_id = \"{key_id}\"",
         args.name,
         args.scheme,
         lines(&child),
+        confirmed.line,
     );
     let json = json!({
         "name": args.name, "key_id": key_id, "scheme": args.scheme, "threshold": threshold,
         "public_key": public_key, "address": first(&child), "addresses": object_of(&child),
         "chain_code": hex::encode(key.chain_code()), "request_id": hex::encode(&end.request_id),
+        "confirmed_by": confirmed.json, "confirmed": confirmed.enough,
     });
     Ok(Reply::new(human, json))
 }
@@ -161,9 +171,54 @@ async fn list(context: &Context) -> Result<Reply, Fail> {
     Ok(Reply::new(human, json))
 }
 
+/// How long the nodes have to confirm a key that was just made.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Which nodes have signed that the key has this name, for people and for machines.
+struct Confirmed {
+    line: String,
+    json: Value,
+    enough: bool,
+}
+
+/// Says on standard error what a key is worth that too few nodes confirm.
+fn confirmed(context: &Context, cluster: &ClusterFile, info: &KeyInfo) -> Confirmed {
+    let nodes = keys::confirmed_by(cluster, info);
+    let enough = nodes.len() >= usize::from(cluster.threshold);
+    if !enough && !info.public_package.is_empty() {
+        context.output.must_see(&format!(
+            "WARNING: {} of the {} nodes that it takes confirm that this is the key {}. Pay nothing to it: start the nodes, ask again, \
+             and if it stays so, suspect the coordinator.",
+            nodes.len(),
+            cluster.threshold,
+            info.name
+        ));
+    }
+    Confirmed {
+        line: format!("confirmed   by the signatures of nodes {nodes:?}\n"),
+        json: json!(nodes),
+        enough,
+    }
+}
+
+/// A key that was just made, with what its nodes say about it.
+async fn made(client: &Client, name: &str) -> Result<KeyInfo, Fail> {
+    let waited = std::time::Instant::now();
+    loop {
+        let info = client.key(name).await?;
+        let confirmed = keys::confirmed_by(client.cluster(), &info).len();
+        if confirmed >= usize::from(client.cluster().threshold)
+            || waited.elapsed() > CONFIRMED_WITHIN
+        {
+            return Ok(info);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// The one key of this name, id, or beginning of an id.
-async fn find(context: &Context, wanted: &str) -> Result<KeyInfo, Fail> {
-    let keys = context.connect("operator").await?.keys().await?;
+async fn find(client: &Client, wanted: &str) -> Result<KeyInfo, Fail> {
+    let keys = client.keys().await?;
     let mut found = keys
         .into_iter()
         .filter(|k| k.name == wanted || hex::encode(&k.key_id).starts_with(wanted));
@@ -193,8 +248,10 @@ fn public(info: &KeyInfo) -> Result<Option<PublicKey>, Fail> {
 
 async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
     let path = keys::path(&args.path)?;
-    let info = find(context, &args.key).await?;
+    let client = context.connect("operator").await?;
+    let info = find(&client, &args.key).await?;
     let key = public(&info)?;
+    let confirmed = confirmed(context, client.cluster(), &info);
     if let (Some(path), Some(_)) = (&args.package, &key) {
         let text = format!("{}\n", hex::encode(&info.public_package));
         super::write_new(path, text.as_bytes())?;
@@ -216,6 +273,9 @@ async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
     );
     let mut json = object(&info);
     if let (Some((chain_code, child)), Value::Object(fields)) = (child, &mut json) {
+        human.push_str(&confirmed.line);
+        fields.insert("confirmed_by".to_owned(), confirmed.json);
+        fields.insert("confirmed".to_owned(), confirmed.enough.into());
         human.push_str(&format!("chain code  {}\n", hex::encode(chain_code)));
         if !path.indices().is_empty() {
             human.push_str(&format!(
@@ -237,13 +297,15 @@ async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
 
 async fn address(context: &Context, args: &KeyAddressArgs) -> Result<Reply, Fail> {
     let path = keys::path(&args.path)?;
-    let info = find(context, &args.key).await?;
+    let client = context.connect("operator").await?;
+    let info = find(&client, &args.key).await?;
     let key = public(&info)?.ok_or_else(|| {
         Fail::new(
             Exit::Unavailable,
             format_args!("key {} is {} and has no address yet", info.name, info.state),
         )
     })?;
+    let confirmed = confirmed(context, client.cluster(), &info);
     let paths = match args.count {
         Some(count) => (0..count)
             .map(|index| keys::path(&format!("{path}/{index}")))
@@ -266,7 +328,7 @@ async fn address(context: &Context, args: &KeyAddressArgs) -> Result<Reply, Fail
             }));
         }
     }
-    let json = json!({"key": info.name, "key_id": hex::encode(&info.key_id), "addresses": rows});
+    let json = json!({"key": info.name, "key_id": hex::encode(&info.key_id), "addresses": rows, "confirmed": confirmed.enough});
     Ok(Reply::new(human, json))
 }
 

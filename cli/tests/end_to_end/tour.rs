@@ -100,6 +100,7 @@ fn the_quick_start_works_as_written() {
     }
 
     let key = ok(&quorate(&at, &["key", "create", "hot", "--json"]));
+    assert_eq!(key["confirmed"], true, "{key}");
     let made = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f", "carol-ssh"])
         .current_dir(&at)

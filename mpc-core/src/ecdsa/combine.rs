@@ -55,6 +55,9 @@ impl EcdsaSignature {
 ///
 /// `entry` is the name of the pool entry; `openings` and `responses` are the envelopes of all signers, in any order.
 ///
+/// A signature that verifies vouches for what it was made of: nobody could have made it from other parts than those of the signers, and
+/// it is for the request. So the envelopes' own signatures are looked at only where there is none, to say why.
+///
 /// # Errors
 /// [`Error::Aborted`]: [`Fault::InvalidSignature`] names nobody; such a set of signers should not be asked again soon.
 /// [`Error::Rejected`] and [`Error::Misuse`] for envelopes that are not one of every signer of this session.
@@ -65,12 +68,23 @@ pub fn combine(
     openings: &[Vec<u8>],
     responses: &[Vec<u8>],
 ) -> Result<EcdsaSignature, Error> {
-    let open = |bytes: &[u8]| Envelope::open(roster, bytes);
-    combine_with(open, request, entry, openings, responses)
+    combine_vouched(request, entry, openings, responses).or_else(|_| {
+        let open = |bytes: &[u8]| Envelope::open(roster, bytes);
+        combine_with(open, request, entry, openings, responses)
+    })
 }
 
-/// [`combine`] with another way to authenticate envelopes.
-pub(super) fn combine_with(
+/// [`combine`] for envelopes whose signatures have been verified before, or do not matter yet.
+pub(super) fn combine_vouched(
+    request: &SigningRequest,
+    entry: &SessionId,
+    openings: &[Vec<u8>],
+    responses: &[Vec<u8>],
+) -> Result<EcdsaSignature, Error> {
+    combine_with(Envelope::vouched, request, entry, openings, responses)
+}
+
+fn combine_with(
     open: impl Fn(&[u8]) -> Result<Envelope, Rejection>,
     request: &SigningRequest,
     entry: &SessionId,
@@ -79,48 +93,65 @@ pub(super) fn combine_with(
 ) -> Result<EcdsaSignature, Error> {
     let session = request.session(entry);
     let responses = read_responses(&open, request, session, responses)?;
-    // The responses repeat the echo of the openings and are signed by all signers, the authors of the openings included. So where the echo
-    // is right, the signatures of the openings say nothing new; where it is not, they decide what to report.
-    if let Ok(openings) = read_openings(Envelope::vouched, request, session, openings)
-        && let Ok(signature) = combine_read(request, session, &openings, &responses)
-    {
-        return Ok(signature);
-    }
-    let openings = read_openings(open, request, session, openings)?;
-    combine_read(request, session, &openings, &responses)
-}
-
-fn combine_read(
-    request: &SigningRequest,
-    session: SessionId,
-    openings: &BTreeMap<NodeId, Signed<Opening>>,
-    responses: &BTreeMap<NodeId, Signed<Response>>,
-) -> Result<EcdsaSignature, Error> {
-    let echo = openings_echo(session, openings);
+    let openings = read_openings(&open, request, session, openings)?;
+    let echo = openings_echo(session, &openings);
     if responses.values().any(|held| held.message.echo != echo) {
         let message = Kind::EcdsaOpen;
         return Err(Abort::unattributed(Fault::ViewsDiffer { message }).into());
     }
-    let (nonce, encoded) =
-        nonce_sum(openings).ok_or_else(|| Abort::unattributed(Fault::InvalidSignature))?;
+    match combine_responses(request, &responses) {
+        Some(signature) => Ok(signature),
+        None => Err(why_none(request, &openings, &responses)),
+    }
+}
+
+/// The signature, if the responses agree on the nonce and what they add up to verifies with it.
+fn combine_responses(
+    request: &SigningRequest,
+    responses: &BTreeMap<NodeId, Signed<Response>>,
+) -> Option<EcdsaSignature> {
+    let mut messages = responses.values().map(|held| &held.message);
+    let nonce = messages.clone().next()?.nonce;
+    if messages.any(|message| message.nonce != nonce) {
+        return None;
+    }
+    let (mut denominator, mut numerator) = (Scalar::zero(), Scalar::zero());
+    for held in responses.values() {
+        denominator += Scalar::decode("u", &held.message.denominator).ok()?;
+        numerator += Scalar::decode("w", &held.message.numerator).ok()?;
+    }
+    finish(request, &nonce, denominator, numerator)
+}
+
+/// What is wrong with responses that repeat the right echo and give no signature.
+fn why_none(
+    request: &SigningRequest,
+    openings: &BTreeMap<NodeId, Signed<Opening>>,
+    responses: &BTreeMap<NodeId, Signed<Response>>,
+) -> Error {
+    let invalid = || Abort::unattributed(Fault::InvalidSignature).into();
+    let Some((_, encoded)) = nonce_sum(openings) else {
+        return invalid();
+    };
     for (node, held) in responses {
         // All have vouched for the same openings, so each must have found the same sum.
         if held.message.nonce != encoded {
-            return Err(Abort::local(*node, Fault::NonceMismatch).into());
+            return Abort::local(*node, Fault::NonceMismatch).into();
         }
     }
     let signers = request.signer_set();
-    let (mut denominator, mut numerator) = (Scalar::zero(), Scalar::zero());
     for held in responses.values() {
-        let part = |field, bytes: &[u8; 32]| {
-            Scalar::decode(field, bytes)
-                .map_err(|error| evidence::ecdsa::malformed(&signers, &held.envelope, error))
-        };
-        denominator += part("u", &held.message.denominator)?;
-        numerator += part("w", &held.message.numerator)?;
+        let parts = [
+            ("u", &held.message.denominator),
+            ("w", &held.message.numerator),
+        ];
+        for (field, bytes) in parts {
+            if let Err(error) = Scalar::decode(field, bytes) {
+                return evidence::ecdsa::malformed(&signers, &held.envelope, error);
+            }
+        }
     }
-    finish(request, &nonce, &encoded, denominator, numerator)
-        .ok_or_else(|| Abort::unattributed(Fault::InvalidSignature).into())
+    invalid()
 }
 
 pub(super) fn read_responses(
@@ -155,12 +186,11 @@ pub(super) fn read_responses(
 /// Divides, checks that exactly the agreed nonce point comes back, and takes the lower `s`.
 fn finish(
     request: &SigningRequest,
-    nonce: &Point,
-    encoded: &PointBytes,
+    nonce: &PointBytes,
     denominator: Scalar,
     numerator: Scalar,
 ) -> Option<EcdsaSignature> {
-    let x = encoded.x_bytes();
+    let x = nonce.x_bytes();
     let r = Scalar::from_be_reduced(&x);
     // One inversion for s = w / u and for 1 / s; there is none if either is zero.
     let both = (numerator * denominator).invert_vartime()?;
@@ -168,13 +198,12 @@ fn finish(
     let inverse = denominator * denominator * both;
     let message = request.message_scalar() * inverse;
     // The verification equation, and the sign that it leaves open.
-    if Point::double_mul_vartime(&(r * inverse), request.public_point(), &message) != *nonce
-        || r.is_zero()
-    {
+    let point = Point::double_mul_vartime(&(r * inverse), request.public_point(), &message);
+    if point.encode() != *nonce || r.is_zero() {
         return None;
     }
     let above_order = r.encode() != x;
-    let odd = encoded.has_odd_y();
+    let odd = nonce.has_odd_y();
     let negated = -s;
     let low = s.encode() <= negated.encode();
     // Taking -s for s mirrors the nonce point.

@@ -382,8 +382,19 @@ impl Opened {
         identity: &IdentityKey,
         openings: &[Vec<u8>],
     ) -> Result<Vec<u8>, Error> {
-        let envelope = self.check_and_answer(roster, identity, openings)?;
-        Ok(envelope.as_bytes().to_vec())
+        let open = |bytes: &[u8]| self.open_unless_own(roster, bytes);
+        let envelope = self.check_and_answer(open, identity, openings)?;
+        Ok(envelope.into_bytes())
+    }
+
+    /// As [`Self::respond`], for envelopes whose signatures have been verified before.
+    pub(super) fn respond_vouched(
+        self,
+        identity: &IdentityKey,
+        openings: &[Vec<u8>],
+    ) -> Result<Vec<u8>, Error> {
+        let envelope = self.check_and_answer(Envelope::vouched, identity, openings)?;
+        Ok(envelope.into_bytes())
     }
 
     /// As [`Self::respond`], and keeps what this signer can explain its response with should the signature not verify.
@@ -397,7 +408,8 @@ impl Opened {
         identity: &IdentityKey,
         openings: &[Vec<u8>],
     ) -> Result<(Vec<u8>, Responded), Error> {
-        let envelope = self.check_and_answer(roster, identity, openings)?;
+        let open = |bytes: &[u8]| self.open_unless_own(roster, bytes);
+        let envelope = self.check_and_answer(open, identity, openings)?;
         let peers = self.entry.peers.into_iter();
         let betas = peers.map(|(peer, shared)| (peer, shared.received.beta));
         let bytes = envelope.as_bytes().to_vec();
@@ -412,24 +424,25 @@ impl Opened {
         Ok((bytes, responded))
     }
 
+    /// Authenticates an envelope. What this signer has signed itself needs no verification.
+    fn open_unless_own(&self, roster: &Roster, bytes: &[u8]) -> Result<Envelope, Rejection> {
+        let ours = &self.own.envelope;
+        if bytes == ours.as_bytes() {
+            Ok(ours.clone())
+        } else {
+            Envelope::open(roster, bytes)
+        }
+    }
+
     fn check_and_answer(
         &self,
-        roster: &Roster,
+        open: impl Fn(&[u8]) -> Result<Envelope, Rejection>,
         identity: &IdentityKey,
         openings: &[Vec<u8>],
     ) -> Result<Envelope, Error> {
         if identity.public().node_id() != self.entry.me {
             return Err(Misuse::IdentityMismatch.into());
         }
-        // What this signer has signed itself needs no verification.
-        let ours = &self.own.envelope;
-        let open = |bytes: &[u8]| {
-            if bytes == ours.as_bytes() {
-                Ok(ours.clone())
-            } else {
-                Envelope::open(roster, bytes)
-            }
-        };
         let openings = read_openings(open, &self.request, self.session, openings)?;
         let own = openings
             .get(&self.entry.me)

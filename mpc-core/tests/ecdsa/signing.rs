@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
-use mpc_core::ecdsa::{EcdsaSignature, Payload, SigningRequest};
+use mpc_core::ecdsa::{self, EcdsaSignature, Payload, SigningRequest};
 use mpc_core::hd::DerivationPath;
 use mpc_core::id::{NodeId, Purpose};
-use mpc_core::testing::Signers;
+use mpc_core::testing::{Signers, rng};
+use mpc_core::{Error, Rejection};
 
 /// Verifies with k256 and libsecp256k1, and recovers the key.
 pub(crate) fn verify(request: &SigningRequest, signature: &EcdsaSignature) {
@@ -58,4 +59,51 @@ fn every_quorum_of_every_committee_up_to_seven_signs() {
         }
     }
     assert_eq!(seed, 219, "all quorums were tried");
+}
+
+/// What is wrong with an envelope does not matter to a signature that verifies, and names nobody where there is none.
+#[test]
+fn only_the_result_vouches_for_responses_and_only_their_signatures_accuse() {
+    for threshold in [2, 3] {
+        let signers = Signers::deal(Purpose::Ecdsa, threshold, 3, 1);
+        let set = signers.set(&(1..=threshold).collect::<Vec<_>>());
+        let payload = Payload::Keccak256(b"a message");
+        let request = signers.request(&set, &DerivationPath::default(), &payload);
+        let entries = signers.preprocess(&set, 1);
+        let name = entries.values().next().unwrap().name();
+        let (mut states, mut openings) = (Vec::new(), Vec::new());
+        for (node, entry) in entries {
+            let opened = signers.open(&node, entry, &request, &mut rng(2));
+            let (state, opening) = opened.unwrap();
+            states.push((node, state));
+            openings.push(opening);
+        }
+        let roster = &signers.committee.roster;
+        let respond = |(node, state): (NodeId, ecdsa::Opened)| {
+            let identity = signers.committee.identity_of(&node);
+            state.respond(roster, identity, &openings).unwrap()
+        };
+        let responses: Vec<_> = states.into_iter().map(respond).collect();
+        let combine = |openings: &[Vec<u8>], responses: &[Vec<u8>]| {
+            ecdsa::combine(roster, &request, &name, openings, responses)
+        };
+        let signature = combine(&openings, &responses).unwrap();
+        verify(&request, &signature);
+        let flipped = |envelopes: &[Vec<u8>], from_end: usize| {
+            let mut envelopes = envelopes.to_vec();
+            let place = envelopes[0].len() - from_end;
+            envelopes[0][place] ^= 1;
+            envelopes
+        };
+        // A bit of the sender's signature.
+        assert_eq!(combine(&flipped(&openings, 1), &responses), Ok(signature));
+        assert_eq!(combine(&openings, &flipped(&responses, 1)), Ok(signature));
+        // A bit of u, w, the echo, R; and of what the openings end with.
+        for from_end in [64 + 129, 64 + 97, 64 + 65, 64 + 1] {
+            let refused = Err(Error::Rejected(Rejection::BadSignature));
+            assert_eq!(combine(&openings, &flipped(&responses, from_end)), refused);
+        }
+        let refused = Err(Error::Rejected(Rejection::BadSignature));
+        assert_eq!(combine(&flipped(&openings, 65), &responses), refused);
+    }
 }

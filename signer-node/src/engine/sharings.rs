@@ -7,18 +7,19 @@ mod load;
 mod record;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mpc_core::id::NodeId;
 use mpc_core::keys::PublicKeyPackage;
 use mpc_core::lineage::Lineage;
 use mpc_core::reshare::Certificate;
 use proto::convert::reshare;
+use proto::link::KeyRecord;
 use proto::v1::{self, FailureCode, KeyState, PreparedState};
 
 use super::dkg::sealed_digest;
 use super::keys::Key;
-use super::{Engine, State};
+use super::{Engine, State, Who};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 use crate::seal::{Kind, Label, SealError, Vault};
@@ -104,6 +105,8 @@ pub(crate) struct Held {
     /// It came out of a backup, and peers have not confirmed it yet.
     pub(crate) unconfirmed: bool,
     pub(crate) prepared: BTreeMap<Place, Stored>,
+    /// This node's signature for people and backends: the name belongs to the public key. Made once.
+    confirmation: OnceLock<[u8; 64]>,
 }
 
 /// What a store that came out of a backup does not know.
@@ -138,7 +141,19 @@ impl Held {
             blind_ms: 0,
             unconfirmed: false,
             prepared: BTreeMap::new(),
+            confirmation: OnceLock::new(),
         }
+    }
+
+    fn confirmation(&self, who: &Who) -> [u8; 64] {
+        let record = KeyRecord {
+            cluster_id: who.cluster.cluster_id.as_str(),
+            name: &self.name,
+            package: self.lineage.active(),
+        };
+        *self
+            .confirmation
+            .get_or_init(|| who.identity.sign(&record.digest()))
     }
 
     /// The row that makes the key known, for the sealed lineage of that digest.
@@ -237,7 +252,8 @@ impl Held {
         }
     }
 
-    fn state(&self, me: &NodeId, running: &[Place]) -> KeyState {
+    fn state(&self, who: &Who, running: &[Place]) -> KeyState {
+        let me = &who.node;
         let public = self.lineage.active();
         // Only the highest attempt: the lower ones can be had by their requests, and nobody must be able to fill a status.
         let highest = self.prepared.last_key_value();
@@ -265,6 +281,7 @@ impl Held {
             index: public.index_of(me).map_or(0, |index| index.get().into()),
             since_ms: self.since_ms,
             prepared: prepared.into_iter().collect(),
+            confirmation: self.confirmation(who).to_vec().into(),
         }
     }
 }
@@ -386,10 +403,9 @@ pub(super) fn require(
 impl Engine {
     /// What this node says about its keys.
     pub(super) fn key_states(&self, state: &State) -> Vec<KeyState> {
-        let me = &self.0.who.node;
         let one = |(key, held): (&[u8; 32], &Held)| {
             let running = state.ceremonies.reshares_of(key);
-            held.state(me, &running)
+            held.state(&self.0.who, &running)
         };
         let pending = state.ceremonies.key_states();
         state.sharings.iter().map(one).chain(pending).collect()
