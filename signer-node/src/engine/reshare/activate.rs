@@ -336,6 +336,10 @@ impl Engine {
             tracing::error!(key = %hex::encode(key), "alert: the share of the active sharing is lost; this node signs no more with that key until it is refreshed");
         }
         self.announce_pools();
+        if joins.is_some() {
+            // It asks for the totals of those before it; said before the certificate is acknowledged.
+            self.send(node_frame::Body::Status(self.status()));
+        }
         self.send(node_frame::Body::ReshareProgress(answer.clone()));
         Ok(answer)
     }
