@@ -84,16 +84,17 @@ fn summarise(samples: &mut [Cost]) -> (f64, usize) {
 }
 
 fn row(name: &str, smoke: bool, peers: &mut [Box<dyn Peer>], step: Step) {
-    let rounds = if smoke { 1 } else { 51 };
-    let limit = Duration::from_secs(20);
+    let (most, least) = if smoke { (1, 1) } else { (51, 3) };
+    let limit = Duration::from_secs(6);
     let mut samples = vec![Vec::new(); peers.len()];
-    let start = Instant::now();
-    for round in 0..rounds {
-        for (peer, samples) in peers.iter_mut().zip(&mut samples) {
-            samples.extend(step(peer.as_mut()));
-        }
-        if round >= 2 && start.elapsed() > limit {
-            break;
+    let mut spent = vec![Duration::ZERO; peers.len()];
+    for _ in 0..most {
+        for ((peer, samples), spent) in peers.iter_mut().zip(&mut samples).zip(&mut spent) {
+            if samples.len() < least || *spent < limit {
+                let start = Instant::now();
+                samples.extend(step(peer.as_mut()));
+                *spent += start.elapsed();
+            }
         }
     }
     let mut ours = None;

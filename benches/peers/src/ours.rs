@@ -15,12 +15,16 @@ use crate::{Cost, Peer, measure};
 /// What every node has with its peers.
 type Setups = BTreeMap<NodeId, BTreeMap<NodeId, PairStatus>>;
 
+/// Entries that are prepared together: a signature from a pool does not come right after their making.
+const POOL: usize = 8;
+
 pub(crate) struct Ours {
     signers: Signers,
     set: BTreeSet<NodeId>,
     threshold: u16,
     parties: u16,
     pairs: Setups,
+    pool: Vec<BTreeMap<NodeId, PoolEntry>>,
     life: Option<Life>,
     request: SigningRequest,
     seed: u64,
@@ -38,6 +42,7 @@ impl Ours {
             threshold,
             parties,
             pairs: Setups::new(),
+            pool: Vec::new(),
             life: None,
             request,
             seed: 0,
@@ -134,7 +139,10 @@ impl Peer for Ours {
     }
 
     fn online(&mut self) -> Option<Cost> {
-        let (entries, _) = self.preprocess();
+        if self.pool.is_empty() {
+            self.pool = (0..POOL).map(|_| self.preprocess().0).collect();
+        }
+        let entries = self.pool.pop()?;
         Some(measure(self.threshold, || self.sign(entries)))
     }
 

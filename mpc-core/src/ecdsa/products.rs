@@ -39,11 +39,8 @@ pub(super) struct Seed<'a> {
 }
 
 impl Seed<'_> {
-    /// The weight of an equation: 1, then 128 bits each.
+    /// The weight of an equation after the first: 128 bits.
     fn weight(&self, number: u32) -> Scalar {
-        if number == 0 {
-            return Scalar::one();
-        }
         let hash = transcript::hash(Tag::SIG_WEIGHT).field(self.openings);
         let hash = hash.scalar_field(self.secret.expose_secret()).u32(number);
         let mut words = [0; 4];
@@ -73,9 +70,16 @@ pub(super) fn check(equations: &[Equation], seed: &Seed<'_>) -> Result<(), Error
 /// The sum of all equations, the first one as it is and every other one by its weight. The weights are not secret any more when the
 /// points they multiply are known.
 fn hold_together(equations: &[Equation], seed: &Seed<'_>) -> bool {
-    let mut product = SecretScalar::new(Scalar::zero());
-    let (mut factors, mut masked) = (Vec::new(), Vec::new());
-    for (number, equation) in (0..).zip(equations) {
+    let Some((first, rest)) = equations.split_first() else {
+        return true;
+    };
+    let mut product = SecretScalar::new(*first.product.expose_secret());
+    let mut factors = vec![(
+        SecretScalar::new(*first.factor.expose_secret()),
+        first.committed,
+    )];
+    let mut masked = Vec::new();
+    for (number, equation) in (1..).zip(rest) {
         let weight = seed.weight(number);
         let weighted = |secret: &SecretScalar| SecretScalar::new(*secret.expose_secret() * weight);
         product = SecretScalar::new(
@@ -84,7 +88,8 @@ fn hold_together(equations: &[Equation], seed: &Seed<'_>) -> bool {
         factors.push((weighted(&equation.factor), equation.committed));
         masked.push((weight, equation.masked));
     }
-    product.mul_base() == Point::multi_mul(&factors) - Point::multi_mul_vartime(&masked)
+    let masked = first.masked + Point::multi_mul_vartime(&masked);
+    product.mul_base() == Point::multi_mul(&factors) - masked
 }
 
 #[cfg(test)]
@@ -189,7 +194,6 @@ mod tests {
         };
         let mut seen = vec![Scalar::one().encode()];
         for seed in [&one, &other, &third] {
-            assert_eq!(seed.weight(0), Scalar::one());
             seen.extend((1..20).map(|number| seed.weight(number).encode()));
         }
         seen.sort_unstable();
