@@ -4,8 +4,11 @@
 //! A coordinator carries the peers' signed statements and is not believed itself. As many other members must confirm as sign for the
 //! key, so at least one honest one is among them, and this node is then no worse than a member that is merely behind. Nodes that came
 //! out of a backup themselves do not count, unless all other members agree: that is how a cluster comes back of which nothing but
-//! backups is left. What a node has spent is in no backup. From the moment it may sign again, windows of limits that reach back before
-//! count as used up; only where everybody who is asked has lost everything do they begin anew.
+//! backups is left. What a node has spent is in no backup: from the moment it may sign again, windows of limits that reach back before
+//! count as used up.
+//!
+//! A new member of a committee asks in the same way. It has lost nothing, but knows nothing of what was spent before it; see
+//! [`super::inherit`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,8 +54,6 @@ pub(super) struct Statement {
     from: [u8; 32],
     about: [u8; 32],
     challenge: [u8; 32],
-    /// Whether the peer has lost its own record of what was spent together with everybody else, and has not signed since.
-    restored: bool,
     keys: BTreeMap<[u8; 32], Seen>,
     /// What the peer has let out, in Unix milliseconds.
     totals: Totals,
@@ -79,7 +80,6 @@ impl Statement {
             .fixed(&self.from)
             .fixed(&self.about)
             .fixed(&self.challenge)
-            .u8(u8::from(self.restored))
             .list(&keys)
             .bytes(&self.totals.encode())
             .finish()
@@ -92,11 +92,6 @@ impl Statement {
             return Err(BAD);
         }
         let (from, about, challenge) = (reader.array()?, reader.array()?, reader.array()?);
-        let restored = match reader.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(BAD),
-        };
         let mut keys = BTreeMap::new();
         let listed = reader.list()?;
         if !listed.is_sorted() {
@@ -127,7 +122,6 @@ impl Statement {
             from,
             about,
             challenge,
-            restored,
             keys,
             totals,
         })
@@ -200,10 +194,6 @@ impl Engine {
             from: *who.node.as_bytes(),
             about,
             challenge: array("challenge", &call.challenge).map_err(Refusal::malformed)?,
-            restored: state.ledger.rows() == 0
-                && state
-                    .origin
-                    .is_some_and(|origin| origin.settled.unwrap_or(0) == 0),
             keys: state.sharings.iter().map(seen).collect(),
             totals: totals
                 .unwrap_or_default()
@@ -247,8 +237,7 @@ impl Engine {
             if let (true, Some(refusal)) = (confirmed.is_empty(), refused) {
                 return Err(refusal);
             }
-            let everywhere = said.iter().all(|statement| statement.restored);
-            let blind_ms = if everywhere { 0 } else { now.witnessed_ms };
+            let blind_ms = now.witnessed_ms;
             let mut rows: Vec<_> = confirmed
                 .iter()
                 .map(|key| Record::Confirmed {

@@ -20,6 +20,9 @@ const BAD: Malformed = Malformed("totals");
 /// The most moments that are told of one scope. Older ones are told together, at the latest of them, which is the careful one.
 const MAX_POINTS: usize = 16;
 
+/// No committee makes a larger factor: at most 32 members, each of whom may have to be counted once.
+const MAX_TIMES: usize = 1_024;
+
 /// The most bytes of totals in one statement.
 const MAX_BYTES: usize = 192 << 10;
 
@@ -102,10 +105,15 @@ impl Totals {
     /// `numerator / denominator` of everything, rounded up.
     pub(crate) fn scaled(mut self, numerator: u64, denominator: u64) -> Self {
         let most = Amount::from_be_bytes([0xff; 32]);
+        let whole = numerator.checked_div(denominator).unwrap_or(u64::MAX);
+        let rest = numerator.checked_rem(denominator).unwrap_or_default();
         for spent in self.0.values_mut().flatten() {
             if !spent.amount.is_zero() {
-                let part = spent.amount.scaled_floor(numerator, denominator);
-                spent.amount = part.map_or(most, |part| part.saturating_add(Amount::from_u64(1)));
+                let part = spent.amount.scaled_floor(rest, denominator);
+                let part = part.map_or(most, |part| part.saturating_add(Amount::from_u64(1)));
+                let times = usize::try_from(whole).unwrap_or(usize::MAX).min(MAX_TIMES);
+                spent.amount =
+                    core::iter::repeat_n(spent.amount, times).fold(part, Amount::saturating_add);
             }
             let part = u128::from(spent.count).saturating_mul(numerator.into());
             let part = part.div_ceil(u128::from(denominator).max(1));
@@ -265,8 +273,11 @@ mod tests {
             assert_eq!(found, Amount::from_u64(amount), "since {since_ms}");
         }
         assert_eq!(both.since(&scope("other"), 0), (Amount::ZERO, 0));
-        let part = both.scaled(2, 5);
+        let part = both.clone().scaled(2, 5);
         assert!(part.since(&scope("hot"), 0).0 >= Amount::from_u64(3));
+        // Where few of many have told, more is counted than any of them says; and not much more than that.
+        let more = both.scaled(6, 5).since(&scope("hot"), 0).0;
+        assert!(more >= Amount::from_u64(8) && more <= Amount::from_u64(11));
     }
 
     #[test]

@@ -199,6 +199,17 @@ async fn after_a_total_loss_all_nodes_come_back_together_and_sign() {
     for node in 0..3 {
         assert_eq!(cluster.key_state(node, "hot").state, "active");
     }
+    // What was spent is in no backup: nothing that a window limits is signed before the window is over.
+    let signed = cluster.pay(SOL / 100, 99);
+    let approval = cluster.approve(&signed, &policy, "alice");
+    let early = cluster.sign(&[0, 1], &signed, &[approval]).await;
+    assert_eq!(code(early), FailureCode::Limit);
+    for _ in 0..26 {
+        cluster.advance(HOUR);
+        for node in 0..3 {
+            cluster.engine(node).tick().await.unwrap();
+        }
+    }
     cluster.every_quorum_signs(&policy, &[0, 1, 2], 2).await;
     cluster.reshare("hot", &Wish::refresh(&[0, 1, 2])).await;
 }

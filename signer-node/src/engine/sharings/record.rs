@@ -103,8 +103,7 @@ pub(crate) enum Record {
         place: Place,
         totals: Vec<u8>,
     },
-    /// The store came out of a backup, and what was spent before this moment is not known here; witnessed milliseconds, zero if nobody
-    /// has spent anything that is known anywhere.
+    /// The store came out of a backup, and what was spent before this moment, witnessed milliseconds, is not known here.
     Blind { before_ms: u64 },
 }
 
