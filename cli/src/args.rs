@@ -5,6 +5,7 @@ mod cert;
 mod drill;
 mod operator;
 mod order;
+mod pair;
 mod request;
 
 use std::path::PathBuf;
@@ -27,10 +28,11 @@ pub use operator::{
 };
 pub use order::{
     Dealing, KeyExportArgs, KeyExportConsentArgs, KeyExportFetchArgs, KeyExportOpenArgs,
-    KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeEnrollArgs, NodeIndexArgs,
-    NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand, OrderIdArgs, OrderListArgs,
-    OrderSignArgs, OrderSubmitArgs,
+    KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeDrainArgs, NodeEnrollArgs,
+    NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand, OrderIdArgs,
+    OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
+pub use pair::{PairCommand, PairRenewArgs};
 pub use request::{
     DecideArgs, FreezeArgs, PersonArgs, RequestCommand, RequestIdArgs, RequestListArgs,
     RequestStatusArgs, SubmitArgs, UnfreezeArgs,
@@ -111,6 +113,12 @@ pub enum Command {
         after_help = "Examples:\n  quorate order list\n  quorate order sign 41d9… --person bob --credential key --signing-key people/bob.key"
     )]
     Order(OrderCommand),
+    /// What two nodes have with each other for ECDSA; another one after a check has failed
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate pair list\n  quorate pair renew 1 2 --person alice --credential key --signing-key people/alice.key"
+    )]
+    Pair(PairCommand),
     /// The coordinator service
     #[command(
         subcommand,
@@ -190,15 +198,17 @@ pub enum Command {
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  quorate completion bash > /etc/bash_completion.d/quorate")]
     Completion(CompletionArgs),
-    /// Print the help of a verb, or a topic: exit-codes
-    #[command(after_help = "Examples:\n  quorate help exit-codes\n  quorate help policy sign")]
+    /// Print the help of a verb, or a topic: exit-codes, json
+    #[command(
+        after_help = "Examples:\n  quorate help exit-codes\n  quorate help json\n  quorate help policy sign"
+    )]
     Help(HelpArgs),
 }
 
 /// `quorate help`.
 #[derive(Debug, Args)]
 pub struct HelpArgs {
-    /// A topic (`exit-codes`) or the words of a verb
+    /// A topic (`exit-codes`, `json`) or the words of a verb
     #[arg(value_name = "TOPIC")]
     pub topic: Vec<String>,
 }

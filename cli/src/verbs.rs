@@ -11,6 +11,7 @@ pub mod help;
 pub mod key;
 pub mod node;
 pub mod order;
+pub mod pair;
 pub mod policy;
 pub mod request;
 pub mod services;
@@ -40,6 +41,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<Reply, Fail> {
         Command::Cluster(command) => cluster::run(&context, command).await,
         Command::Node(command) => node::run(&context, command).await,
         Command::Order(command) => order::run(&context, command).await,
+        Command::Pair(command) => pair::run(&context, command).await,
         Command::Coordinator(command) => services::coordinator(command).await,
         Command::Key(command) => key::run(&context, command).await,
         Command::Backup(command) => backup::run(&context, command).await,

@@ -28,6 +28,8 @@ mod export;
 mod hostile;
 #[path = "end_to_end/import.rs"]
 mod import;
+#[path = "end_to_end/orders.rs"]
+mod orders;
 #[path = "end_to_end/requests.rs"]
 mod requests;
 #[path = "end_to_end/runbooks.rs"]

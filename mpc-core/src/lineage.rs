@@ -419,6 +419,12 @@ impl Lineage {
         }
     }
 
+    /// Forgets the certificates beside the chain, which [`Self::adopt`] cannot check: for a lineage that was stored where others may have
+    /// written. Whoever went on from one of them shows it again.
+    pub fn keep_chain(&mut self) {
+        self.beside.clear();
+    }
+
     /// Notes that the share of a sharing is gone: the disk was lost, or an operator had it erased.
     pub fn lose(&mut self, sharing: &Sharing) {
         self.held.remove(sharing);
@@ -474,16 +480,38 @@ impl Lineage {
         }
         for _ in 0..reader.u16("beside")? {
             let certificate = Certificate::stored(reader.var("certificate", MAX_CERTIFICATE)?)?;
-            lineage.note(certificate);
+            lineage.read_beside(certificate)?;
         }
         for sharing in read_sharings("held", &mut reader)? {
             lineage.held.insert(sharing);
         }
         for sharing in read_sharings("signed", &mut reader)? {
-            lineage.signed.insert(sharing.place(), sharing.id);
+            // What a node has signed twice for one place it would never have stored.
+            if lineage.signed.insert(sharing.place(), sharing.id).is_some() {
+                return Err(DecodeError::new("signed", Problem::NotCanonical));
+            }
         }
         reader.finish("lineage")?;
         Ok(lineage)
+    }
+
+    /// Takes one of the certificates beside the chain, which come in ascending order.
+    fn read_beside(&mut self, certificate: Certificate) -> Result<(), DecodeError> {
+        let sharing = certificate.sharing();
+        let ascending = self
+            .beside
+            .last_key_value()
+            .is_none_or(|(last, _)| *last < sharing);
+        let least = self.active.epoch().0.saturating_sub(1);
+        let belongs = certificate.request().key_id() == self.key_id()
+            && sharing.epoch.0 >= least
+            && !self.history.contains(&sharing)
+            && self.beside.len() < MAX_BESIDE;
+        if !ascending || !belongs {
+            return Err(DecodeError::new("beside", Problem::NotCanonical));
+        }
+        self.beside.insert(sharing, certificate);
+        Ok(())
     }
 }
 

@@ -137,7 +137,7 @@ fn a79_a81_no_clock_no_own_randomness_no_unsafe() {
 }
 
 #[test]
-fn a81_variable_time_stays_away_from_secrets() {
+fn a25_a81_variable_time_stays_away_from_secrets() {
     // In these files every value is a secret or is multiplied by one.
     for name in [
         "secret.rs",
@@ -159,7 +159,7 @@ fn a81_variable_time_stays_away_from_secrets() {
 }
 
 #[test]
-fn a82_secret_types_wipe_themselves_and_cannot_be_copied_or_compared() {
+fn a25_a82_secret_types_wipe_themselves_and_cannot_be_copied_or_compared() {
     macro_rules! secret {
         ($($type:ty),* $(,)?) => {$(
             assert_impl_all!($type: ZeroizeOnDrop);

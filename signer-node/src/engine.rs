@@ -112,6 +112,8 @@ struct Inner {
     /// What convicts other nodes.
     evidence: EvidenceFiles,
     vault: Arc<Vault>,
+    /// Where a failed check is noted if the store takes nothing.
+    stops: pairs::Stops,
     time: TimeSource,
     // Locked in this order: state, pairs, pools, tunnels.
     state: Mutex<State>,

@@ -102,10 +102,10 @@ pub enum KeyCommand {
         after_help = "Examples:\n  quorate key import eth-old --scheme ecdsa --mnemonic-file words.txt --path \"m/44'/60'/0'/0/0\"\n  quorate key import sol-old --scheme ed25519 --secret-file scalar.hex\nThe file may be - for standard input."
     )]
     Import(KeyImportArgs),
-    /// List the keys that the nodes report
-    #[command(after_help = "Examples:\n  quorate key list --json")]
+    /// List the keys that the nodes report, with the age of their shares and the next refresh
+    #[command(after_help = "Examples:\n  quorate key list\n  quorate key list --json")]
     List,
-    /// Show one key, with its addresses
+    /// Show one key: its addresses, the age of its shares, the next refresh
     #[command(
         after_help = "Examples:\n  quorate key show hot\n  quorate key show hot --path m/0/5"
     )]
@@ -117,12 +117,12 @@ pub enum KeyCommand {
     Refresh(KeyRefreshArgs),
     /// Give keys to other nodes or another threshold; public keys and addresses stay
     #[command(
-        after_help = "Examples:\n  quorate key reshare hot --nodes 2,3,4,5,6 --threshold 3 --person alice --credential key --signing-key people/alice.key"
+        after_help = "Examples:\n  quorate key reshare hot --nodes 2,3,4,5,6 --threshold 3 --dry-run\n  quorate key reshare hot --nodes 2,3,4,5,6 --threshold 3 --person alice --credential key --signing-key people/alice.key"
     )]
     Reshare(KeyReshareArgs),
     /// Take a key out of use: it signs no more, for good
     #[command(
-        after_help = "Examples:\n  quorate key retire hot --reason moved --person alice --credential key --signing-key people/alice.key"
+        after_help = "Examples:\n  quorate key retire hot --reason moved --dry-run\n  quorate key retire hot --reason moved --person alice --credential key --signing-key people/alice.key"
     )]
     Retire(KeyRetireArgs),
     /// Hand a key out, where the policy and two operators of each node allow it: it is then in one place, for ever

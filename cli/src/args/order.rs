@@ -189,19 +189,23 @@ pub enum OrderCommand {
     /// List orders
     #[command(after_help = "Examples:\n  quorate order list\n  quorate order list --ended")]
     List(OrderListArgs),
-    /// Show one order, who has signed it and who must yet
-    #[command(after_help = "Examples:\n  quorate order show 41d9…")]
+    /// Show one order: the whole text that its people sign, who must sign yet, how far it has come
+    #[command(
+        after_help = "Examples:\n  quorate order show 41d9…\n  quorate order show 41d9… --json"
+    )]
     Show(OrderIdArgs),
     /// Sign an order that somebody else began, after reading it on this machine
     #[command(
-        after_help = "Examples:\n  quorate order sign 41d9… --person bob --credential key --signing-key people/bob.key"
+        after_help = "Examples:\n  quorate order sign 41d9… --dry-run\n  quorate order sign 41d9… --person bob --credential key --signing-key people/bob.key"
     )]
     Sign(OrderSignArgs),
     /// Send statements that were signed elsewhere
     #[command(after_help = "Examples:\n  quorate order submit alice.order bob.order")]
     Submit(OrderSubmitArgs),
-    /// Follow an order to its end
-    #[command(after_help = "Examples:\n  quorate order watch 41d9…")]
+    /// Follow an order to its end: who must sign yet, then how far each key and node has come
+    #[command(
+        after_help = "Examples:\n  quorate order watch 41d9…\n  quorate order watch 41d9… --json"
+    )]
     Watch(OrderIdArgs),
     /// Start no further attempt of an order; what is certified stays so
     #[command(after_help = "Examples:\n  quorate order cancel 41d9…")]
@@ -261,8 +265,8 @@ pub enum NodeCommand {
     #[command(after_help = "Examples:\n  quorate node status\n  quorate node status 2 --json")]
     Status(NodeStatusArgs),
     /// Choose a node no more for signatures and ceremonies, before maintenance
-    #[command(after_help = "Examples:\n  quorate node drain 2")]
-    Drain(NodeIndexArgs),
+    #[command(after_help = "Examples:\n  quorate node drain 2 --dry-run\n  quorate node drain 2")]
+    Drain(NodeDrainArgs),
     /// Choose a drained node again
     #[command(after_help = "Examples:\n  quorate node resume 2")]
     Resume(NodeIndexArgs),
@@ -281,6 +285,17 @@ pub enum NodeCommand {
 pub struct NodeStatusArgs {
     /// Only this node, by its number in the cluster file
     pub index: Option<u32>,
+}
+
+/// `quorate node drain`.
+#[derive(Debug, Args)]
+pub struct NodeDrainArgs {
+    /// Which one.
+    #[command(flatten)]
+    pub node: NodeIndexArgs,
+    /// Say which keys could no longer sign, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Which node.

@@ -78,8 +78,8 @@ fn alarms(info: &v1::ClusterInfo) -> String {
         let pairs = node.status.iter().flat_map(|status| &status.pairs);
         for pair in pairs.filter(|pair| pair.status == "poisoned") {
             lines.push_str(&format!(
-                "POISONED  nodes {} and {} since {}: node {} says: {}\n          they sign nothing together; find out which of the two lies, then have people order a reshare with fresh pairs\n",
-                node.index, pair.peer, format_utc(pair.at_ms), node.index, printable(&pair.why),
+                "POISONED  nodes {} and {} since {}: node {} says: {}\n          they sign nothing together; find out which of the two lies, then replace it, or quorate pair renew {} {}\n",
+                node.index, pair.peer, format_utc(pair.at_ms), node.index, printable(&pair.why), node.index, pair.peer,
             ));
         }
     }
@@ -98,6 +98,7 @@ fn alarms(info: &v1::ClusterInfo) -> String {
 }
 
 /// The words of a node, as a terminal may show them.
-fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

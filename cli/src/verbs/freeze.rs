@@ -1,6 +1,9 @@
 //! `quorate freeze` and `quorate unfreeze`.
 
-use policy::statement::{Freeze, Statement, Unfreeze};
+use policy::{
+    statement::{Freeze, Statement, Unfreeze},
+    time::format_utc,
+};
 use proto::v1::FreezeState;
 use serde_json::json;
 
@@ -85,8 +88,12 @@ fn written(person: &PersonArgs) -> Reply {
 
 fn told(state: &FreezeState) -> Reply {
     let human = match (state.frozen, state.lifts_ms) {
-        (true, 0) => format!("frozen by {} since {} (unix ms)", state.by, state.since_ms),
-        (true, lifts) => format!("frozen by {}, lifts at {lifts} (unix ms)", state.by),
+        (true, 0) => format!(
+            "frozen by {} since {}",
+            state.by,
+            format_utc(state.since_ms)
+        ),
+        (true, lifts) => format!("frozen by {}, lifts at {}", state.by, format_utc(lifts)),
         (false, _) => "not frozen".to_owned(),
     };
     let json = json!({

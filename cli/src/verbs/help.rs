@@ -9,7 +9,11 @@ use crate::{
     output::Reply,
 };
 
-const EXIT_CODES: &str = include_str!("../../../docs/exit-codes.md");
+/// What can be read beside the verbs.
+const TOPICS: [(&str, &str); 2] = [
+    ("exit-codes", include_str!("../../../docs/exit-codes.md")),
+    ("json", include_str!("../../../docs/json.md")),
+];
 
 /// `quorate help`.
 ///
@@ -17,11 +21,8 @@ const EXIT_CODES: &str = include_str!("../../../docs/exit-codes.md");
 /// There is no such topic and no such verb.
 pub fn run(args: &HelpArgs) -> Result<Reply, Fail> {
     let topic = args.topic.join(" ");
-    if topic == "exit-codes" {
-        return Ok(Reply::new(
-            EXIT_CODES,
-            json!({"topic": topic, "text": EXIT_CODES}),
-        ));
+    if let Some((_, text)) = TOPICS.into_iter().find(|(name, _)| *name == topic) {
+        return Ok(Reply::new(text, json!({"topic": topic, "text": text})));
     }
     let mut command = Cli::command();
     command.build();
@@ -29,7 +30,7 @@ pub fn run(args: &HelpArgs) -> Result<Reply, Fail> {
     for word in &args.topic {
         found = found.find_subcommand_mut(word).ok_or_else(|| {
             Fail::new(Exit::Usage, format_args!("no verb and no topic `{topic}`"))
-                .hint("`quorate help` lists the verbs; the only topic is exit-codes")
+                .hint("`quorate help` lists the verbs; the topics are exit-codes and json")
         })?;
     }
     let text = found.render_long_help().to_string();

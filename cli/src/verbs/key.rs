@@ -1,5 +1,6 @@
 //! `quorate key`.
 
+mod age;
 mod export;
 mod import;
 
@@ -152,22 +153,25 @@ fn first(child: &Child) -> Option<String> {
 
 async fn list(context: &Context) -> Result<Reply, Fail> {
     let keys = context.connect("operator").await?.keys().await?;
+    let now_ms = super::now_ms()?;
     let mut human = String::new();
     for key in &keys {
         human.push_str(&format!(
-            "{:<16} {:<8} {:<8} {}-of-{} {}\n",
+            "{:<16} {:<8} {:<8} {}-of-{} epoch {} {:<28} {}\n",
             key.name,
             key.scheme,
             key.state,
             key.threshold,
-            key.nodes.len(),
+            key.holders.iter().filter(|holder| holder.member).count(),
+            key.epoch,
+            age::short(key, now_ms),
             hex::encode(&key.key_id)
         ));
     }
     if keys.is_empty() {
         human.push_str("no keys yet; make one with `quorate key create NAME`");
     }
-    let json = json!({"keys": keys.iter().map(object).collect::<Vec<_>>()});
+    let json = json!({"keys": keys.iter().map(|key| object(key, now_ms)).collect::<Vec<_>>()});
     Ok(Reply::new(human, json))
 }
 
@@ -261,17 +265,19 @@ async fn show(context: &Context, args: &KeyShowArgs) -> Result<Reply, Fail> {
         None => None,
     };
     let mut human = format!(
-        "key         {}\nkey id      {}\nscheme      {}\nstate       {}\nepoch       {}\nthreshold   {}\nnodes       {:?}\npublic key  {}\n",
+        "key         {}\nkey id      {}\nscheme      {}\nstate       {}\nepoch       {}\nthreshold   {}\nheld by     {}\npublic key  {}\n",
         info.name,
         hex::encode(&info.key_id),
         info.scheme,
         info.state,
         info.epoch,
         info.threshold,
-        info.nodes,
+        holders(&info),
         hex::encode(&info.public_key),
     );
-    let mut json = object(&info);
+    let now_ms = super::now_ms()?;
+    human.push_str(&age::lines(&info, now_ms));
+    let mut json = object(&info, now_ms);
     if let (Some((chain_code, child)), Value::Object(fields)) = (child, &mut json) {
         human.push_str(&confirmed.line);
         fields.insert("confirmed_by".to_owned(), confirmed.json);
@@ -332,10 +338,35 @@ async fn address(context: &Context, args: &KeyAddressArgs) -> Result<Reply, Fail
     Ok(Reply::new(human, json))
 }
 
-fn object(key: &KeyInfo) -> Value {
-    json!({
+/// Who holds a share, by number in the cluster file, and who of them does not answer.
+fn holders(key: &KeyInfo) -> String {
+    let members: Vec<String> = key
+        .holders
+        .iter()
+        .filter(|holder| holder.member)
+        .map(|holder| match &holder.state {
+            _ if !holder.connected => format!("{} (away)", holder.node),
+            // One that has just been made is pending until its holder's next status.
+            Some(told) if !matches!(told.state.as_str(), "active" | "pending") => {
+                format!("{} ({})", holder.node, told.state)
+            }
+            _ => holder.node.to_string(),
+        })
+        .collect();
+    format!("nodes {}", members.join(", "))
+}
+
+fn object(key: &KeyInfo, now_ms: u64) -> Value {
+    let mut object = json!({
         "name": key.name, "key_id": hex::encode(&key.key_id), "scheme": key.scheme, "epoch": key.epoch,
         "state": key.state, "public_key": hex::encode(&key.public_key), "address": key.address,
         "nodes": key.nodes, "threshold": key.threshold,
-    })
+        "holders": key.holders.iter().filter(|holder| holder.member).map(|holder| json!({
+            "node": holder.node, "index": holder.index, "connected": holder.connected,
+        })).collect::<Vec<_>>(),
+    });
+    if let (Value::Object(fields), Value::Object(age)) = (&mut object, age::object(key, now_ms)) {
+        fields.extend(age);
+    }
+    object
 }

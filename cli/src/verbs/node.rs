@@ -13,13 +13,13 @@ use policy::{
 };
 use proto::{
     channel::pki::{Authority, Validity},
-    v1::{KeyInfo, NodeInfo},
+    v1::{KeyHolder, KeyInfo, NodeInfo},
 };
 use serde_json::{Value, json};
 
 use super::{Context, cert::files::Place, order, services};
 use crate::{
-    args::{NodeCommand, NodeEnrollArgs, NodeReplaceArgs},
+    args::{NodeCommand, NodeDrainArgs, NodeEnrollArgs, NodeReplaceArgs},
     fail::{Exit, Fail},
     init,
     output::Reply,
@@ -48,17 +48,67 @@ pub async fn run(context: &Context, command: NodeCommand) -> Result<Reply, Fail>
             let nodes: Vec<Value> = nodes.into_iter().map(object).collect();
             Ok(Reply::new(human, json!({"nodes": nodes})))
         }
-        NodeCommand::Drain(args) => drain(context, args.index, true).await,
-        NodeCommand::Resume(args) => drain(context, args.index, false).await,
+        NodeCommand::Drain(args) => drain(context, &args).await,
+        NodeCommand::Resume(args) => {
+            let client = context.connect("operator").await?;
+            let node = client.drain_node(args.index, false).await?;
+            Ok(Reply::new(line(&node), object(&node)))
+        }
         NodeCommand::Enroll(args) => enroll(context, &args),
         NodeCommand::Replace(args) => replace(context, &args).await,
     }
 }
 
-async fn drain(context: &Context, index: u32, drained: bool) -> Result<Reply, Fail> {
+async fn drain(context: &Context, args: &NodeDrainArgs) -> Result<Reply, Fail> {
     let client = context.connect("operator").await?;
-    let node = client.drain_node(index, drained).await?;
-    Ok(Reply::new(line(&node), object(&node)))
+    let index = args.node.index;
+    let stuck = stuck_without(&client, index).await?;
+    let mut human: String = stuck
+        .iter()
+        .map(|key| format!("key {key} has too few other nodes that are up: it signs nothing until this one is resumed\n"))
+        .collect();
+    if args.dry_run {
+        human.push_str("nothing was changed");
+        let json = json!({"dry_run": true, "index": index, "stuck_keys": stuck});
+        return Ok(Reply::new(human, json));
+    }
+    let node = client.drain_node(index, true).await?;
+    human.push_str(&line(&node));
+    let mut json = object(&node);
+    if let Value::Object(fields) = &mut json {
+        fields.insert("stuck_keys".to_owned(), stuck.into());
+    }
+    Ok(Reply::new(human, json))
+}
+
+/// The keys that cannot sign while a node is not chosen, by name.
+async fn stuck_without(client: &Client, index: u32) -> Result<Vec<String>, Fail> {
+    let info = client.cluster_info().await?;
+    if !info.nodes.iter().any(|node| node.index == index) {
+        return Err(Fail::invalid(format_args!("there is no node {index}"))
+            .hint("`quorate node status` lists the nodes"));
+    }
+    let ready: BTreeSet<u32> = info
+        .nodes
+        .iter()
+        .filter(|node| node.connected && !node.drained && node.index != index)
+        .map(|node| node.index)
+        .collect();
+    let mut keys = client.keys().await?;
+    keys.retain(|key| {
+        let members = key.holders.iter().filter(|holder| holder.member);
+        // Of a key that has just been made a node may not have told yet.
+        let signs = |holder: &&KeyHolder| {
+            let told = holder.state.as_ref();
+            let holds = |state: &str| matches!(state, "active" | "pending");
+            ready.contains(&holder.node) && told.is_none_or(|told| holds(&told.state))
+        };
+        let left = members.clone().filter(signs).count();
+        key.state == "active"
+            && members.into_iter().any(|holder| holder.node == index)
+            && u32::try_from(left).is_ok_and(|left| left < key.threshold)
+    });
+    Ok(keys.into_iter().map(|key| key.name).collect())
 }
 
 /// One node for people.

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use cli::sample;
+use client::{Order, ceremony::Change};
+
 use crate::{
     verbs::{ok, quorate},
-    world::bare,
+    world::{PATIENCE, WALLET, World, bare},
 };
 
 /// Runs a verb and returns its JSON.
@@ -256,4 +259,161 @@ async fn a83_a_backup_is_checked_without_opening_it_and_opens_for_its_recovery_k
         ],
     );
     assert_eq!(again["backups"][0]["node"], 1);
+}
+
+/// Two recovery keys, one of them in two of three parts, and a backup of each of nodes 1 and 2 for the first.
+struct Backups {
+    dir: PathBuf,
+    hot: [PathBuf; 2],
+}
+
+impl Backups {
+    fn make(dir: &Path) -> Self {
+        let mut public = String::new();
+        for name in ["mine", "other"] {
+            let file = format!("{name}.key");
+            let told = run(dir, &["backup", "keygen", "--out", &file]);
+            if name == "mine" {
+                told["recovery_key"]
+                    .as_str()
+                    .expect("hex")
+                    .clone_into(&mut public);
+            }
+            let mut split = vec!["backup", "split", "--recovery-key", &file, "--parts", "3"];
+            split.extend(["--needed", "2", "--out", name]);
+            run(dir, &split);
+        }
+        let hot = ["1", "2"].map(|node| {
+            let config = format!("node-{node}/node.toml");
+            let mut create = vec!["backup", "create", "--config", &config, "--out", "backups"];
+            create.extend(["--recipient", &public]);
+            let told = run(dir, &create);
+            dir.join(told["backups"][0]["file"].as_str().expect("a path"))
+        });
+        Self {
+            dir: dir.to_owned(),
+            hot,
+        }
+    }
+
+    fn restore(&self, file: &Path, rest: &[&str]) -> (String, String) {
+        let mut args = vec![
+            "backup",
+            "restore",
+            path(file),
+            "--config",
+            "node-1/node.toml",
+        ];
+        args.extend(rest);
+        refused(&self.dir, &args)
+    }
+}
+
+/// What stands between two lines of a file.
+fn between(text: &str, from: &str, to: &str) -> String {
+    let (_, rest) = text.split_once(from).expect("the beginning");
+    rest.split_once(to).expect("the end").0.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swapped_mixed_up_and_outdated_backups_bring_nothing_back_and_the_key_signs_on() {
+    let mut world = World::new(1_000_000_000, 1_000_000_000).await;
+    let dir = world.cluster.layout().root().to_owned();
+    let backups = Backups::make(&dir);
+    let [one, two] = &backups.hot;
+    let public_key = run(&dir, &["key", "show", "hot"])["public_key"].clone();
+    let parts = |a: &'static str, b: &'static str| ["--part", a, "--part", b];
+    let right = parts("mine/part-1.txt", "mine/part-3.txt");
+
+    // Node 2's share in the file of node 1: whoever swapped it cannot sign for node 1.
+    let share = |file: &Path| between(&text(file), "share = \"\"\"\n", "\"\"\"");
+    let swapped = changed(one, "swapped.backup", &share(one), &share(two));
+    let (code, message) = backups.restore(&swapped, &right);
+    assert_eq!(code, "security", "{message}");
+    assert!(
+        message.contains("was changed after node 1 signed it"),
+        "{message}"
+    );
+    let (code, message) = backups.restore(two, &right);
+    assert_eq!(code, "invalid", "{message}");
+    assert!(message.contains("is of node 2"), "{message}");
+
+    // Parts of another recovery key, parts of two keys, the same part twice.
+    let (code, message) = backups.restore(one, &parts("other/part-1.txt", "other/part-2.txt"));
+    assert_eq!(code, "not-authorised", "{message}");
+    assert!(
+        message.contains("was not made for recovery key"),
+        "{message}"
+    );
+    let (code, message) = backups.restore(one, &parts("mine/part-1.txt", "other/part-2.txt"));
+    assert_eq!(code, "invalid", "{message}");
+    let (code, message) = backups.restore(one, &parts("mine/part-1.txt", "mine/part-1.txt"));
+    assert_eq!(code, "invalid", "{message}");
+
+    // After a refresh the backup is of an epoch that was replaced.
+    let change = Change::default();
+    let ended = world.cluster.reshare(&[WALLET], &change, &["alice"]);
+    let ended = ended.await.expect("an order");
+    assert!(ended.is_done(), "{}", ended.why());
+    for verb in ["verify", "restore"] {
+        let mut args = vec!["backup", verb, path(one)];
+        if verb == "restore" {
+            args.extend(["--config", "node-1/node.toml"]);
+            args.extend(right);
+        }
+        let (code, message) = refused(&dir, &args);
+        assert_eq!(code, "conflict", "{message}");
+        assert!(
+            message.contains("epoch 0 attempt 0; the key is at epoch 1 attempt 1"),
+            "{message}"
+        );
+    }
+
+    // With nobody to ask the outdated share does come back, and its node never signs with it: the others say what is newer.
+    world.cluster.crash_node(1).expect("it ran");
+    world.cluster.lose_store(1).expect("its disk is gone");
+    let mut args = vec![
+        "backup",
+        "restore",
+        path(one),
+        "--config",
+        "node-1/node.toml",
+        "--offline",
+    ];
+    args.extend(right);
+    run(&dir, &args);
+    world.cluster.start_node(1).expect("it starts");
+    world.cluster.connected(3).await.expect("its peers know it");
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let (mut last, mut tries) = (String::new(), 0);
+    let end = loop {
+        assert!(
+            tokio::time::Instant::now() < until,
+            "the others sign: {last}"
+        );
+        let (raw, name) = (world.raw(7), format!("after-{tries}"));
+        tries += 1;
+        let order = Order::new(WALLET, raw, &name, sample::INITIATOR);
+        let prepared = world.client.prepare(&order, &world.initiator).await;
+        let prepared = prepared.expect("a good order");
+        match world.client.submit(&prepared).await {
+            Ok(_) => match world.client.wait(prepared.id(), PATIENCE).await {
+                Ok(end) => break end,
+                Err(error) => last = error.to_string(),
+            },
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    };
+    world.assert_signed(&end);
+    let shown = run(&dir, &["key", "show", "hot"]);
+    assert_eq!(
+        (&shown["public_key"], &shown["epoch"]),
+        (&public_key, &Value::from(1))
+    );
+    let active = shown["nodes"].as_array().expect("a list");
+    assert!(
+        !active.contains(&Value::from(1)),
+        "an outdated share is no share: {shown}"
+    );
 }

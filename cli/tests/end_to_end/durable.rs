@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     process::{Child, Command, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,8 @@ use crate::world::{PATIENCE, World, bare_with};
 
 /// More steps than any process has in one run.
 const MOST_STEPS: usize = 80;
+/// Longer than either test takes on a slow machine: none may hang.
+const MOST_TIME: Duration = Duration::from_secs(600);
 
 /// Whether processes can be traced here; says why not.
 fn can_trace() -> bool {
@@ -53,9 +56,14 @@ impl Tracer {
         // It says `attached` when it watches; waiting for the first byte of that is enough. What it says afterwards is read away,
         // so that it never waits for a reader.
         let mut said = child.stderr.take().expect("a pipe");
-        let mut first = [0];
-        std::io::Read::read_exact(&mut said, &mut first).expect("strace attaches");
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        let (attached, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut first = [0];
+            let _gone = attached.send(std::io::Read::read_exact(&mut said, &mut first).is_ok());
+            std::io::copy(&mut said, &mut std::io::sink())
+        });
+        let works = wait.recv_timeout(Duration::from_secs(30));
+        assert_eq!(works, Ok(true), "strace attaches");
         std::thread::sleep(Duration::from_millis(20));
         Self(child)
     }
@@ -112,9 +120,13 @@ fn revive(victim: Victim, cluster: &mut LocalCluster) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_generation_killed_at_any_write_is_active_everywhere_or_nowhere() {
-    if !can_trace() {
-        return;
+    if can_trace() {
+        let end = tokio::time::timeout(MOST_TIME, key_generations());
+        end.await.expect("it ends");
     }
+}
+
+async fn key_generations() {
     let (mut cluster, _dir) =
         bare_with("[links]\ndkg_timeout = \"5s\"\nheartbeat = \"250ms\"\n").await;
     let mut outcomes = BTreeMap::new();
@@ -176,9 +188,13 @@ async fn a_key_generation_killed_at_any_write_is_active_everywhere_or_nowhere() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a96_a_signature_killed_at_any_write_is_answered_once_and_reuses_no_nonce() {
-    if !can_trace() {
-        return;
+    if can_trace() {
+        let end = tokio::time::timeout(MOST_TIME, signatures());
+        end.await.expect("it ends");
     }
+}
+
+async fn signatures() {
     let mut world = World::new(1_000_000_000, 1_000_000_000).await;
     let mut seen = Seen::new();
     let (mut kills, mut payments) = (0_usize, 0_usize);
@@ -196,13 +212,14 @@ async fn a96_a_signature_killed_at_any_write_is_answered_once_and_reuses_no_nonc
             kills += usize::from(killed);
             world.cluster.connected(3).await.expect("all are back");
             world.client = world.cluster.client("client").await.expect("a client");
-            world
-                .client
-                .submit(&prepared)
-                .await
-                .unwrap_or_else(|e| panic!("{what}: the same bytes are welcome again: {e}"));
+            let welcome = world.client.submit(&prepared).await;
+            assert!(
+                welcome.is_ok(),
+                "{what}: the same bytes, again: {welcome:?}"
+            );
             let end = world.client.wait(prepared.id(), PATIENCE).await;
-            let end = end.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert!(end.is_ok(), "{what}: {end:?}");
+            let end = end.expect("it was looked at");
             world.assert_signed(&end);
             record(&mut seen, &end);
             payments += 1;

@@ -3,7 +3,7 @@
 use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use crate::world::QUORATE;
@@ -33,22 +33,29 @@ fn commands(page: &str) -> String {
     script
 }
 
-/// Runs a page; kills what it leaves behind.
-fn follow(name: &str) {
+/// How long a page may take, in seconds: a loop in one that never ends must fail it.
+const PATIENCE: &str = "240";
+
+fn page(name: &str) -> String {
     let page = repository().join("docs/runbooks").join(name);
-    let page = std::fs::read_to_string(&page).expect("the runbook");
-    let script = commands(&page);
+    std::fs::read_to_string(&page).expect("the runbook")
+}
+
+/// Runs the commands of a page; kills what they leave behind.
+fn run(page: &str) -> Output {
+    let script = commands(page);
     assert!(
         script.starts_with("source docs/runbooks/practice.sh\n") && script.contains("pay "),
-        "{name} begins with a cluster to practise on, and signs"
+        "it begins with a cluster to practise on, and signs: {script}"
     );
     let dir = tempfile::tempdir().expect("a temporary directory");
     let bin = dir.path().join("bin");
     std::fs::create_dir(&bin).expect("a directory");
     std::os::unix::fs::symlink(QUORATE, bin.join("quorate")).expect("a link");
     let path = std::env::var("PATH").unwrap_or_default();
-    let child = Command::new("bash")
-        .args(["-c", &format!("set -euxo pipefail\n{script}")])
+    let child = Command::new("timeout")
+        .args(["-k", "5", PATIENCE, "bash", "-c"])
+        .arg(format!("set -euxo pipefail\n{script}"))
         .current_dir(repository())
         .env("PATH", format!("{}:{path}", bin.display()))
         .env("TMPDIR", dir.path())
@@ -65,6 +72,12 @@ fn follow(name: &str) {
         .args(["-9", "--", &group])
         .stderr(Stdio::null())
         .status();
+    output
+}
+
+/// Runs a page, which must hold.
+fn follow(name: &str) {
+    let output = run(&page(name));
     assert!(
         output.status.success(),
         "{name}: {}\n{}\n{}",
@@ -92,4 +105,22 @@ fn total_loss() {
 #[test]
 fn suspected_compromise() {
     follow("suspected-compromise.md");
+}
+
+#[test]
+fn a_page_with_a_wrong_step_fails() {
+    let page = page("rotate-certificates.md");
+    let end = page
+        .find("## 2.")
+        .expect("the page goes on after its first look");
+    let begun = page.get(..end).expect("text");
+    let wrong = format!("{begun}```sh\nquorate cert rotate node-9 --dir custody\nfinish\n```\n");
+    let wrong = format!("{wrong}\nSomebody pays: `pay 2`\n```sh\npay 2\n```\n");
+    let output = run(&wrong);
+    assert_eq!(output.status.code(), Some(3), "the step's own exit code");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !said.contains("+ pay 2"),
+        "nothing after it was run: {said}"
+    );
 }

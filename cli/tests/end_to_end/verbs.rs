@@ -70,6 +70,11 @@ async fn a_payment_from_the_command_line() {
             ],
         )
     };
+    // No two nodes have anything with each other before there is an ECDSA key, so nothing can be renewed.
+    let pairs = ok(&quorate(&dir, &["pair", "list", "--json"]));
+    assert_eq!(pairs["pairs"].as_array().map(Vec::len), Some(0));
+    let renew = quorate(&dir, &["pair", "renew", "1", "2", "--dry-run"]);
+    assert_eq!(renew.status.code(), Some(3), "{renew:?}");
     let output = submit("5000", "payout-7");
     assert_eq!(output.status.code(), Some(5), "it waits: {output:?}");
     let told = json(&output);

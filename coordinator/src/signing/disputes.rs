@@ -22,7 +22,7 @@ const TOLD: u32 = 16;
 const SEARCH: usize = 20_000;
 
 /// States of a pair setup in which it must not be used.
-const UNUSABLE: [&str; 2] = ["poisoned", "rekeying"];
+const UNUSABLE: [&str; 3] = ["poisoned", "rekeying", "stopped"];
 
 #[derive(Debug, Default)]
 struct Known {

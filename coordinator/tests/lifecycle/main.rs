@@ -7,5 +7,6 @@
     reason = "tests"
 )]
 
+mod pairs;
 mod reshare;
 mod world;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
+use mpc_core::identity::IdentityPublic;
 use mpc_core::roster::Roster;
 use policy::{
     chain::Address,
@@ -33,7 +34,12 @@ use proto::{
     keys::PublicKeyPackage,
     v1::{self, operator_client::OperatorClient, quorate_client::QuorateClient},
 };
-use signer_node::{config::Unlock, init::create_store};
+use signer_node::{
+    config::Unlock,
+    init::create_store,
+    seal::{Owner, Secret},
+    store::{Change, Store, StoreError, Table},
+};
 use tokio::{runtime::Runtime, sync::oneshot};
 use tonic::{Status, transport::Channel};
 
@@ -282,6 +288,41 @@ impl World {
         let mut client = QuorateClient::new(self.channel(Role::Client).await);
         let cluster = client.get_cluster(v1::ClusterQuery {}).await;
         cluster.expect("answers").into_inner().nodes
+    }
+
+    /// As if a check of a node with a peer had failed at this time. The node does not run.
+    pub(crate) async fn poison(&self, node: u16, peer: u16, at_ms: u64) {
+        let identity = |number: u16| {
+            let entry = self.file.node(number).expect("a node");
+            let public = IdentityPublic::from_bytes(&entry.identity).expect("a key");
+            *public.node_id().as_bytes()
+        };
+        let secret = Secret::read(&Unlock::KeyFile(self.path("store.key"))).expect("a secret");
+        let path = self.path(&format!("node-{node}.db"));
+        let (store, contents, _) = loop {
+            let owner = Owner::new(CLUSTER, identity(node));
+            match Store::open(&path, &secret, owner) {
+                Err(StoreError::Busy(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                opened => break opened.expect("opens"),
+            }
+        };
+        let mut key = vec![4];
+        key.extend(identity(peer));
+        key.extend(1_u32.to_be_bytes());
+        key.extend([7; 32]);
+        let why = "a check in a test";
+        let length = u32::try_from(why.len()).expect("short").to_be_bytes();
+        let body = [&key, &at_ms.to_be_bytes()[..], &length, why.as_bytes()].concat();
+        let row = Change::Append {
+            table: Table::Pairs,
+            key,
+            body,
+        };
+        let written = store.commit(vec![row], contents.mark.expect("it has run"));
+        written.durable().await.expect("is written");
+        drop(store);
+        // Its writer lets go of the file a moment later.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     pub(crate) async fn create_key(&self, name: &str, scheme: &str, nodes: &[u32]) -> v1::KeyInfo {

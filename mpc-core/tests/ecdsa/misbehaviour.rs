@@ -341,7 +341,7 @@ fn changes(field: &Field) -> impl Iterator<Item = Change> {
 }
 
 #[test]
-fn a17_a27_a42_every_field_of_preprocessing_is_checked_and_only_its_author_named() {
+fn a17_a27_a28_a42_every_field_of_preprocessing_is_checked_and_only_its_author_named() {
     let mut tried = 0;
     for threshold in [2, 3] {
         let stage = Stage::new(threshold);
@@ -587,7 +587,7 @@ fn a40_records_of_another_generation_are_stale_not_poison() {
 }
 
 #[test]
-fn a40_a41_signers_of_different_requests_part_without_consequences() {
+fn a32_a40_a41_signers_of_different_requests_part_without_consequences() {
     for threshold in [2, 3] {
         let stage = Stage::new(threshold);
         let path = DerivationPath::new([5]).unwrap();

@@ -134,7 +134,7 @@ fn bodies(mut run: Simulator, kind: Kind, from: u16) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a25_offers_are_broadcast_and_convict() {
+fn a24_offers_are_broadcast_and_convict() {
     let kind = Kind::DkgRound1;
     let at = about(&Committee::new(3, SEED), 3, 1);
     let offer = at + 5..at + 37;

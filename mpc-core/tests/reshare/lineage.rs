@@ -308,3 +308,48 @@ fn a_lineage_is_stored_whole() {
     one.lose(&certificate.sharing());
     assert_ne!(one.encode(), bytes);
 }
+
+#[test]
+fn a_lineage_has_one_encoding_and_contradicts_nothing() {
+    let mut world = world();
+    let requests = [0, 1].map(|attempt| world.request(&[1, 2], &[1, 2, 3], 2, attempt));
+    let [low, high] = requests.map(|request| certify(&mut world, &request));
+    let (mut lineage, me) = (lineage(&world, 1), world.id(1));
+    activated(lineage.learn(high.clone(), &me).unwrap());
+    let alone = lineage.encode();
+    assert_eq!(lineage.learn(low.clone(), &me), Ok(Learned::Noted));
+    let bytes = lineage.encode();
+    assert_eq!(Lineage::decode(&bytes).as_ref(), Ok(&lineage));
+    let var = |certificate: &Certificate| {
+        let bytes = certificate.encode();
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length[..], &bytes].concat()
+    };
+    // Beside the chain: the same twice, in the wrong order, or what is on the chain.
+    let piece = var(&low);
+    let found = bytes.windows(piece.len()).position(|part| part == piece);
+    let (before, after) = bytes.split_at(found.unwrap());
+    let (before, _) = before.split_at(before.len() - 2);
+    let after = &after[piece.len()..];
+    let with = |pieces: &[&Certificate]| {
+        let count = u16::try_from(pieces.len()).unwrap().to_be_bytes();
+        let pieces = pieces.iter().flat_map(|certificate| var(certificate));
+        [before, &count, &pieces.collect::<Vec<u8>>(), after].concat()
+    };
+    assert_eq!(with(&[&low]), bytes);
+    for beside in [vec![&low, &low], vec![&high], vec![&low, &high]] {
+        assert!(Lineage::decode(&with(&beside)).is_err(), "{}", beside.len());
+    }
+    // Two signatures for one place.
+    let mut twice = bytes[..bytes.len() - 2].to_vec();
+    twice.extend([0, 2]);
+    for id in [1, 2] {
+        twice.extend([0, 0, 0, 2, 0, 0, 0, 0]);
+        twice.extend([id; 32]);
+    }
+    assert!(Lineage::decode(&twice).is_err());
+
+    lineage.keep_chain();
+    assert_eq!(lineage.encode(), alone);
+    assert_eq!(lineage.learn(low, &me), Ok(Learned::Noted));
+}

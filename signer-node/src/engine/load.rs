@@ -110,6 +110,8 @@ impl Engine {
         };
         let state = fill(state, &who, &contents, &vault)?;
         let mut pairs = fill_pairs(&contents, &vault)?;
+        let stops = pairs::Stops::beside(&config.store);
+        stops.bring_back(&who.roster, &mut pairs);
         super::checks::repeat(&who, &contents, &vault, &mut pairs)?;
         let tunnels = Mutex::new(Tunnels::new(who.node, who.tunnel.clone(), &who.roster));
         Ok(Self(Arc::new(Inner {
@@ -124,6 +126,7 @@ impl Engine {
             store,
             evidence: EvidenceFiles::beside(&config.store),
             vault,
+            stops,
             time,
             state: Mutex::new(state),
             pairs: RwLock::new(pairs),

@@ -2,15 +2,17 @@
 //!
 //! A setup is prepared with the share of the session that made it, active with the certificate, retired by the next one. A failed
 //! check poisons the pair: in memory before anything else happens, on disk before any answer. A poisoned pair stays poisoned: nothing
-//! retries it, no key generation replaces it. Only a reshare that was allowed to, after the failure, makes a setup of a higher
-//! generation that works again; the failures stay counted.
+//! retries it, no key generation and no refresh that the policy asks for replaces it. Only a reshare that people ordered after the failure
+//! makes a setup of a higher generation that works again; the failures stay counted. A store that came out of a backup has forgotten
+//! which pairs had failed, so there people have to order the first setup with every peer of old.
 //!
 //! Everything that depends on a setup leaves under a read guard that has looked at the state again; poisoning takes the
 //! write guard. So no message leaves after a failure was seen.
 
 mod record;
+mod stops;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use mpc_core::dkg::PairStatus;
@@ -26,6 +28,7 @@ use crate::failure::Refusal;
 use crate::store::{Change, StoreError, Table};
 
 pub(super) use record::{Poison, Record, label};
+pub(super) use stops::Stops;
 
 /// What this node has with one peer.
 #[derive(Default)]
@@ -40,9 +43,6 @@ struct Peer {
     /// The next session makes another setup, whatever is live: the peer would not go on with that one. In memory only.
     anew: bool,
 }
-
-/// So many failures of a pair, and only people may have it work again.
-pub(super) const MAX_STRIKES: u32 = 3;
 
 impl Peer {
     /// Whether a failure forbids a setup of this generation.
@@ -141,6 +141,15 @@ impl Pairs {
     pub(super) fn poison_of(&self, peer: &NodeId) -> Option<(&Poison, u32)> {
         let state = self.peers.get(peer)?;
         Some((state.poison.as_ref()?, state.strikes))
+    }
+
+    /// Whether this failure is in the log, or was left behind by a newer setup.
+    fn knows_failure(&self, poison: &Poison) -> bool {
+        self.peers.get(&poison.peer).is_some_and(|state| {
+            let same = |known: &Poison| known.session == poison.session;
+            let newer = |live: &Arc<PairRecord>| live.generation() > poison.generation;
+            state.poison.as_ref().is_some_and(same) || state.live.as_ref().is_some_and(newer)
+        })
     }
 
     /// How often each peer has failed.
@@ -271,7 +280,12 @@ impl Engine {
         &self,
         committee: &Roster,
     ) -> Result<BTreeMap<NodeId, PairStatus>, Refusal> {
+        let old = self.peers_of_old();
         let pairs = self.pairs();
+        let forgotten = |peer: &NodeId| old.contains(peer) && pairs.last_generation(peer) == 0;
+        if let Some(peer) = committee.nodes().find(forgotten) {
+            return Err(self.forgotten(&peer));
+        }
         let mut peers = committee.nodes();
         match peers.find_map(|peer| pairs.poison_of(&peer)) {
             None => {
@@ -281,6 +295,34 @@ impl Engine {
             }
             Some((poison, _)) => Err(self.banned(poison)),
         }
+    }
+
+    /// The peers that this node had setups with before its store came out of a backup. Which of those pairs had failed is not in it.
+    fn peers_of_old(&self) -> BTreeSet<NodeId> {
+        let state = self.state();
+        if state.origin.is_none() {
+            return BTreeSet::new();
+        }
+        let me = self.0.who.node;
+        let active = state.sharings.values().filter(|held| held.stopped.is_none());
+        active
+            .map(|held| held.lineage.active())
+            .filter(|public| public.purpose().needs_pairs() && public.index_of(&me).is_some())
+            .flat_map(|public| public.nodes().values().copied())
+            .filter(|peer| *peer != me)
+            .collect()
+    }
+
+    fn forgotten(&self, peer: &NodeId) -> Refusal {
+        let peer = self.indices(&[*peer]);
+        Refusal::new(
+            FailureCode::Denied,
+            format!(
+                "this node came out of a backup, which does not say whether its pair with node {} had failed",
+                peer.first().copied().unwrap_or_default()
+            ),
+            "have people order a reshare with fresh pairs of a key that both hold",
+        )
     }
 
     pub(super) fn banned(&self, poison: &Poison) -> Refusal {
@@ -297,7 +339,7 @@ impl Engine {
                     .unwrap_or_default(),
                 poison.why
             ),
-            "find out what happened; a reshare with fresh pairs that people order makes another setup",
+            "find out which of the two lies; people may then order another setup (quorate pair renew), and what they ordered before does not count",
         )
         .with_culprits(self.indices(&[poison.peer]))
     }
@@ -372,6 +414,7 @@ impl Engine {
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => {
                 tracing::error!(%error, %peer, why = %poison.why, "alert: a check failed, and that is not on disk yet");
+                self.note_stop(&poison);
                 self.pairs_mut().unwritten.push(changes);
                 self.announce_pools();
                 return not_stored();
@@ -383,6 +426,16 @@ impl Engine {
             stored: true,
             ..poison
         })
+    }
+
+    /// A failure that the store does not take, where the next start finds it all the same.
+    fn note_stop(&self, poison: &Poison) {
+        let Some(number) = self.0.who.roster.index(&poison.peer) else {
+            return;
+        };
+        if let Err(error) = self.0.stops.note(number, poison) {
+            tracing::error!(%error, peer = %poison.peer, "alert: if this node stops before its disk has room, it forgets a failed check");
+        }
     }
 
     /// Tells of a failed check that is on disk.
@@ -487,9 +540,12 @@ impl Engine {
         for changes in unwritten {
             let failures = poisons_in(&changes);
             if self.is_written(changes).await {
-                failures
-                    .iter()
-                    .for_each(|poison| self.announce_poison(poison));
+                for poison in &failures {
+                    self.announce_poison(poison);
+                    if let Some(number) = self.0.who.roster.index(&poison.peer) {
+                        self.0.stops.clear(number);
+                    }
+                }
             }
         }
     }

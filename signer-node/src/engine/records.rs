@@ -2,7 +2,7 @@
 
 use mpc_core::id::NodeId;
 
-use super::{checks, dkg, freeze, intents, pairs, policy, pools};
+use super::{checks, dkg, freeze, intents, pairs, policy, pools, sharings};
 
 pub(crate) fn ceremony(bytes: &[u8]) -> Option<Vec<u8>> {
     let (record, digest) = dkg::Record::decode(bytes).ok()?;
@@ -16,6 +16,11 @@ pub(crate) fn ceremony(bytes: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn check(bytes: &[u8]) -> Option<Vec<u8>> {
     let check = checks::Check::decode(bytes).ok()?;
     Some(check.encode())
+}
+
+pub(crate) fn history(bytes: &[u8], me: &NodeId) -> Option<Vec<u8>> {
+    let held = sharings::Held::decode_history(bytes, me).ok()?;
+    Some(held.history())
 }
 
 pub(crate) fn intent(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -50,4 +55,9 @@ pub(crate) fn policy(bytes: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn run_message(bytes: &[u8]) -> Option<Vec<u8>> {
     let message = pools::RunMessage::decode(bytes).ok()?;
     Some(message.encode())
+}
+
+pub(crate) fn sharing(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = sharings::Record::decode(bytes).ok()?;
+    Some(record.encode())
 }

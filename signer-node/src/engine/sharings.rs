@@ -189,7 +189,8 @@ impl Held {
             .finish()
     }
 
-    /// Reads what [`Self::history`] wrote. The file may have been anywhere: every certificate is verified again.
+    /// Reads what [`Self::history`] wrote. The file may have been anywhere: every certificate of the chain is verified again, and those
+    /// beside it are left out.
     pub(crate) fn decode_history(bytes: &[u8], me: &NodeId) -> Result<Self, Malformed> {
         const BAD: Malformed = Malformed("history of a key");
         let mut reader = Reader::new("history of a key", bytes);
@@ -201,8 +202,9 @@ impl Held {
         let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
         let since_ms = reader.u64()?;
         let stopped = Stop::decode(reader.u8()?).ok_or(BAD)?;
-        let lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
+        let mut lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
         reader.finish()?;
+        lineage.keep_chain();
         let again = |certificate: &Certificate| Certificate::decode(&certificate.encode());
         let chain = lineage.chain().iter().map(again);
         let chain: Vec<Certificate> = chain.collect::<Result<_, _>>().map_err(|_| BAD)?;

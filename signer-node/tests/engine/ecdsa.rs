@@ -20,6 +20,7 @@ use proto::v1::{self, Failure, coordinator_frame::Body as Call, node_frame::Body
 
 mod blame;
 mod hostile;
+mod renew;
 
 use crate::cluster::*;
 

@@ -213,3 +213,33 @@ async fn after_a_total_loss_all_nodes_come_back_together_and_sign() {
     cluster.every_quorum_signs(&policy, &[0, 1, 2], 2).await;
     cluster.reshare("hot", &Wish::refresh(&[0, 1, 2])).await;
 }
+
+#[tokio::test]
+async fn a18_a_backup_is_no_way_around_a_failed_pair() {
+    let mut cluster = Cluster::of(tempfile::tempdir().unwrap(), 3, 3).await;
+    cluster.generate("eth", "ecdsa").await;
+    let policy = cluster.document(&[crate::ecdsa::RULES]);
+    cluster.install(&policy, &["erin", "frank"]).await;
+    cluster.fail_check(&policy, 0).await;
+    let secrets = cluster.secrets(0);
+    cluster.rebuild(0, &secrets).await;
+    let said = [
+        cluster.attestation(1, 0).await,
+        cluster.attestation(2, 0).await,
+    ];
+    cluster.catch_up(0, &said).await.unwrap();
+    cluster.install(&policy, &["erin", "frank"]).await;
+    // It has forgotten which pair had failed, so it makes none with those peers because somebody asks for another key.
+    for _ in 0..2 {
+        assert!(cluster.engine(0).status().pairs.is_empty());
+        assert_eq!(code(cluster.ask_key(0, "again").await), FailureCode::Denied);
+        cluster.restart(0).await;
+    }
+    // People may.
+    cluster.advance(HOUR);
+    cluster.reshare("eth", &Wish::refresh(&[0, 1, 2])).await;
+    let pairs = cluster.engine(0).status().pairs;
+    assert_eq!(pairs.len(), 2);
+    assert!(pairs.iter().all(|pair| pair.status == "active"));
+    cluster.ask_key(0, "again").await.unwrap();
+}

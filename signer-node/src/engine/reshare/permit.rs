@@ -10,7 +10,6 @@ use proto::v1::{Failure, FailureCode};
 
 use super::super::{Engine, State};
 use crate::clock::Now;
-use crate::engine::pairs::MAX_STRIKES;
 use crate::engine::sharings::Held;
 use crate::failure::Refusal;
 
@@ -100,7 +99,8 @@ impl Engine {
             ));
         }
         self.check_committee(&rebuilt)?;
-        self.check_setups(&rebuilt, !statements.is_empty())?;
+        let issued = |signed: &SignedStatement| signed.statement().common().issued_ms;
+        self.check_setups(&rebuilt, statements.iter().map(issued).min())?;
         Ok(rebuilt)
     }
 
@@ -150,8 +150,9 @@ impl Engine {
         Ok(())
     }
 
-    /// A pair that has failed works again only with a new setup; after too many failures only people may want that.
-    fn check_setups(&self, request: &Request, people: bool) -> Result<(), Refusal> {
+    /// A pair that has failed works again only with a new setup, and only because people want it, who ordered this at `ordered_ms` or
+    /// later: after the failure, so that they could know of it. A policy that asks for refreshes knows nothing.
+    fn check_setups(&self, request: &Request, ordered_ms: Option<u64>) -> Result<(), Refusal> {
         let me = self.0.who.node;
         if !request.active().purpose().needs_pairs() || !request.is_member(&me) {
             return Ok(());
@@ -159,10 +160,12 @@ impl Engine {
         let pairs = self.pairs();
         let peers = request.roster().nodes().filter(|node: &NodeId| *node != me);
         for peer in peers {
-            let Some((poison, strikes)) = pairs.poison_of(&peer) else {
+            let Some((poison, _)) = pairs.poison_of(&peer) else {
                 continue;
             };
-            if !request.fresh_pairs() || (!people && strikes >= MAX_STRIKES) {
+            // What is not on disk yet nobody can have seen.
+            let known = ordered_ms.is_some_and(|ordered_ms| ordered_ms >= poison.at_ms);
+            if !request.fresh_pairs() || !known || !poison.stored {
                 return Err(self.banned(poison));
             }
         }

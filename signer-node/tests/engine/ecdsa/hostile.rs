@@ -78,7 +78,7 @@ impl Cluster {
     }
 
     /// Asks for another key with pair setups.
-    async fn ask_key(&self, node: usize, name: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn ask_key(&self, node: usize, name: &str) -> Result<Answer, Failure> {
         let order = Self::order(name, "ecdsa");
         self.call(node, Call::StartDkg(order)).await
     }
@@ -212,9 +212,24 @@ async fn a26_nobody_hears_of_a_failed_check_before_it_is_on_disk_and_the_pair_is
         FailureCode::Internal
     );
     assert!(cluster.alarms.lock().unwrap().is_empty());
-    // With room again it is written, and only then said.
+    // It stops before there is room again, and more than once: it has not forgotten.
+    cluster.stop(0).await;
     drop(file);
     std::fs::remove_file(&ballast).unwrap();
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cluster.start(0).await.unwrap();
+        let pair = cluster.pair(0, 2);
+        assert_eq!((pair.status.as_str(), pair.strikes), ("stopped", 0));
+        assert_eq!(
+            code(cluster.ask_key(0, "again").await),
+            FailureCode::Internal
+        );
+        cluster.stop(0).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    cluster.start(0).await.unwrap();
+    // With room again it is written, and only then said.
     cluster.engine(0).tick().await.unwrap();
     let alarms = Arc::clone(&cluster.alarms);
     let (alarmed, alarm) = cluster.until(|| alarms.lock().unwrap().pop()).await;
