@@ -4,6 +4,7 @@ mod sharings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mpc_core::dkg::{DkgCertificate, Pending};
 use mpc_core::evidence;
@@ -19,6 +20,7 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::cluster::Cluster;
 use crate::disk::{Image, Table};
+use crate::figures::Figures;
 use crate::node::{Note, Released};
 use crate::schedule::Schedule;
 use crate::treasury::{LIFETIME, LIMIT, Merit, Request, WINDOW};
@@ -59,42 +61,14 @@ pub(crate) struct Checks {
     sharings: sharings::Sharings,
     /// Nodes that have lost a disk.
     lost: BTreeSet<usize>,
+    /// When nodes came back from a backup with a share in it.
+    restored: BTreeMap<usize, u64>,
     /// What every node let go: when, of which request, how much.
     let_go: BTreeMap<usize, BTreeMap<[u8; 32], (u64, u64)>>,
     /// Sets of shares that were made to sign.
     signed: BTreeSet<([u8; 32], Vec<usize>)>,
     rng: ChaCha20Rng,
     pub(crate) figures: Figures,
-}
-
-/// What a schedule did.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) events: u64,
-    pub(crate) crashes: u64,
-    pub(crate) lost_messages: u64,
-    pub(crate) keys: u64,
-    pub(crate) reshares: u64,
-    pub(crate) signatures: u64,
-    pub(crate) refused: u64,
-    pub(crate) shares: u64,
-    pub(crate) subsets: u64,
-    pub(crate) accused: u64,
-}
-
-impl Figures {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.crashes += other.crashes;
-        self.lost_messages += other.lost_messages;
-        self.keys += other.keys;
-        self.reshares += other.reshares;
-        self.signatures += other.signatures;
-        self.refused += other.refused;
-        self.shares += other.shares;
-        self.subsets += other.subsets;
-        self.accused += other.accused;
-    }
 }
 
 impl Checks {
@@ -112,6 +86,7 @@ impl Checks {
             keys: BTreeMap::new(),
             sharings: sharings::Sharings::default(),
             lost: BTreeSet::new(),
+            restored: BTreeMap::new(),
             let_go: BTreeMap::new(),
             signed: BTreeSet::new(),
             rng,
@@ -177,6 +152,7 @@ impl Checks {
         part: &[u8],
         disk: &Image,
     ) -> Result<(), Broken> {
+        self.figures.checks += 1;
         let known = self
             .keys
             .get(&request)
@@ -206,6 +182,7 @@ impl Checks {
         if self.traitors.contains(&node) {
             return Ok(());
         }
+        self.figures.checks += 1;
         for (request, made) in &self.keys {
             let is_gone = made.parts.contains_key(&node) && !disk.has(Table::Pending, request);
             if is_gone && !self.first_share_may_go(node, request, disk) {
@@ -230,7 +207,7 @@ impl Checks {
             })
             .collect();
         for request in born {
-            self.figures.keys += 1;
+            self.figures.dkgs += 1;
             self.check_key(&request, disks)?;
         }
         self.check_newest(disks)
@@ -266,7 +243,7 @@ impl Checks {
             let pending = Pending::dangerous_from_bytes(bytes).expect("looked at above");
             let output = pending.finish(&parts);
             let output = output.map_err(|error| format!("the share of node {node}: {error}"))?;
-            shares.insert(node, output.share);
+            shares.insert(node, Arc::new(output.share));
         }
         self.check_shares(request, &shares)
     }
@@ -275,7 +252,7 @@ impl Checks {
     fn check_shares(
         &mut self,
         name: &[u8; 32],
-        shares: &BTreeMap<usize, KeyShare>,
+        shares: &BTreeMap<usize, Arc<KeyShare>>,
     ) -> Result<(), Broken> {
         let Some(first) = shares.values().next() else {
             return Ok(());
@@ -293,7 +270,8 @@ impl Checks {
                 continue;
             }
             self.figures.subsets += 1;
-            let chosen: Vec<&KeyShare> = subset.iter().map(|node| &shares[node]).collect();
+            self.figures.checks += 1;
+            let chosen: Vec<&KeyShare> = subset.iter().map(|node| &*shares[node]).collect();
             sign_with(&chosen, &mut self.rng).map_err(|why| {
                 format!(
                     "nodes {subset:?} do not sign with key {}: {why}",
@@ -343,6 +321,7 @@ impl Checks {
         signature: &[u8; 64],
     ) -> Result<(), Broken> {
         self.figures.signatures += 1;
+        self.figures.checks += 1;
         let Some(request) = self.wanted.get(digest) else {
             return Err("a signature that nobody has asked for".to_owned());
         };
@@ -380,6 +359,7 @@ impl Checks {
         now_ms: u64,
     ) -> Result<(), Broken> {
         self.figures.shares += 1;
+        self.figures.checks += 1;
         let request = short(&released.digest);
         // No signature without a verdict.
         let Some((merit, amount)) = self.requests.get(&released.digest).copied() else {
@@ -433,6 +413,13 @@ impl Checks {
         }
         let mine = self.let_go.entry(from).or_default();
         mine.entry(released.digest).or_insert((now_ms, amount));
+        if let Some(since) = self.restored.get(&from)
+            && now_ms < since + WINDOW
+        {
+            return Err(format!(
+                "node {from} signed {request} when its limits count as used up"
+            ));
+        }
         if self.lost.contains(&from) {
             return Ok(());
         }

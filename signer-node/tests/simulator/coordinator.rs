@@ -19,6 +19,7 @@ use proto::convert::wallet_keys::PackageKeys;
 
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::memo;
 use crate::node::signing_request;
 use crate::treasury::Request;
 use crate::wire::{Address, Body, NewKey, RunKind, RunName, SignCall};
@@ -31,6 +32,9 @@ const PATIENCE_MS: u64 = 1_000;
 const KEY_PATIENCE_MS: u64 = 6_000;
 /// How long it tries to get one signature.
 const SIGN_PATIENCE_MS: u64 = 15_000;
+
+/// How many commitments an evil one keeps.
+const MAX_HOARD: usize = 32;
 
 /// A job for the coordinator.
 #[derive(Clone, Debug)]
@@ -57,8 +61,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now_ms: u64,
     pub(crate) dice: &'a mut Dice,
     pub(crate) out: &'a mut Vec<(Address, Body)>,
-    /// Reshares that operators have approved.
-    pub(crate) orders: &'a mut BTreeSet<[u8; 32]>,
+    /// Reshares that operators have approved, and when they did.
+    pub(crate) orders: &'a mut BTreeMap<[u8; 32], u64>,
     /// Whom it takes for a liar.
     pub(crate) accused: &'a mut Vec<NodeId>,
 }
@@ -89,6 +93,8 @@ struct Collected {
 
 struct Signing {
     request: Request,
+    /// The sharing that is to sign.
+    package: PublicKeyPackage,
     robust: robust::Coordinator,
     packages: BTreeMap<Attempt, Package>,
     envelopes: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -102,8 +108,10 @@ struct Signing {
 
 pub(crate) struct Coordinator {
     cluster: Rc<Cluster>,
-    /// It shows the commitments of one request to the signers of another.
+    /// It shows the commitments of one request to the signers of another, and uses those of sharings that are over.
     is_evil: bool,
+    /// Commitments that an evil one keeps, by who made them.
+    hoard: Vec<(usize, Vec<u8>)>,
     // Durable.
     template: Option<NewKey>,
     wanted: BTreeMap<[u8; 32], Request>,
@@ -122,6 +130,7 @@ impl Coordinator {
         Self {
             cluster: Rc::clone(cluster),
             is_evil,
+            hoard: Vec::new(),
             template: None,
             wanted: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -171,6 +180,12 @@ impl Coordinator {
     /// Whether nothing is left to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.template.is_none() && self.wanted.is_empty() && self.reshares.is_idle()
+    }
+
+    /// From here on it does what it should.
+    pub(crate) fn reform(&mut self) {
+        self.is_evil = false;
+        self.signings.clear();
     }
 
     /// Forgets what is not on disk.
@@ -319,7 +334,7 @@ impl Coordinator {
         let Some(collected) = self.requests.get_mut(&request) else {
             return;
         };
-        let Ok(package) = PublicKeyPackage::decode(package) else {
+        let Some(package) = memo::package(package) else {
             return;
         };
         collected.active.insert(from);
@@ -349,13 +364,31 @@ impl Coordinator {
     }
 
     fn sign(&mut self, digest: [u8; 32], context: &mut Context<'_>) {
-        let (Some(package), Some(request)) = (self.key.clone(), self.wanted.get(&digest)) else {
+        let (Some(newest), Some(request)) = (self.key.clone(), self.wanted.get(&digest)) else {
             return;
         };
         let now = context.now_ms;
         let Some(signing) = self.signings.get_mut(&digest) else {
-            let signing = start(&self.cluster, &package, request.clone(), context);
+            // An evil one may ask for shares of a sharing of the past.
+            let past = self.past(context.dice);
+            let is_past = past.is_some();
+            let package = past.unwrap_or(newest);
+            let key = package.key_id();
+            let spare = usize::from(package.params().threshold()) - 1;
+            let signing = start(&self.cluster, package, request.clone(), context);
             self.signings.insert(digest, signing);
+            let hoard = if is_past {
+                self.hoard.clone()
+            } else {
+                Vec::new()
+            };
+            // One signer less than needed: who is fooled makes the last commitment.
+            let mut kept = BTreeSet::new();
+            for (from, bytes) in hoard {
+                if kept.len() < spare && kept.insert(from) {
+                    self.on_commitments(from, key, digest, &[bytes], context);
+                }
+            }
             return;
         };
         if signing.since_ms + SIGN_PATIENCE_MS <= now {
@@ -364,13 +397,14 @@ impl Coordinator {
         }
         if signing.asked_ms + PATIENCE_MS <= now {
             signing.asked_ms = now;
+            let package = &signing.package;
             let silent = signing.robust.waiting_for();
             let mut actions = Vec::new();
             for index in silent.iter().filter_map(|node| package.index_of(node)) {
                 actions.extend(signing.robust.on_silence(index).unwrap_or_default());
             }
             let key = package.key_id();
-            for node in self.cluster.members_of(&package) {
+            for node in self.cluster.members_of(package) {
                 if signing.spare.get(&node).is_none_or(|spare| *spare == 0) {
                     context.send(node, Body::Prepare { key, digest });
                 }
@@ -393,9 +427,10 @@ impl Coordinator {
         list: &[Vec<u8>],
         context: &mut Context<'_>,
     ) {
-        let (Some(signing), Some(package)) = (self.signings.get_mut(&digest), &self.key) else {
+        let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let package = &signing.package;
         if package.key_id() != key {
             return;
         }
@@ -409,6 +444,9 @@ impl Coordinator {
                 continue;
             };
             if opened.node == self.cluster.nodes[from] {
+                if self.is_evil && self.hoard.len() < MAX_HOARD {
+                    self.hoard.push((from, bytes.clone()));
+                }
                 signing
                     .envelopes
                     .insert(opened.commitment.encode(), bytes.clone());
@@ -429,9 +467,10 @@ impl Coordinator {
         envelope: &[u8],
         context: &mut Context<'_>,
     ) {
-        let (Some(signing), Some(key)) = (self.signings.get_mut(&digest), &self.key) else {
+        let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let key = &signing.package;
         let attempt = Attempt(attempt);
         let Some(package) = signing.packages.get(&attempt) else {
             return;
@@ -454,9 +493,10 @@ impl Coordinator {
         is_final: bool,
         context: &mut Context<'_>,
     ) {
-        let (Some(signing), Some(key)) = (self.signings.get_mut(&digest), &self.key) else {
+        let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let key = &signing.package;
         if is_final {
             signing.refused.insert(from);
             let left = key.nodes().len() - signing.refused.len();
@@ -498,12 +538,10 @@ impl Coordinator {
             .values()
             .find(|other| other.intent.digest() != digest)
             .cloned();
-        let Some(sharing) = self.key.as_ref().map(Sharing::of) else {
-            return;
-        };
         let Some(signing) = self.signings.get_mut(&digest) else {
             return;
         };
+        let sharing = Sharing::of(&signing.package);
         signing.asked_ms = context.now_ms;
         let sealed = |index| {
             let commitment = package.commitment(index).unwrap().encode();
@@ -549,23 +587,24 @@ impl Coordinator {
 
 fn start(
     cluster: &Cluster,
-    package: &PublicKeyPackage,
+    package: PublicKeyPackage,
     request: Request,
     context: &mut Context<'_>,
 ) -> Signing {
     let intent = request.intent.intent();
     let chain = Chain::parse(&intent.chain).unwrap();
-    let decoded = transaction::decode(chain, &intent.raw_tx, &PackageKeys(package), &[]);
+    let decoded = transaction::decode(chain, &intent.raw_tx, &PackageKeys(&package), &[]);
     let task = decoded.expect("a request that decodes").tasks.remove(0);
     let wanted = signing_request(package.purpose(), &task);
     let (key, digest) = (package.key_id(), request.intent.digest());
-    for node in cluster.members_of(package) {
+    for node in cluster.members_of(&package) {
         context.send(node, Body::Announce(Box::new(request.intent.clone())));
         context.send(node, Body::Prepare { key, digest });
     }
     let robust = robust::Coordinator::new(package.clone(), wanted).expect("a key of this purpose");
     Signing {
         request,
+        package,
         robust,
         packages: BTreeMap::new(),
         envelopes: BTreeMap::new(),

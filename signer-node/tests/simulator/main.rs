@@ -21,7 +21,9 @@ mod cluster;
 mod coordinator;
 mod dice;
 mod disk;
+mod figures;
 mod made;
+mod memo;
 mod network;
 mod node;
 mod schedule;
@@ -37,13 +39,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use bug::Bug;
-use checks::Figures;
+use figures::Figures;
 use world::World;
 
 /// The first seed; the schedules of a run have this seed and those after it.
 const FIRST: u64 = 1;
-/// How many schedules are played.
-const SCHEDULES: u64 = 10_000;
+/// How many schedules are played unless the environment says otherwise.
+const SCHEDULES: u64 = 300;
+/// Within so many schedules every broken rule is found.
+const WITHIN: u64 = 2_000;
 /// Seeds that found something once, one to a line.
 const FOUND: &str = include_str!("seeds.txt");
 
@@ -58,10 +62,16 @@ fn number(name: &str) -> Option<u64> {
 /// What a schedule says about itself: its figures, and what was broken.
 fn play(seed: u64, bug: Bug) -> (Figures, Option<String>) {
     let played = catch_unwind(AssertUnwindSafe(|| World::play(seed, bug, false)));
-    played.map_or_else(
+    let (figures, broken) = played.map_or_else(
         |_| (Figures::default(), Some("a panic".to_owned())),
         |report| (report.figures, report.broken),
-    )
+    );
+    // Of a bug only what the check says that is there for it counts.
+    let is_meant = |broken: &String| {
+        let mut findings = bug.findings().iter();
+        bug == Bug::None || findings.any(|finding| broken.contains(finding))
+    };
+    (figures, broken.filter(is_meant))
 }
 
 /// Plays schedules on all cores until one breaks something; gives the figures of all, and the first that did.
@@ -115,10 +125,25 @@ fn every_schedule_keeps_every_promise() {
         );
     }
     show(&format!(
-        "simulator: {} schedules in {:.0} s, {figures:?}",
+        "simulator: schedules {}, seeds {FIRST} to {} and those of seeds.txt, seconds {:.0}, {figures}",
         seeds.len(),
+        FIRST + count - 1,
         begin.elapsed().as_secs_f64()
     ));
+}
+
+/// A seed that fails tomorrow can be looked at: it plays the same schedule again, event by event.
+#[test]
+fn a_seed_plays_the_same_schedule_again() {
+    for seed in [FIRST, FIRST + 1, FIRST + 2] {
+        let (one, other) = (
+            World::play(seed, Bug::None, true),
+            World::play(seed, Bug::None, true),
+        );
+        assert!(one.trace.len() > 50, "seed {seed} does something");
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+        assert_eq!(one.figures, other.figures, "seed {seed}");
+    }
 }
 
 /// The checks are worth something only if they find what is wrong.
@@ -127,7 +152,7 @@ fn every_broken_rule_is_found() {
     if number("QUORATE_SIM_SEED").is_some() {
         return;
     }
-    let seeds: Vec<u64> = (FIRST..FIRST + SCHEDULES).collect();
+    let seeds: Vec<u64> = (FIRST..FIRST + WITHIN).collect();
     for bug in Bug::ALL {
         let (_, broken) = play_all(&seeds, bug);
         let (seed, what) = broken.unwrap_or_else(|| panic!("{bug:?} is not found"));

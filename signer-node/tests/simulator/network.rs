@@ -55,10 +55,10 @@ impl Network {
         }
     }
 
-    /// The links change.
-    pub(crate) fn change(&mut self, nodes: usize, dice: &mut Dice) {
+    /// The links change. Says whether somebody is cut off now who was not before.
+    pub(crate) fn change(&mut self, nodes: usize, dice: &mut Dice) -> bool {
         if !dice.chance(self.weather.partition) {
-            return;
+            return false;
         }
         let all: Vec<Address> = (0..nodes)
             .map(Address::Node)
@@ -68,11 +68,16 @@ impl Network {
             0 => {
                 let count = dice.place(all.len());
                 self.island = dice.some(&all, count).into_iter().collect();
+                !self.island.is_empty()
             }
             1 => {
                 self.cut.insert((*dice.pick(&all), *dice.pick(&all)));
+                true
             }
-            _ => self.heal(),
+            _ => {
+                self.heal();
+                false
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use mpc_core::dkg::{self, DkgOutput};
 use mpc_core::frost::Pool;
-use mpc_core::id::{KeyId, NodeId};
+use mpc_core::id::{Attempt, Epoch, KeyId, NodeId};
 use mpc_core::identity::IdentityKey;
 use mpc_core::keys::KeyShare;
 use mpc_core::lineage::{Lineage, Sharing};
@@ -27,10 +27,11 @@ use mpc_core::session::{Effects, Held, Inbound, Outbound, Recipient, Session as 
 use mpc_core::{Error, Fault};
 use policy::ledger::Ledger;
 use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
 
 use crate::bug::Bug;
 use crate::cluster::Cluster;
-use crate::disk::{Answer, Change, Disk, Ticket};
+use crate::disk::{Answer, Change, Disk, Image, Ticket};
 use crate::treasury::Treasury;
 use crate::wire::{Address, Body, NewKey, RunKind, RunName};
 
@@ -90,8 +91,8 @@ pub(crate) struct Context<'a> {
     /// The true time; a node's own clock differs from it.
     pub(crate) now_ms: u64,
     pub(crate) treasury: Option<&'a Treasury>,
-    /// Digests of the reshares that operators have approved.
-    pub(crate) orders: &'a BTreeSet<[u8; 32]>,
+    /// Digests of the reshares that operators have approved, and when they did.
+    pub(crate) orders: &'a BTreeMap<[u8; 32], u64>,
     pub(crate) out: &'a mut Vec<Out>,
 }
 
@@ -114,6 +115,10 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     /// How far its clock is ahead of the true time.
     ahead_ms: u64,
+    /// What it said when this node last did something.
+    now_ms: u64,
+    /// When its disk was last lost, by its clock.
+    lost_ms: u64,
     bug: Bug,
     pairs: pairs::Pairs,
     pub(crate) memory: Option<Memory>,
@@ -123,6 +128,8 @@ pub(crate) struct Node {
 pub(crate) struct Memory {
     boot: [u8; 16],
     rng: ChaCha20Rng,
+    /// Where nonces come from.
+    nonces: ChaCha20Rng,
     runs: BTreeMap<RunName, Run>,
     early: VecDeque<(usize, RunName, Vec<u8>)>,
     keys: BTreeMap<KeyId, Key>,
@@ -144,11 +151,11 @@ pub(crate) struct Key {
     share: Option<Arc<KeyShare>>,
     pool: Pool,
     /// This node's parts of certificates that it has not seen complete, by digest of the request.
-    prepared: BTreeMap<[u8; 32], Vec<u8>>,
+    prepared: BTreeMap<[u8; 32], (Sharing, Vec<u8>)>,
     /// It came out of a backup, and peers have not confirmed it.
     unconfirmed: bool,
     /// What they say.
-    said: BTreeMap<NodeId, (Sharing, bool)>,
+    said: BTreeMap<NodeId, Sharing>,
 }
 
 impl Key {
@@ -184,6 +191,8 @@ impl Session {
 struct Run {
     session: Session,
     members: Vec<usize>,
+    /// The place of the sharing that a reshare makes.
+    place: Option<(KeyId, (Epoch, Attempt))>,
     said: Vec<Outbound>,
     /// Pulses since it said something new.
     silent_pulses: u32,
@@ -219,6 +228,8 @@ impl Node {
             cluster: Rc::clone(cluster),
             disk: Disk::default(),
             ahead_ms,
+            now_ms: 0,
+            lost_ms: 0,
             bug,
             pairs: pairs::Pairs::default(),
             memory: None,
@@ -234,10 +245,16 @@ impl Node {
     pub(crate) fn start(&mut self, mut rng: ChaCha20Rng) {
         let mut boot = [0; 16];
         rand_core::Rng::fill_bytes(&mut rng, &mut boot);
+        let mut seed = [0; 32];
+        rand_core::Rng::fill_bytes(&mut rng, &mut seed);
+        if self.bug == Bug::RepeatsNonces {
+            seed = *self.id.as_bytes();
+        }
         let image = self.disk.synced();
         let mut memory = Memory {
             boot,
             rng,
+            nonces: ChaCha20Rng::from_seed(seed),
             runs: BTreeMap::new(),
             early: VecDeque::new(),
             keys: generate::load(image),
@@ -249,8 +266,14 @@ impl Node {
             is_waking: false,
         };
         ledger::load(image, &mut memory);
-        reshare::load(image, &mut memory);
+        reshare::load(image, &mut memory, self.bug);
         self.memory = Some(memory);
+    }
+
+    /// The disk is lost; another content is there instead.
+    pub(crate) fn replace_disk(&mut self, content: Image, now_ms: u64) {
+        self.disk.restore(content);
+        self.lost_ms = now_ms + self.ahead_ms;
     }
 
     /// The process dies, in the middle of whatever it was doing.
@@ -260,6 +283,7 @@ impl Node {
 
     /// Takes a message. The node is running.
     pub(crate) fn receive(&mut self, from: Address, body: Body, context: &mut Context<'_>) {
+        self.now_ms = self.clock(context);
         match body {
             Body::Peer { run, envelope } => {
                 if let Address::Node(from) = from {
@@ -287,10 +311,9 @@ impl Node {
                 key,
                 challenge,
                 sharing,
-                has_spent,
             } => {
                 if let Address::Node(from) = from {
-                    self.on_attested(from, (key, challenge), sharing, has_spent, context);
+                    self.on_attested(from, (key, challenge), sharing, context);
                 }
             }
             Body::Activate { key, certificate } => self.on_activate(key, &certificate, context),
@@ -308,6 +331,7 @@ impl Node {
 
     /// Jobs of the disk are done.
     pub(crate) fn on_synced(&mut self, done: Vec<(Ticket, Answer)>, context: &mut Context<'_>) {
+        self.now_ms = self.clock(context);
         for (ticket, answer) in done {
             let Some(then) = self.memory().waiting.remove(&ticket) else {
                 continue;
@@ -322,6 +346,10 @@ impl Node {
                     Err(why) => self.give_up(run, why, context),
                 },
                 Then::Reshare(run, held) => match released(answer, *held) {
+                    // A higher sharing has become active meanwhile: what was prepared is gone, and nothing is said of it.
+                    Ok(effects) if effects.output.is_none() && self.is_over(&run) => {
+                        self.give_up(run, "a higher sharing is active".to_owned(), context);
+                    }
                     Ok(effects) => self.carry_out(run, effects, context),
                     // What is in memory of the lineage is not on disk: start over from the disk.
                     Err(_) => context.out.push(Out::Die),
@@ -347,6 +375,7 @@ impl Node {
     pub(crate) fn on_pulse(&mut self, context: &mut Context<'_>) {
         self.memory().is_waking = false;
         let now = self.clock(context);
+        self.now_ms = now;
         let due = |(name, run): (&RunName, &Run)| {
             let deadline = run.session.deadline_ms().filter(|_| !run.is_writing);
             deadline.is_some_and(|at| at <= now).then_some(*name)
@@ -358,6 +387,16 @@ impl Node {
         self.repeat(context);
         self.ask_peers(context);
         self.keep_awake(context);
+    }
+
+    /// Whether a sharing as high as the one that a run makes is active.
+    fn is_over(&mut self, run: &RunName) -> bool {
+        let memory = self.memory();
+        let place = memory.runs.get(run).and_then(|run| run.place);
+        place.is_some_and(|(key, place)| {
+            let key = memory.keys.get(&key);
+            key.is_some_and(|key| key.lineage.sharing().place() >= place)
+        })
     }
 
     fn memory(&mut self) -> &mut Memory {
@@ -456,7 +495,13 @@ impl Node {
     }
 
     /// Opens a run, with what has arrived for it before.
-    fn enter(&mut self, name: RunName, session: Session, members: Vec<usize>) {
+    fn enter(
+        &mut self,
+        name: RunName,
+        session: Session,
+        members: Vec<usize>,
+        place: Option<(KeyId, (Epoch, Attempt))>,
+    ) {
         let cluster = Rc::clone(&self.cluster);
         let memory = self.memory();
         let (mine, rest) = std::mem::take(&mut memory.early)
@@ -470,6 +515,7 @@ impl Node {
         let run = Run {
             session,
             members,
+            place,
             said: Vec::new(),
             silent_pulses: 0,
             is_writing: false,

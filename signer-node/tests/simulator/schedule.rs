@@ -53,7 +53,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let purpose = Purpose::Ed25519;
+        let purpose = *dice.pick(&[Purpose::Ed25519, Purpose::Ed25519, Purpose::Bip340]);
         let shapes: [(u16, usize); 7] = [(2, 3), (2, 3), (2, 3), (2, 2), (2, 4), (3, 4), (3, 5)];
         let (threshold, parties) = *dice.pick(&shapes);
         let nodes = parties + 2;
@@ -78,7 +78,13 @@ impl Schedule {
             let count = 1 + dice.place(most);
             traitors.extend(dice.some(&members, count));
         }
-        let wishes = (0..dice.between(2, 6)).map(|_| Wish::draw(dice)).collect();
+        // Most lives are short, some are long.
+        let length = if dice.chance(850) {
+            dice.between(1, 3)
+        } else {
+            dice.between(4, 8)
+        };
+        let wishes = (0..length).map(|_| Wish::draw(dice)).collect();
         Self {
             purpose,
             nodes,
@@ -118,8 +124,8 @@ impl Wish {
                 Self::Reshare(members, threshold)
             }
             13 => Self::LoseDisk,
-            14 | 15 => Self::BackUp,
-            16 => Self::Restore,
+            14 => Self::BackUp,
+            15 | 16 => Self::Restore,
             _ => Self::Sign(*dice.pick(&merits)),
         }
     }

@@ -4,7 +4,7 @@ use ed25519_dalek::SigningKey;
 use mpc_core::id::{KeyId, Purpose};
 use mpc_core::keys::PublicKeyPackage;
 use policy::approval::{Approval, Decision, summary_lines};
-use policy::chain::{Address, Chain};
+use policy::chain::{Address, BitcoinAddress, BitcoinScript, Chain, Network};
 use policy::cluster::{ClusterFile, CoordinatorEntry, GenesisEntry, Governor};
 use policy::credential::CredentialKey;
 use policy::document::PolicyHash;
@@ -13,7 +13,7 @@ use policy::id::{ClusterId, CredentialId, PersonId};
 use policy::intent::{Intent, SignedIntent};
 use policy::solana::{Version, build};
 use policy::statement::{Common, PolicyConsent, SignedStatement, Statement};
-use policy::transaction;
+use policy::transaction::{self, Scheme};
 use proto::convert::wallet_keys::PackageKeys;
 
 use crate::dice::Dice;
@@ -30,12 +30,14 @@ pub(crate) const LIMIT: u64 = 30 * COIN;
 /// How long an intent may be signed.
 pub(crate) const LIFETIME: u64 = 10 * MINUTE;
 
-const TAIL: &str = r#"[governance]
+const GOVERNANCE: &str = r#"[governance]
 tighten = { quorum = [{ group = "security", min = 1 }] }
 loosen = { quorum = [{ group = "security", min = 2 }], delay = "48h" }
 freeze = { any_of = ["security"] }
 unfreeze = { quorum = [{ group = "security", min = 2 }], delay = "4h" }
-[[rule]]
+"#;
+
+const TAIL: &str = r#"[[rule]]
 id = "pay"
 effect = "allow"
 match = { wallet = "hot", to = "allowlist", initiator = ["svc:payout"] }
@@ -45,6 +47,12 @@ id = "large"
 effect = "allow"
 match = { wallet = "hot", to = "allowlist", asset = "native", amount_over = "LARGE" }
 require = [{ group = "treasury", min = 2 }]
+"#;
+
+const LAX: &str = r#"[[rule]]
+id = "pay"
+effect = "allow"
+match = { wallet = "hot", to = "any", initiator = ["svc:payout"] }
 "#;
 
 fn key(name: &str) -> SigningKey {
@@ -57,6 +65,8 @@ fn key(name: &str) -> SigningKey {
 pub(crate) struct Treasury {
     installed: Installed,
     hash: PolicyHash,
+    /// What nodes hold that were given another policy: it allows everything.
+    lax: Installed,
 }
 
 /// How a purpose's chain is called and counts: name, allowed destination, units per coin, allowed fee.
@@ -78,7 +88,14 @@ impl Coin {
                 unit: COIN,
                 fee: 21_000 * 1_000,
             },
-            Purpose::Ed25519 | Purpose::Bip340 => Self {
+            Purpose::Bip340 => Self {
+                chain: "bitcoin:regtest",
+                friend: bitcoin_place(9).to_string(),
+                stranger: bitcoin_place(8).to_string(),
+                unit: COIN,
+                fee: 5_000,
+            },
+            Purpose::Ed25519 => Self {
                 chain: "solana:devnet",
                 friend: Address::from_bytes([9; 32]).to_string(),
                 stranger: Address::from_bytes([8; 32]).to_string(),
@@ -129,25 +146,17 @@ pub(crate) struct Request {
 impl Treasury {
     /// The policy for one key, as governors have signed it.
     pub(crate) fn new(key_id: &KeyId, purpose: Purpose) -> Self {
-        let text = document(key_id, purpose);
-        let governors = ["erin", "frank"];
-        let sign = |name: &&str| {
-            let statement = Statement::Policy(PolicyConsent {
-                common: common(name, NOW - MINUTE),
-                policy_id: "treasury".to_owned(),
-                version: 1,
-                policy: *PolicyHash::of(text.as_bytes()).as_bytes(),
-            });
-            SignedStatement::sign(&statement, &key(name)).unwrap()
-        };
-        let signed = SignedDocument {
-            document: text.as_bytes().to_vec(),
-            signatures: governors.iter().map(sign).collect(),
-        };
-        let installed = install(None, &cluster(), &signed, NOW - MINUTE)
-            .unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let hash = *installed.hash();
-        Self { installed, hash }
+        let strict = document(key_id, purpose, TAIL);
+        let installed = put_in_force(&strict);
+        Self {
+            hash: *installed.hash(),
+            installed,
+            lax: put_in_force(&document(key_id, purpose, LAX)),
+        }
+    }
+
+    pub(crate) const fn lax(&self) -> &Installed {
+        &self.lax
     }
 
     pub(crate) const fn installed(&self) -> &Installed {
@@ -173,7 +182,8 @@ impl Treasury {
         let stranger = merit == Merit::Stranger;
         let raw_tx = match package.purpose() {
             Purpose::Ecdsa | Purpose::EcdsaRaw => ethereum(number, amount, stranger),
-            Purpose::Ed25519 | Purpose::Bip340 => solana(package, number, amount, stranger),
+            Purpose::Bip340 => bitcoin(package, number, amount, coin.fee, stranger),
+            Purpose::Ed25519 => solana(package, number, amount, stranger),
         };
         let (created_ms, expires_ms) = match merit {
             Merit::Expired => (now_ms - 2 * LIFETIME, now_ms - LIFETIME),
@@ -233,6 +243,26 @@ impl Treasury {
     }
 }
 
+/// A document as governors have signed it, in force.
+fn put_in_force(text: &str) -> Installed {
+    let governors = ["erin", "frank"];
+    let sign = |name: &&str| {
+        let statement = Statement::Policy(PolicyConsent {
+            common: common(name, NOW - MINUTE),
+            policy_id: "treasury".to_owned(),
+            version: 1,
+            policy: *PolicyHash::of(text.as_bytes()).as_bytes(),
+        });
+        SignedStatement::sign(&statement, &key(name)).unwrap()
+    };
+    let signed = SignedDocument {
+        document: text.as_bytes().to_vec(),
+        signatures: governors.iter().map(sign).collect(),
+    };
+    install(None, &cluster(), &signed, NOW - MINUTE)
+        .unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
 fn common(name: &str, now_ms: u64) -> Common {
     Common {
         cluster: "c-01".to_owned(),
@@ -267,12 +297,12 @@ fn cluster() -> ClusterFile {
     }
 }
 
-fn document(key_id: &KeyId, purpose: Purpose) -> String {
+fn document(key_id: &KeyId, purpose: Purpose, rules: &str) -> String {
     let public = |name: &str| hex::encode(key(name).verifying_key().to_bytes());
     let coin = Coin::of(purpose);
     let mut text = "schema = 1\npolicy_id = \"treasury\"\nversion = 1\ncluster_id = \"c-01\"\nnot_before = \"2026-11-01T00:00:00Z\"\n".to_owned();
-    let (tail, rules) = TAIL.split_once("[[rule]]").unwrap();
-    text.push_str(tail);
+    let (_, rules) = rules.split_once("[[rule]]").unwrap();
+    text.push_str(GOVERNANCE);
     for (name, group) in [
         ("alice", "treasury"),
         ("bob", "treasury"),
@@ -312,6 +342,59 @@ fn solana(package: &PublicKeyPackage, number: u64, amount: u64, stranger: bool) 
     let mut recent = [1; 32];
     recent[..8].copy_from_slice(&number.to_be_bytes());
     build::transfer(from, to, amount, recent, Version::V0).unwrap()
+}
+
+/// The chain on which keys of a purpose are used.
+pub(crate) fn chain_of(purpose: Purpose) -> Chain {
+    Chain::parse(Coin::of(purpose).chain).unwrap()
+}
+
+fn bitcoin_place(number: u8) -> Address {
+    let script = BitcoinScript::P2wpkh([number; 20]);
+    Address::Bitcoin(BitcoinAddress::new(Network::Regtest, script))
+}
+
+/// A partially signed transaction, version 2, that spends one output of the wallet.
+fn bitcoin(
+    package: &PublicKeyPackage,
+    number: u64,
+    amount: u64,
+    fee: u64,
+    stranger: bool,
+) -> Vec<u8> {
+    let field = |kind: u8, value: &[u8]| [&[1, kind, value.len() as u8][..], value].concat();
+    let script = |address: &Address| match address {
+        Address::Bitcoin(place) => place.script().to_script().to_bytes(),
+        _ => panic!("a place on another chain"),
+    };
+    let chain = Chain::Bitcoin(Network::Regtest);
+    let own = policy::address::at(chain, Scheme::Bip340, &package.public_key()).unwrap();
+    let own = script(&own);
+    let spent = [
+        &(amount + fee).to_le_bytes()[..],
+        &[own.len() as u8],
+        own.as_slice(),
+    ]
+    .concat();
+    let mut name = [1; 32];
+    name[..8].copy_from_slice(&number.to_be_bytes());
+    let to = script(&bitcoin_place(if stranger { 8 } else { 9 }));
+    [
+        b"psbt\xff".to_vec(),
+        field(2, &2_u32.to_le_bytes()),
+        field(4, &[1]),
+        field(5, &[1]),
+        field(0xfb, &2_u32.to_le_bytes()),
+        vec![0],
+        field(1, &spent),
+        field(0x0e, &name),
+        field(0x0f, &0_u32.to_le_bytes()),
+        vec![0],
+        field(3, &amount.to_le_bytes()),
+        field(4, &to),
+        vec![0],
+    ]
+    .concat()
 }
 
 fn rlp(bytes: &[u8]) -> Vec<u8> {

@@ -92,12 +92,11 @@ pub(crate) enum Body {
     Activate { key: KeyId, certificate: Vec<u8> },
     /// Between nodes: what do you know of this key? To a start of a node that came back from a backup.
     Attest { key: KeyId, challenge: [u8; 16] },
-    /// Between nodes: the active sharing here, and whether anything was ever let go.
+    /// Between nodes: the active sharing here.
     Attested {
         key: KeyId,
         challenge: [u8; 16],
         sharing: Sharing,
-        has_spent: bool,
     },
 
     /// To the coordinator: this node's part of the certificate of a reshare.

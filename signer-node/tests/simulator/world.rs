@@ -6,13 +6,15 @@ use std::rc::Rc;
 use mpc_core::id::KeyId;
 
 use crate::bug::Bug;
-use crate::checks::{Broken, Checks, Figures};
+use crate::checks::{Broken, Checks};
 use crate::cluster::Cluster;
 use crate::coordinator::reshare::Change;
 use crate::coordinator::{self, Coordinator, Outcome, Task};
 use crate::dice::Dice;
 use crate::disk::Image;
+use crate::figures::Figures;
 use crate::made;
+use crate::memo;
 use crate::network::{Network, Weather};
 use crate::node::{self, Node, Note, Out};
 use crate::schedule::{Schedule, Wish};
@@ -72,8 +74,8 @@ pub(crate) struct World {
     coordinator_is_up: bool,
     network: Network,
     treasury: Option<(KeyId, Rc<Treasury>)>,
-    /// Reshares that operators have approved.
-    orders: BTreeSet<[u8; 32]>,
+    /// Reshares that operators have approved, and when they did.
+    orders: BTreeMap<[u8; 32], u64>,
     backups: BTreeMap<usize, Image>,
     checks: Checks,
     requests: u64,
@@ -83,6 +85,7 @@ pub(crate) struct World {
 impl World {
     /// Plays the schedule of a seed.
     pub(crate) fn play(seed: u64, bug: Bug, wants_trace: bool) -> Report {
+        memo::forget();
         let mut world = Self::new(seed, bug, wants_trace);
         let broken = world.run().err();
         if let Some(broken) = &broken {
@@ -97,7 +100,8 @@ impl World {
 
     fn new(seed: u64, bug: Bug, wants_trace: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let schedule = Schedule::draw(&mut dice);
+        let mut schedule = Schedule::draw(&mut dice);
+        bug.favour(&mut schedule);
         let made = schedule.has_key.then(|| {
             made::key(
                 schedule.purpose,
@@ -128,7 +132,7 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             treasury: None,
-            orders: BTreeSet::new(),
+            orders: BTreeMap::new(),
             backups: BTreeMap::new(),
             checks,
             requests: 0,
@@ -171,6 +175,10 @@ impl World {
             self.coordinator.begin(Task::MakeKey(order));
             self.go_on(PATIENCE_MS)?;
         }
+        // Careful operators back up a new key at once.
+        if self.dice.chance(500) {
+            (0..self.nodes.len()).for_each(|node| self.back_up(node));
+        }
         let wishes = self.schedule.wishes.clone();
         for wish in wishes
             .into_iter()
@@ -187,6 +195,7 @@ impl World {
         self.note(|| "from here on nothing goes wrong".to_owned());
         self.network.weather = Weather::default();
         self.network.heal();
+        self.coordinator.reform();
         (
             self.schedule.crashes,
             self.schedule.accidents,
@@ -221,10 +230,10 @@ impl World {
                 return Err("the key does not sign, though nothing goes wrong".to_owned());
             }
             if self.schedule.traitors.is_empty() && self.dice.chance(300) {
-                let before = self.checks.figures.reshares;
+                let before = self.checks.figures.refreshes;
                 self.grant(Wish::Refresh)?;
                 self.go_on(REST_MS)?;
-                if self.checks.figures.reshares == before {
+                if self.checks.figures.refreshes == before {
                     return Err("the key is not refreshed, though nothing goes wrong".to_owned());
                 }
             }
@@ -262,20 +271,30 @@ impl World {
                 let node = self.dice.place(self.nodes.len());
                 self.lose_disk(node, Image::default())?;
             }
-            Wish::BackUp => self.back_up(),
+            Wish::BackUp => {
+                let node = self.dice.place(self.nodes.len());
+                self.back_up(node);
+            }
             Wish::Restore => {
-                let saved: Vec<usize> = self.backups.keys().copied().collect();
-                if !saved.is_empty() {
-                    let node = *self.dice.pick(&saved);
-                    let image = self.backups[&node].clone();
-                    self.lose_disk(node, image)?;
+                let node = self.dice.place(self.nodes.len());
+                if !self.backups.contains_key(&node) {
+                    self.back_up(node);
                 }
+                let image = self.backups[&node].clone();
+                self.lose_disk(node, image)?;
+                self.ask(Merit::Small);
             }
             Wish::Wait(ms) => return self.pass(ms),
             Wish::Sign(merit) => self.ask(merit),
             Wish::Burst(count) => (0..count).for_each(|_| self.ask(Merit::Small)),
         }
-        self.go_on(PATIENCE_MS)
+        // Often the next wish comes in the midst of this one.
+        let patience = if self.dice.chance(400) {
+            self.dice.below(500)
+        } else {
+            PATIENCE_MS
+        };
+        self.go_on(patience)
     }
 
     fn reshare(&mut self, members: Vec<usize>, threshold: u16) {
@@ -284,6 +303,7 @@ impl World {
             members,
             threshold,
             absent: BTreeSet::from([absent]),
+            issued_ms: self.now_ms,
         };
         self.note(|| format!("{change:?}"));
         self.coordinator.begin(Task::Reshare(change));
@@ -295,22 +315,22 @@ impl World {
         if !self.checks.may_lose(node, &disks) {
             return Ok(());
         }
-        let what = if instead == Image::default() {
-            "loses its disk"
+        if instead == Image::default() {
+            self.checks.figures.lost_disks += 1;
+            self.note(|| format!("node {node} loses its disk"));
         } else {
-            "comes back from its backup"
-        };
-        self.note(|| format!("node {node} {what}"));
+            self.checks.figures.restores += 1;
+            self.note(|| format!("node {node} comes back from its backup"));
+        }
         self.crash(node)?;
-        self.nodes[node].disk.restore(instead);
+        self.nodes[node].replace_disk(instead, self.now_ms);
         self.checks.on_lost(node);
         self.checks.on_disk(node, self.nodes[node].disk.synced())?;
-        self.checks.on_restored(node);
+        self.checks.on_restored(node, self.now_ms);
         Ok(())
     }
 
-    fn back_up(&mut self) {
-        let node = self.dice.place(self.nodes.len());
+    fn back_up(&mut self, node: usize) {
         let image = node::restore::backup(self.nodes[node].disk.synced());
         self.note(|| format!("backup of node {node}"));
         self.backups.insert(node, image);
@@ -368,8 +388,8 @@ impl World {
             return Err("nothing is under way any more".to_owned());
         };
         self.now_ms = self.now_ms.max(at);
-        self.checks.figures.events += 1;
-        if self.checks.figures.events > MAX_EVENTS {
+        self.checks.figures.steps += 1;
+        if self.checks.figures.steps > MAX_EVENTS {
             return Err("the schedule does not end".to_owned());
         }
         match event {
@@ -415,14 +435,14 @@ impl World {
                     return Ok(());
                 };
                 if matches!(body, Body::Refused { .. }) {
-                    self.checks.figures.refused += 1;
+                    self.checks.figures.refusals += 1;
                 }
                 self.with_coordinator(|coordinator, context| {
                     coordinator.receive(from, body, context);
                 })
             }
             _ => {
-                self.checks.figures.lost_messages += 1;
+                self.checks.figures.drops += 1;
                 Ok(())
             }
         }
@@ -562,7 +582,7 @@ impl World {
         for (to, body) in out {
             match &body {
                 Body::NewKey(order) => self.checks.on_order(order.request, &order.members),
-                Body::Reshare(call) => self.checks.on_reshare_order(&call.request),
+                Body::Reshare(call) => self.checks.on_reshare_order(&call.request, &self.orders),
                 _ => {}
             }
             self.send(Address::Coordinator, to, &body);
@@ -571,7 +591,11 @@ impl World {
             match outcome {
                 Outcome::Key => self.install_policy(),
                 Outcome::Reshared => {
-                    self.checks.figures.reshares += 1;
+                    if self.coordinator.was_refresh() {
+                        self.checks.figures.refreshes += 1;
+                    } else {
+                        self.checks.figures.reshares += 1;
+                    }
                     let now = self
                         .coordinator
                         .active()
@@ -598,7 +622,9 @@ impl World {
     }
 
     fn weather(&mut self) {
-        self.network.change(self.nodes.len(), &mut self.dice);
+        if self.network.change(self.nodes.len(), &mut self.dice) {
+            self.checks.figures.partitions += 1;
+        }
         if self.schedule.full_disks > 0 {
             for node in &mut self.nodes {
                 if self.dice.chance(self.schedule.full_disks) {
@@ -611,8 +637,10 @@ impl World {
 
     fn send(&mut self, from: Address, to: Address, body: &Body) {
         let arrivals = self.network.arrivals(from, to, &mut self.dice);
-        if arrivals.is_empty() {
-            self.checks.figures.lost_messages += 1;
+        match arrivals.len() {
+            0 => self.checks.figures.drops += 1,
+            1 => {}
+            _ => self.checks.figures.duplicates += 1,
         }
         for delay in arrivals {
             let body = body.clone();

@@ -1,16 +1,18 @@
 //! Sharings that replace each other: who must hold which share, and who may let one go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use mpc_core::id::{Attempt, Epoch, KeyId};
 use mpc_core::keys::{KeyShare, PublicKeyPackage};
 use mpc_core::lineage::{Lineage, Sharing};
-use mpc_core::reshare::Request;
 
 use super::{Broken, Checks, is_certificate, kind_of};
 use crate::coordinator::reshare::sharing_of;
 use crate::disk::{Image, Table};
-use crate::node::reshare::{active_share, decode_lineage, prepared, row_of};
+use crate::memo::{self, Asked};
+use crate::node::reshare::{active_share, prepared, row_of};
 use crate::wire::Body;
 
 /// Where a sharing stands in the order.
@@ -22,10 +24,12 @@ const ORIGIN: Place = (Epoch(0), Attempt(0));
 /// What was seen of reshares.
 #[derive(Default)]
 pub(super) struct Sharings {
-    requests: BTreeMap<[u8; 32], Request>,
+    requests: BTreeMap<[u8; 32], Rc<Asked>>,
     /// Parts that honest nodes let out, by sharing and node.
     parts: BTreeMap<Vec<u8>, BTreeMap<usize, Vec<u8>>>,
     of: BTreeMap<Vec<u8>, (Sharing, [u8; 32])>,
+    /// The public key of every key, from when it was first seen.
+    public: BTreeMap<KeyId, Vec<u8>>,
     /// What a node has signed for a place of a key.
     signed: BTreeMap<(usize, KeyId, Place), Sharing>,
     /// The rows with shares on each disk, when it was last looked at.
@@ -66,13 +70,12 @@ impl Sharings {
 }
 
 impl Checks {
-    /// The coordinator asks for a reshare.
-    pub(crate) fn on_reshare_order(&mut self, request: &[u8]) {
-        let request = Request::decode(request).expect("of the coordinator");
-        self.sharings
-            .requests
-            .entry(request.digest())
-            .or_insert(request);
+    /// The coordinator asks for a reshare, perhaps for one that operators have approved.
+    pub(crate) fn on_reshare_order(&mut self, request: &[u8], approved: &BTreeMap<[u8; 32], u64>) {
+        let asked = memo::request(request).expect("of the coordinator");
+        if approved.contains_key(&asked.1) {
+            self.sharings.requests.entry(asked.1).or_insert(asked);
+        }
     }
 
     pub(super) fn on_reshare_send(
@@ -100,8 +103,9 @@ impl Checks {
         part: &[u8],
         disk: &Image,
     ) -> Result<(), Broken> {
+        self.figures.checks += 1;
         let sharings = &mut self.sharings;
-        let Some(request) = sharings.requests.get(&digest) else {
+        let Some((request, _)) = sharings.requests.get(&digest).map(|asked| &**asked) else {
             return Err(format!(
                 "node {from} takes part in a reshare that nobody has ordered"
             ));
@@ -147,14 +151,16 @@ impl Checks {
             if known.get(&key).is_some_and(|(before, _)| before == row) {
                 continue;
             }
-            let (_, _, lineage) = decode_lineage(row);
-            if let Some((_, before)) = known.get(&key) {
-                if before.sharing().place() > lineage.sharing().place() {
-                    return Err(format!("node {node} went back to {}", lineage.sharing()));
-                }
-                if before.active().public_key() != lineage.active().public_key() {
-                    return Err(format!("node {node} knows another public key"));
-                }
+            let stored = memo::lineage(row);
+            let lineage = stored.2.clone();
+            if let Some((_, before)) = known.get(&key)
+                && before.sharing().place() > lineage.sharing().place()
+            {
+                return Err(format!("node {node} went back to {}", lineage.sharing()));
+            }
+            let public = lineage.active().public_key();
+            if *sharings.public.entry(key).or_insert_with(|| public.clone()) != public {
+                return Err(format!("node {node} knows another public key"));
             }
             known.insert(key, (row.to_vec(), lineage));
             sharings.dirty.insert(key);
@@ -164,6 +170,16 @@ impl Checks {
             .map(|(row, _)| row.to_vec())
             .collect();
         let before = sharings.rows.insert(node, rows.clone()).unwrap_or_default();
+        for new in rows.difference(&before) {
+            // The key and the epoch are the first bytes of a row, the attempt follows.
+            let mut others = before.iter().filter(|row| row[..36] == new[..36]);
+            if others.any(|row| row[36..40] > new[36..40]) {
+                let attempt = be32(&new[36..40]);
+                return Err(format!(
+                    "node {node} prepared attempt {attempt} after a higher attempt"
+                ));
+            }
+        }
         for gone in before.difference(&rows) {
             let key = KeyId::from_bytes(gone[..32].try_into().expect("32 bytes"));
             let place = (be32(&gone[32..36]), be32(&gone[36..40]));
@@ -179,12 +195,11 @@ impl Checks {
 
     /// Whether the first share of a key may be gone from a disk.
     pub(super) fn first_share_may_go(&self, node: usize, request: &[u8; 32], disk: &Image) -> bool {
-        let rows = disk
+        let mut rows = disk
             .rows(Table::Lineage)
-            .map(|(_, row)| decode_lineage(row));
-        let mut mine = rows.filter(|(made_by, _, _)| made_by == request);
-        mine.any(|(_, _, lineage)| lineage.sharing().place() > ORIGIN)
-            || self.sharings.is_excused(node, request)
+            .filter(|(_, row)| row.starts_with(request))
+            .map(|(_, row)| memo::lineage(row));
+        rows.any(|row| row.2.sharing().place() > ORIGIN) || self.sharings.is_excused(node, request)
     }
 
     /// The newest sharing that any honest node holds a certificate of: every subset of its members signs.
@@ -199,7 +214,7 @@ impl Checks {
             }
             let lineage = lineage.clone();
             let row = row_of(&key, &sharing);
-            let mut shares: BTreeMap<usize, KeyShare> = BTreeMap::new();
+            let mut shares: BTreeMap<usize, Arc<KeyShare>> = BTreeMap::new();
             for node in self
                 .cluster
                 .places(lineage.active().nodes().values().copied())
@@ -246,7 +261,7 @@ impl Checks {
             }
         }
         for (row, (_, digest)) in &self.sharings.of {
-            let request = &self.sharings.requests[digest];
+            let request = &self.sharings.requests[digest].0;
             let members = self.cluster.places(request.roster().nodes());
             let left = members.into_iter().filter(|other| {
                 *other != node
@@ -282,7 +297,10 @@ impl Checks {
     }
 
     /// A node has come back, from a backup or with nothing: from now on every peer that it asks knows at least what it knows now.
-    pub(crate) fn on_restored(&mut self, node: usize) {
+    pub(crate) fn on_restored(&mut self, node: usize, now_ms: u64) {
+        if self.sharings.lineages.contains_key(&node) {
+            self.restored.insert(node, now_ms);
+        }
         let Some(mine) = self.sharings.lineages.get(&node) else {
             return;
         };
@@ -337,6 +355,7 @@ impl Checks {
             .excused
             .extend(requests.iter().map(|request| (node, request.to_vec())));
         sharings.signed.retain(|(who, _, _), _| *who != node);
+        self.restored.remove(&node);
         self.lost.insert(node);
     }
 }

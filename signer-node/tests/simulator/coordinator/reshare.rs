@@ -8,6 +8,8 @@ use mpc_core::lineage::{Learned, Lineage, Sharing};
 use mpc_core::reshare::{Certificate, Proposal, Request};
 
 use super::{Context, Coordinator, Outcome};
+use crate::dice::Dice;
+use crate::memo;
 use crate::wire::{Body, ReshareCall, RunName};
 
 /// How long an attempt may take before the next one.
@@ -23,12 +25,16 @@ pub(crate) struct Change {
     pub(crate) threshold: u16,
     /// Who does not deal, if others can.
     pub(crate) absent: BTreeSet<usize>,
+    /// When operators approved it.
+    pub(crate) issued_ms: u64,
 }
 
 /// One attempt; durable.
 #[derive(Clone, Debug)]
 struct Attempted {
     request: Request,
+    /// What its participants are told.
+    call: ReshareCall,
     parts: BTreeMap<usize, Vec<u8>>,
 }
 
@@ -72,6 +78,27 @@ impl Coordinator {
     /// The active sharing as far as it is known here.
     pub(crate) fn active(&self) -> Option<&PublicKeyPackage> {
         self.reshares.lineage.as_ref().map(Lineage::active)
+    }
+
+    /// Sometimes a sharing that is over, if the coordinator is evil.
+    pub(super) fn past(&self, dice: &mut Dice) -> Option<PublicKeyPackage> {
+        let chain = self.reshares.lineage.as_ref()?.chain();
+        if !self.is_evil || chain.is_empty() || !dice.chance(500) {
+            return None;
+        }
+        Some(dice.pick(chain).request().active().clone())
+    }
+
+    /// Whether the last change left the committee and its threshold as they were.
+    pub(crate) fn was_refresh(&self) -> bool {
+        let lineage = self.reshares.lineage.as_ref();
+        let last = lineage.and_then(|lineage| lineage.chain().last());
+        last.is_some_and(|last| {
+            let request = last.request();
+            let before: BTreeSet<NodeId> = request.active().nodes().values().copied().collect();
+            before == request.roster().nodes().collect()
+                && request.active().params().threshold() == request.threshold()
+        })
     }
 
     /// The record of the key from when it was made.
@@ -134,11 +161,13 @@ impl Coordinator {
         let dealers = context.dice.some(from, count);
         let epoch = active.epoch().0 + 1;
         let next = reshares.next.entry(epoch).or_insert(0);
-        let attempt = Attempt(*next);
-        // An evil one uses a number for several requests.
-        if !self.is_evil || context.dice.chance(500) {
+        // An evil one uses a number for several requests, or one that is over.
+        let attempt = if self.is_evil && context.dice.chance(400) {
+            Attempt(context.dice.below(u64::from(*next) + 1) as u32)
+        } else {
             *next += 1;
-        }
+            Attempt(*next - 1)
+        };
         // A second attempt may be for fewer members.
         let mut members = change.members.clone();
         if reshares.count > 1
@@ -159,12 +188,21 @@ impl Coordinator {
         });
         let request = request.expect("a request that can be");
         let digest = request.digest();
-        context.orders.insert(digest);
+        // An evil one asks for what no operator has approved, too.
+        if !self.is_evil || context.dice.chance(750) {
+            context.orders.insert(digest, change.issued_ms);
+        }
         reshares.count += 1;
         reshares.failures = 0;
         reshares.current = Some((digest, context.now_ms));
+        let call = ReshareCall {
+            request: request.encode(),
+            base: lineage.base().encode(),
+            chain: lineage.chain().iter().map(Certificate::encode).collect(),
+        };
         let attempted = Attempted {
             request,
+            call,
             parts: BTreeMap::new(),
         };
         reshares.attempts.insert(digest, attempted);
@@ -176,18 +214,12 @@ impl Coordinator {
         let Some((digest, _)) = reshares.current else {
             return;
         };
-        let (Some(attempted), Some(lineage)) = (reshares.attempts.get(&digest), &reshares.lineage)
-        else {
+        let Some(attempted) = reshares.attempts.get(&digest) else {
             return;
-        };
-        let call = ReshareCall {
-            request: attempted.request.encode(),
-            base: lineage.base().encode(),
-            chain: lineage.chain().iter().map(Certificate::encode).collect(),
         };
         for node in self.cluster.places(attempted.request.participants()) {
             if !attempted.parts.contains_key(&node) {
-                context.send(node, Body::Reshare(Box::new(call.clone())));
+                context.send(node, Body::Reshare(Box::new(attempted.call.clone())));
             }
         }
     }
@@ -312,7 +344,7 @@ impl Coordinator {
         if place.is_none_or(|place| place <= (own.epoch.0, own.attempt.0)) {
             return;
         }
-        let Ok(certificate) = Certificate::decode(certificate) else {
+        let Ok(certificate) = memo::certificate(certificate) else {
             return;
         };
         if let Ok(Learned::Activated(_)) = lineage.learn(certificate, &me) {

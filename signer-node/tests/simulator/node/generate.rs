@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mpc_core::dkg::{self, DkgCertificate, DkgOutput, Pending, Setup};
+use mpc_core::dkg::{self, DkgOutput, Pending, Setup};
 use mpc_core::id::{Attempt, KeyId, Params, RequestId};
 use mpc_core::keys::KeyShare;
 use mpc_core::lineage::Lineage;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::{Context, Key, Made, Node, ROUND_MS, Session, Then, post};
 use crate::bug::Bug;
 use crate::disk::{Change, Image, Table};
+use crate::memo;
 use crate::wire::{Body, NewKey, RunKind, RunName, short};
 
 /// The keys on a disk that are certified.
@@ -24,21 +25,16 @@ pub(super) fn load(image: &Image) -> BTreeMap<KeyId, Key> {
         let Some(certificate) = image.get(Table::Certified, request) else {
             continue;
         };
-        let pending = Pending::dangerous_from_bytes(bytes).expect("what was written");
-        let certificate =
-            DkgCertificate::decode(pending.roster(), certificate).expect("what was written");
-        let output = pending
-            .finish(certificate.parts().values())
-            .expect("a certificate of this share");
+        let share = memo::born(bytes, certificate);
         let request = request.try_into().expect("32 bytes");
-        keys.insert(output.share.public().key_id(), key(request, output.share));
+        keys.insert(share.public().key_id(), key(request, share));
     }
     keys
 }
 
-fn key(request: [u8; 32], share: KeyShare) -> Key {
+fn key(request: [u8; 32], share: Arc<KeyShare>) -> Key {
     let lineage = Lineage::new(share.public().clone(), true);
-    Key::new(request, lineage, Some(Arc::new(share)))
+    Key::new(request, lineage, Some(share))
 }
 
 impl Made for DkgOutput {
@@ -76,7 +72,12 @@ impl Node {
         let (now, identity) = (self.clock(context), Arc::clone(&self.identity));
         let started = dkg::Session::start(setup, identity, &mut self.memory().rng, now, ROUND_MS);
         let (session, step) = started.expect("a valid setup");
-        self.enter(name, Session::Generate(Box::new(session)), order.members);
+        self.enter(
+            name,
+            Session::Generate(Box::new(session)),
+            order.members,
+            None,
+        );
         self.take(name, Ok(step), context);
         self.drain(name, context);
     }
@@ -180,7 +181,7 @@ impl Node {
         self.memory()
             .keys
             .entry(key_id)
-            .or_insert_with(|| key(request, output.share));
+            .or_insert_with(|| key(request, Arc::new(output.share)));
         context.say(format!("key {} is active", short(key_id.as_bytes())));
         context.tell(Body::Active { request, package });
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use mpc_core::Error;
 use mpc_core::frost::Pool;
-use mpc_core::id::KeyId;
-use mpc_core::keys::{KeyShare, PublicKeyPackage};
+use mpc_core::id::{KeyId, NodeId};
+use mpc_core::keys::KeyShare;
 use mpc_core::lineage::{Learned, Lineage, Refusal, Sharing};
 use mpc_core::reshare::{self, Certificate, Output, Prepared, Request, Setup};
 use mpc_core::session::{Effects, Held, Ready, Step, Write, WriteKind};
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 use super::{Context, Key, Made, Memory, Node, ROUND_MS, Session, Then};
 use crate::bug::Bug;
 use crate::disk::{Change, Image, Table};
+use crate::memo;
 use crate::wire::{Address, Body, ReshareCall, RunKind, RunName, short};
 
 /// The row of what is prepared or active for a sharing.
@@ -35,32 +37,26 @@ pub(crate) fn encode_lineage(key: &Key) -> Vec<u8> {
     row
 }
 
-pub(crate) fn decode_lineage(row: &[u8]) -> ([u8; 32], bool, Lineage) {
-    let (request, rest) = row.split_first_chunk().expect("a request");
-    let (flag, bytes) = rest.split_first().expect("a flag");
-    let lineage = Lineage::decode(bytes).expect("what was written");
-    (*request, *flag == 1, lineage)
-}
-
 /// What is prepared on a disk for a sharing.
-pub(crate) fn prepared(image: &Image, key: &KeyId, sharing: &Sharing) -> Option<Prepared> {
+pub(crate) fn prepared(image: &Image, key: &KeyId, sharing: &Sharing) -> Option<Rc<Prepared>> {
     let bytes = image.get(Table::Shares, &row_of(key, sharing))?;
-    Some(Prepared::dangerous_from_bytes(bytes).expect("what was written"))
+    Some(memo::prepared(bytes))
 }
 
 /// The share of the active sharing of a lineage, if it is one that a reshare made.
-pub(crate) fn active_share(image: &Image, lineage: &Lineage) -> Option<KeyShare> {
+pub(crate) fn active_share(image: &Image, lineage: &Lineage) -> Option<Arc<KeyShare>> {
     let certificate = lineage.chain().last()?;
-    let prepared = prepared(image, &lineage.key_id(), &lineage.sharing())?;
-    prepared.activate(certificate).ok()?.share
+    let row = row_of(&lineage.key_id(), &lineage.sharing());
+    memo::share(image.get(Table::Shares, &row)?, certificate)
 }
 
 impl Node {
     pub(super) fn on_reshare(&mut self, call: &ReshareCall, context: &mut Context<'_>) {
-        let request = Request::decode(&call.request).expect("a request of the coordinator");
+        let asked = memo::request(&call.request).expect("a request of the coordinator");
+        let (request, digest) = &*asked;
         let name = RunName {
             kind: RunKind::Reshare,
-            request: request.digest(),
+            request: *digest,
             attempt: request.attempt().0,
         };
         if let Err(why) = self.begin_reshare(call, request, name, context) {
@@ -71,27 +67,32 @@ impl Node {
     fn begin_reshare(
         &mut self,
         call: &ReshareCall,
-        request: Request,
+        request: &Request,
         name: RunName,
         context: &mut Context<'_>,
     ) -> Result<(), String> {
         let key_id = request.key_id();
-        if !context.orders.contains(&name.request) {
-            return Err("no operator has approved it".to_owned());
+        match context.orders.get(&name.request) {
+            None if self.bug == Bug::IgnoresOrders => {}
+            None => return Err("no operator has approved it".to_owned()),
+            // The names of the sessions that this node has joined are lost: it may have joined this one.
+            Some(issued) if *issued <= self.lost_ms && self.bug != Bug::JoinsAgain => {
+                return Err("this was approved before the disk was lost".to_owned());
+            }
+            Some(_) => {}
         }
         if self.memory().runs.contains_key(&name) {
             return Ok(());
         }
         let me = self.id;
         if let Entry::Vacant(place) = self.memory().keys.entry(key_id) {
-            let base = PublicKeyPackage::decode(&call.base).map_err(|error| error.to_string())?;
-            let chain: Result<Vec<_>, _> = call
+            let base = memo::package(&call.base).ok_or("no record of the key")?;
+            let chain: Result<Vec<Certificate>, String> = call
                 .chain
                 .iter()
-                .map(|bytes| Certificate::decode(bytes))
+                .map(|bytes| memo::certificate(bytes))
                 .collect();
-            let chain = chain.map_err(|error| error.to_string())?;
-            let lineage = Lineage::adopt(base, chain, &me).map_err(|error| error.to_string())?;
+            let lineage = Lineage::adopt(base, chain?, &me).map_err(|error| error.to_string())?;
             place.insert(Key::new([0; 32], lineage, None));
         }
         let now = self.clock(context);
@@ -99,15 +100,15 @@ impl Node {
         let memory = self.memory.as_mut().expect("a running node");
         let key = memory.keys.get_mut(&key_id).expect("looked at above");
         if let Some(prepared) = key.prepared.get(&name.request) {
-            let part = prepared.clone();
+            let part = prepared.1.clone();
             context.tell(Body::ResharePart {
                 digest: name.request,
                 part,
             });
             return Ok(());
         }
-        if let Err(refusal) = key.lineage.admit(&request, &me)
-            && self.bug != Bug::SignsTwoSharings
+        if let Err(refusal) = key.lineage.admit(request, &me)
+            && !self.bug.overlooks(&refusal)
         {
             self.stand(key_id, context);
             return Err(refusal.to_string());
@@ -122,15 +123,21 @@ impl Node {
             .places(request.participants())
             .into_iter()
             .collect();
+        let place = (key_id, (request.epoch(), request.attempt()));
         let setup = Setup {
-            request,
+            request: request.clone(),
             me,
             share,
             pairs,
         };
         let started = reshare::Session::start(setup, identity, &mut memory.rng, now, ROUND_MS);
         let (session, step) = started.map_err(|error| error.to_string())?;
-        self.enter(name, Session::Reshare(Box::new(session)), members);
+        self.enter(
+            name,
+            Session::Reshare(Box::new(session)),
+            members,
+            Some(place),
+        );
         self.take(name, Ok::<_, Error>(step), context);
         self.drain(name, context);
         Ok(())
@@ -145,22 +152,20 @@ impl Node {
         let me = self.id;
         match write.kind() {
             WriteKind::Share => {
-                let prepared =
-                    Prepared::dangerous_from_bytes(write.bytes()).expect("a prepared sharing");
+                let prepared = memo::prepared(write.bytes());
                 let (sharing, request) = (prepared.sharing(), prepared.request().clone());
                 let bug = self.bug;
                 let key = self.key(&request.key_id()).ok_or("no such key")?;
-                if bug == Bug::SignsTwoSharings {
-                    let _ = key
-                        .lineage
-                        .prepare(sharing, &request, &me, prepared.holds_share());
-                } else {
-                    key.lineage
-                        .prepare(sharing, &request, &me, prepared.holds_share())
-                        .map_err(|refusal| refusal.to_string())?;
+                let done = key
+                    .lineage
+                    .prepare(sharing, &request, &me, prepared.holds_share());
+                if let Err(refusal) = done
+                    && !bug.overlooks(&refusal)
+                {
+                    return Err(refusal.to_string());
                 }
-                key.prepared
-                    .insert(name.request, prepared.own_part().to_vec());
+                let part = prepared.own_part().to_vec();
+                key.prepared.insert(name.request, (sharing, part));
                 let row = row_of(&request.key_id(), &sharing);
                 let mut changes = vec![
                     Change::Put(Table::Shares, row, write.bytes().to_vec()),
@@ -174,7 +179,7 @@ impl Node {
                 Ok(changes)
             }
             WriteKind::Certificate => {
-                let certificate = Certificate::decode(write.bytes()).expect("of this session");
+                let certificate = memo::certificate(write.bytes()).expect("of this session");
                 self.learn(certificate)
                     .map_err(|refusal| refusal.to_string())
             }
@@ -192,11 +197,14 @@ impl Node {
 
     /// Moves up in memory; from now on nothing is signed with the old share. The changes make it durable.
     fn learn(&mut self, certificate: Certificate) -> Result<Vec<Change>, Refusal> {
-        let (me, bug) = (self.id, self.bug);
+        let (me, bug, now) = (self.id, self.bug, self.now_ms);
         let key_id = certificate.request().key_id();
-        let Some(key) = self.key(&key_id) else {
+        let Some(key) = self.memory().keys.get_mut(&key_id) else {
             return Ok(Vec::new());
         };
+        if bug == Bug::MovesDown && certificate.sharing().place() < key.lineage.sharing().place() {
+            return Ok(key.move_down(&certificate, &me));
+        }
         let activation = match key.lineage.learn(certificate, &me)? {
             Learned::Activated(activation) => activation,
             Learned::Noted => return Ok(vec![key.change()]),
@@ -206,13 +214,20 @@ impl Node {
             key.share = None;
             key.pool = Pool::new();
         }
-        key.unconfirmed = false;
+        let now_active = key.lineage.sharing().place();
+        key.prepared
+            .retain(|_, (sharing, _)| sharing.place() > now_active);
+        let was_unconfirmed = std::mem::replace(&mut key.unconfirmed, false);
         let mut changes = vec![key.change()];
         for old in &activation.erase {
             if old.place() == (mpc_core::id::Epoch(0), mpc_core::id::Attempt(0)) {
                 changes.push(Change::Erase(Table::Pending, key.request.to_vec()));
             }
             changes.push(Change::Erase(Table::Shares, row_of(&key_id, old)));
+        }
+        if was_unconfirmed && bug != Bug::ForgetsWindows {
+            let purpose = key.lineage.active().purpose();
+            changes.push(self.memory().use_up_windows(now, purpose));
         }
         Ok(changes)
     }
@@ -226,16 +241,17 @@ impl Node {
         let image = self.disk.synced();
         let stored = image
             .get(Table::Lineage, key_id.as_bytes())
-            .map(decode_lineage);
-        let is_newest =
-            stored.is_some_and(|(_, _, stored)| stored.sharing() == key.lineage.sharing());
+            .map(memo::lineage);
+        let is_newest = stored.is_some_and(|stored| stored.2.sharing() == key.lineage.sharing());
+        let keeps = self.bug == Bug::KeepsOldShare && key.share.is_some();
         if is_newest
+            && !keeps
             && key
                 .share
                 .as_ref()
                 .is_none_or(|share| Sharing::of(share.public()) != key.lineage.sharing())
         {
-            key.share = active_share(image, &key.lineage).map(Arc::new);
+            key.share = active_share(image, &key.lineage);
             key.pool = Pool::new();
             let now = key.lineage.sharing();
             let holds = if key.share.is_some() {
@@ -305,7 +321,7 @@ impl Node {
         if is_known {
             return self.stand(key, context);
         }
-        match Certificate::decode(bytes) {
+        match memo::certificate(bytes) {
             Ok(certificate) => self.move_up(key, certificate, context),
             Err(error) => context.say(format!("a certificate is refused: {error}")),
         }
@@ -319,9 +335,11 @@ impl Node {
         parts: &[Vec<u8>],
         context: &mut Context<'_>,
     ) {
-        let Some(prepared) = prepared(self.disk.synced(), &key_id, sharing) else {
+        let row = row_of(&key_id, sharing);
+        let Some(bytes) = self.disk.synced().get(Table::Shares, &row) else {
             return self.stand(key_id, context);
         };
+        let prepared = Prepared::dangerous_from_bytes(bytes).expect("what was written");
         let active = self
             .memory()
             .keys
@@ -356,7 +374,7 @@ impl Node {
     /// Tells the coordinator this node's parts of certificates that are not complete here.
     pub(super) fn report_prepared(&mut self, context: &mut Context<'_>) {
         let keys: Vec<KeyId> = self.memory().keys.keys().copied().collect();
-        for (digest, part) in self.memory().keys.values().flat_map(|key| &key.prepared) {
+        for (digest, (_, part)) in self.memory().keys.values().flat_map(|key| &key.prepared) {
             context.tell(Body::ResharePart {
                 digest: *digest,
                 part: part.clone(),
@@ -369,6 +387,18 @@ impl Node {
 }
 
 impl Key {
+    /// Goes back to a sharing of its history, which no node may.
+    fn move_down(&mut self, certificate: &Certificate, me: &NodeId) -> Vec<Change> {
+        let mut chain = self.lineage.chain().to_vec();
+        let known = chain.iter().position(|one| one == certificate);
+        chain.truncate(known.map_or(0, |at| at + 1));
+        let base = self.lineage.base().clone();
+        self.lineage = Lineage::adopt(base, chain, me).expect("a part of its own history");
+        self.share = None;
+        self.pool = Pool::new();
+        vec![self.change()]
+    }
+
     /// The row that makes the state of the lineage durable.
     pub(super) fn change(&self) -> Change {
         let key = self.lineage.key_id().as_bytes().to_vec();
@@ -388,31 +418,32 @@ impl Made for Output {
 }
 
 /// The keys on a disk that have a history.
-pub(super) fn load(image: &Image, memory: &mut Memory) {
+pub(super) fn load(image: &Image, memory: &mut Memory, bug: Bug) {
     for (key_id, row) in image.rows(Table::Lineage) {
         let key_id = KeyId::from_bytes(key_id.try_into().expect("32 bytes"));
-        let (request, unconfirmed, lineage) = decode_lineage(row);
+        let (request, unconfirmed, lineage) = (*memo::lineage(row)).clone();
         let first = memory.keys.remove(&key_id).and_then(|key| key.share);
         let is_first = lineage.chain().is_empty();
         let share = if is_first {
             first
         } else {
-            active_share(image, &lineage).map(Arc::new)
+            active_share(image, &lineage)
         };
         let share = share.filter(|_| lineage.holds_active());
         let mut key = Key::new(request, lineage, share);
-        key.unconfirmed = unconfirmed;
+        key.unconfirmed = unconfirmed && bug != Bug::TrustsBackups;
         memory.keys.insert(key_id, key);
     }
     for (row, bytes) in image.rows(Table::Shares) {
-        let prepared = Prepared::dangerous_from_bytes(bytes).expect("what was written");
+        let prepared = memo::prepared(bytes);
         let key_id = KeyId::from_bytes(row[..32].try_into().expect("32 bytes"));
         let Some(key) = memory.keys.get_mut(&key_id) else {
             continue;
         };
         if prepared.sharing().place() > key.lineage.sharing().place() {
             let digest = prepared.request().digest();
-            key.prepared.insert(digest, prepared.own_part().to_vec());
+            let part = prepared.own_part().to_vec();
+            key.prepared.insert(digest, (prepared.sharing(), part));
         }
     }
 }

@@ -1,22 +1,23 @@
 //! Backups of a node, and coming back from one: nothing is signed before peers have confirmed the sharing.
 //!
 //! A backup has the active shares and what is public of their history. What was only prepared, what was let go and what was seen is
-//! not in it.
+//! not in it, so from the moment a node may sign again all that its limits allow counts as used up.
 
 use std::collections::BTreeSet;
 
-use mpc_core::id::KeyId;
+use mpc_core::id::{KeyId, Purpose};
 use mpc_core::lineage::Sharing;
 use policy::amount::Amount;
-use policy::chain::{Asset, Chain};
+use policy::chain::Asset;
 use policy::id::WalletId;
 use policy::ledger::{Debit, Entry};
 
-use super::reshare::{decode_lineage, row_of};
+use super::reshare::row_of;
 use super::{Context, Memory, Node, Out, Then, ledger};
 use crate::bug::Bug;
 use crate::disk::{Change, Image, Table};
-use crate::treasury::LIMIT;
+use crate::memo;
+use crate::treasury::{LIMIT, chain_of};
 use crate::wire::{Address, Body};
 
 /// What a backup of this disk has: a disk that a node comes back with.
@@ -31,16 +32,11 @@ pub(crate) fn backup(disk: &Image) -> Image {
         let key = pending.key_id();
         let is_active = disk
             .get(Table::Lineage, key.as_bytes())
-            .is_none_or(|row| decode_lineage(row).2.chain().is_empty());
+            .is_none_or(|row| memo::lineage(row).2.chain().is_empty());
         if !is_active {
             continue;
         }
-        let parts = mpc_core::dkg::DkgCertificate::decode(pending.roster(), certificate)
-            .expect("what was written");
-        let share = pending
-            .finish(parts.parts().values())
-            .expect("a certificate of this share")
-            .share;
+        let share = memo::born(bytes, certificate);
         let lineage = mpc_core::lineage::Lineage::new(share.public().clone(), true);
         let mut row = request.to_vec();
         row.push(1);
@@ -50,7 +46,7 @@ pub(crate) fn backup(disk: &Image) -> Image {
         image.put(Table::Lineage, key.as_bytes(), &row);
     }
     for (key, row) in disk.rows(Table::Lineage) {
-        let (request, _, mut lineage) = decode_lineage(row);
+        let (request, _, mut lineage) = (*memo::lineage(row)).clone();
         let active = lineage.sharing();
         if lineage.chain().is_empty() || !lineage.holds_active() {
             continue;
@@ -103,7 +99,6 @@ impl Node {
         challenge: [u8; 16],
         context: &mut Context<'_>,
     ) {
-        let has_spent = !self.memory().released.is_empty();
         let Some(known) = self.memory().keys.get(&key).filter(|key| !key.unconfirmed) else {
             return;
         };
@@ -111,7 +106,6 @@ impl Node {
             key,
             challenge,
             sharing: known.lineage.sharing(),
-            has_spent,
         };
         let ahead = known
             .lineage
@@ -126,17 +120,16 @@ impl Node {
         }
     }
 
-    /// A peer's word: as many others as sign must know the same sharing, and nobody a higher one.
+    /// A peer's word: as many others as sign must know the same sharing. That one claims to know a higher one proves nothing; its
+    /// certificate, which it sends along, does.
     pub(super) fn on_attested(
         &mut self,
         from: usize,
         (key_id, challenge): (KeyId, [u8; 16]),
         sharing: Sharing,
-        has_spent: bool,
         context: &mut Context<'_>,
     ) {
-        let now = self.clock(context);
-        let (peer, bug) = (self.cluster.nodes[from], self.bug);
+        let (peer, bug, now) = (self.cluster.nodes[from], self.bug, self.now_ms);
         let memory = self.memory();
         if challenge != memory.boot {
             return;
@@ -145,18 +138,10 @@ impl Node {
             return;
         };
         let active = key.lineage.active();
-        key.said.insert(peer, (sharing, has_spent));
+        key.said.insert(peer, sharing);
         let own = Sharing::of(active);
-        if key
-            .said
-            .values()
-            .any(|(other, _)| other.place() > own.place())
-            && bug != Bug::TrustsBackups
-        {
-            return;
-        }
-        let agree = |said: &(&mpc_core::id::NodeId, &(Sharing, bool))| {
-            said.1.0 == own && active.index_of(said.0).is_some()
+        let agree = |said: &(&mpc_core::id::NodeId, &Sharing)| {
+            *said.1 == own && active.index_of(said.0).is_some()
         };
         let agreeing: BTreeSet<_> = key
             .said
@@ -165,19 +150,14 @@ impl Node {
             .map(|(node, _)| *node)
             .collect();
         let needed = usize::from(active.params().threshold()).min(active.nodes().len() - 1);
-        if agreeing.len() < needed && bug != Bug::TrustsBackups {
+        if agreeing.len() < needed {
             return;
         }
-        let is_blind = key.said.values().any(|(_, spent)| *spent);
+        let purpose = active.purpose();
         key.unconfirmed = false;
         let mut changes = vec![key.change()];
-        if is_blind {
-            // Whatever was let go before is unknown: the window counts as used up.
-            let entry = everything(now, active.purpose());
-            let digest = memory.boot.repeat(2).try_into().expect("32 bytes");
-            let row = ledger::row_key(&digest, &[0; 32]);
-            changes.push(Change::Append(Table::Ledger, row, ledger::encode(&entry)));
-            memory.ledger.record(digest, entry);
+        if bug != Bug::ForgetsWindows {
+            changes.push(memory.use_up_windows(now, purpose));
         }
         context.say("peers have confirmed what came out of the backup");
         self.submit(changes, None, Then::Nothing);
@@ -185,18 +165,13 @@ impl Node {
 }
 
 /// A debit of all that may leave within a window.
-fn everything(at_ms: u64, purpose: mpc_core::id::Purpose) -> Entry {
-    let chain = if purpose.needs_pairs() {
-        "ethereum:1"
-    } else {
-        "solana:devnet"
-    };
+fn everything(at_ms: u64, purpose: Purpose) -> Entry {
     Entry {
         at_ms,
         raw_digest: [0; 32],
         debits: vec![Debit {
             wallet: WalletId::parse("hot").expect("a wallet"),
-            chain: Chain::parse(chain).expect("a chain"),
+            chain: chain_of(purpose),
             destination: None,
             asset: Asset::Native,
             amount: Amount::from_u64(LIMIT),
@@ -205,6 +180,16 @@ fn everything(at_ms: u64, purpose: mpc_core::id::Purpose) -> Entry {
 }
 
 impl Memory {
+    /// Whatever was let go before the disk was lost is unknown: the windows of limits count as used up.
+    pub(super) fn use_up_windows(&mut self, now_ms: u64, purpose: Purpose) -> Change {
+        let entry = everything(now_ms, purpose);
+        let digest = self.boot.repeat(2).try_into().expect("32 bytes");
+        let row = ledger::row_key(&digest, &[0; 32]);
+        let change = Change::Put(Table::Ledger, row, ledger::encode(&entry));
+        self.ledger.record(digest, entry);
+        change
+    }
+
     /// Whether peers have to be asked.
     pub(super) fn is_catching_up(&self) -> bool {
         self.keys.values().any(|key| key.unconfirmed)
