@@ -27,9 +27,10 @@ pub use operator::{
     ServiceCommand, ServiceRunArgs,
 };
 pub use order::{
-    Dealing, KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeDrainArgs,
-    NodeEnrollArgs, NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand,
-    OrderIdArgs, OrderListArgs, OrderSignArgs, OrderSubmitArgs,
+    Dealing, KeyExportArgs, KeyExportConsentArgs, KeyExportFetchArgs, KeyExportOpenArgs,
+    KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs, NodeCommand, NodeDrainArgs, NodeEnrollArgs,
+    NodeIndexArgs, NodeReplaceArgs, NodeStatusArgs, OrderArgs, OrderCommand, OrderIdArgs,
+    OrderListArgs, OrderSignArgs, OrderSubmitArgs,
 };
 pub use pair::{PairCommand, PairRenewArgs};
 pub use request::{

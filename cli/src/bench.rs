@@ -1,5 +1,7 @@
 //! `quorate bench`: how many transactions a cluster signs, how long each takes, and where the time goes.
 
+mod refresh;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -82,6 +84,12 @@ pub async fn run(context: &Context, args: &BenchArgs) -> Result<Reply, Fail> {
     let progress = context.output.spinner("starting a cluster");
     let mut cluster = LocalCluster::create(&executable, &dir.path().join("cluster"), false)?;
     cluster.configure_coordinator(OPEN)?;
+    if args.refresh {
+        drop(progress);
+        let end = refresh::measure(context, &mut cluster, args).await;
+        cluster.check()?;
+        return end;
+    }
     let load = local(&mut cluster, args).await?;
     drop(progress);
     let end = measure(context, args, load).await;

@@ -172,6 +172,7 @@ pub fn run(args: &ClusterInitArgs) -> Result<Made, Fail> {
         not_before_ms: now.saturating_mul(1000),
         loosen_delay: "24h".to_owned(),
         unfreeze_delay: "0s".to_owned(),
+        exports: 0,
         quorum: args.genesis_min,
         people: sample_people,
         initiator: initiator.verifying_key().to_bytes(),

@@ -99,6 +99,8 @@ pub struct Sample {
     pub unfreeze_delay: String,
     /// How many people loosen the policy or lift a freeze.
     pub quorum: u16,
+    /// How many people may have a key handed out; 0 for nobody.
+    pub exports: u16,
     /// The people.
     pub people: Vec<SamplePerson>,
     /// The initiator's public key.
@@ -138,6 +140,9 @@ impl Sample {
             quorum(self.quorum),
             self.loosen_delay
         )?;
+        if self.exports > 0 {
+            writeln!(to, "export = {{ {} }}", quorum(self.exports))?;
+        }
         writeln!(to, "freeze = {{ any_of = [\"{GROUP}\"] }}")?;
         writeln!(
             to,
@@ -296,6 +301,7 @@ mod tests {
             not_before_ms: 1_700_000_000_000,
             loosen_delay: "24h".to_owned(),
             unfreeze_delay: "0s".to_owned(),
+            exports: 0,
             quorum: 2,
             people,
             initiator: crate::people::generate_key()

@@ -22,6 +22,8 @@ mod crashes;
 mod demo;
 #[path = "end_to_end/durable.rs"]
 mod durable;
+#[path = "end_to_end/export.rs"]
+mod export;
 #[path = "end_to_end/hostile.rs"]
 mod hostile;
 #[path = "end_to_end/import.rs"]

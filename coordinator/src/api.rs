@@ -334,7 +334,13 @@ impl Api {
                 .map(|node| Bytes::copy_from_slice(node.as_bytes()))
                 .unwrap_or_default(),
             connected: link.is_some(),
-            status: link.as_ref().and_then(|link| link.status()),
+            status: link.as_ref().and_then(|link| link.status()).map(|status| {
+                let mut status = v1::NodeStatus::clone(&status);
+                for key in &mut status.keys {
+                    key.certificate_part.clear();
+                }
+                status
+            }),
             rtt_us: link.as_ref().map_or(0, |link| link.rtt_us()),
             clock_offset_ms: link.as_ref().map_or(0, |link| link.offset_ms()),
             drained: self.engine.is_drained(index.get()),

@@ -224,6 +224,15 @@ impl Lineage {
         &self.chain
     }
 
+    /// The certificate of a sharing that is on the chain or beside it.
+    #[must_use]
+    pub fn certificate_of(&self, sharing: &Sharing) -> Option<&Certificate> {
+        let mut chain = self.chain.iter();
+        chain
+            .find(|certificate| certificate.sharing() == *sharing)
+            .or_else(|| self.beside.get(sharing))
+    }
+
     /// The active sharing: the only one that may be used.
     #[must_use]
     pub const fn active(&self) -> &PublicKeyPackage {

@@ -23,6 +23,10 @@ impl Tag {
     pub const CONFLICT_KEY: Self = Self("conflict-key");
     /// Lines a person was shown before deciding.
     pub const DISPLAY: Self = Self("display");
+    /// What people order when a key is handed out.
+    pub const EXPORT: Self = Self("export");
+    /// What an operator of one node signs to let it hand its share out.
+    pub const EXPORT_CONSENT: Self = Self("export/consent");
     /// An encoded intent; the result is the request id.
     pub const INTENT: Self = Self("intent");
     /// What the initiator's key signs for an intent.

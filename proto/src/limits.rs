@@ -41,8 +41,11 @@ pub const STATUS: usize = 128 << 10;
 /// The names of all entries of a pool.
 pub const POOL: usize = 64 << 10;
 
-/// The status of a node with all its keys.
-pub const NODE_STATUS: usize = 256 << 10;
+/// The status of a node with all its keys, some 500 bytes each.
+pub const NODE_STATUS: usize = 3 << 20;
+
+/// What a node attests of all its keys, some 90 bytes each.
+pub const ATTESTATION: usize = 512 << 10;
 
 /// The history of a key: a certificate for every time its shares have been replaced. That of five nodes has 3 KiB, of 32 nodes 40.
 pub const CHAIN: usize = 4 << 20;
@@ -108,8 +111,7 @@ pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
         Body::Chain(body) => check("chain", body.encoded_len(), CHAIN),
         Body::Exported(body) => check("exported", body.encoded_len(), SMALL),
         Body::KeyState(body) => check("key state", body.encoded_len(), STATUS),
-        Body::Attestation(body) => check("attestation", body.encoded_len(), STATUS),
-        Body::LedgerRows(body) => check("ledger rows", body.encoded_len(), RESHARE),
+        Body::Attestation(body) => check("attestation", body.encoded_len(), ATTESTATION),
         Body::EcdsaExplanation(body) => check("ecdsa explanation", body.encoded_len(), COMMITMENTS),
         Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }
@@ -144,8 +146,7 @@ pub fn coordinator_frame(frame: &v1::CoordinatorFrame) -> Result<(), FrameError>
         Body::Retire(body) => check("retire", body.encoded_len(), REQUEST),
         Body::Export(body) => check("export", body.encoded_len(), REQUEST),
         Body::AttestQuery(body) => check("attest query", body.encoded_len(), SMALL),
-        Body::CatchUp(body) => check("catch up", body.encoded_len(), RESHARE),
-        Body::LedgerQuery(body) => check("ledger query", body.encoded_len(), SMALL),
+        Body::CatchUp(body) => check("catch up", body.encoded_len(), CHAIN),
         Body::EcdsaExplain(body) => check("ecdsa explain", body.encoded_len(), ROUND),
         Body::Evidence(body) => check("evidence", body.encoded_len(), EVIDENCE),
     }

@@ -230,7 +230,9 @@ impl<'t> Reader<'t> {
     /// A string that is not empty.
     pub fn text(&mut self, table: &str, key: &str, default: Option<&str>) -> Option<String> {
         match (self.field(table, key, default.is_none()), default) {
-            (Some(DeValue::String(text)), _) if !text.is_empty() => Some(text.into_owned()),
+            (Some(DeValue::String(text)), default) if !text.is_empty() || default == Some("") => {
+                Some(text.into_owned())
+            }
             (Some(_), _) => {
                 self.complain(
                     table,

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mpc_core::identity::IdentityPublic;
 use proto::settings::{Reader, check_secret_file, read_text};
 
 pub use proto::settings::{ConfigError, Problem};
@@ -109,6 +110,11 @@ pub struct Config {
     /// The public key of the one key whose import this node takes part in, in hexadecimal; empty for none. Nobody but this node's
     /// operator can say so: otherwise whoever has the coordinator could pass a key of his own off as a new one.
     pub import: String,
+    /// The Ed25519 keys of this node's operators, two of whom must consent before a share leaves; empty for never. Nobody but them can
+    /// say so, in this file.
+    pub export_operators: Vec<IdentityPublic>,
+    /// The folder with their consents.
+    pub export_consents: PathBuf,
     /// How the store is unlocked.
     pub unlock: Unlock,
     /// Certificates of the outer channel.
@@ -126,7 +132,7 @@ impl Default for Limits {
         Self {
             live_intents: 100_000,
             nonces_per_key: 1_024,
-            keys: 200,
+            keys: 2_000,
             dkg_sessions: 4,
             reshare_sessions: 32,
             concurrent_calls: 256,
@@ -155,6 +161,25 @@ impl Default for LinkTimes {
             heartbeat_ms: 5_000,
         }
     }
+}
+
+/// What is said of operators that are none.
+const NOT_OPERATORS: &str = "export_operators must be empty, or at least two different Ed25519 public keys of 64 hexadecimal digits with spaces between them";
+
+/// None at all, or at least two different keys.
+fn read_operators(text: &str) -> Option<Vec<IdentityPublic>> {
+    let read = |word: &str| {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(word, &mut bytes).ok()?;
+        IdentityPublic::from_bytes(&bytes).ok()
+    };
+    let keys: Vec<IdentityPublic> = text
+        .split_whitespace()
+        .map(read)
+        .collect::<Option<Vec<_>>>()?;
+    let different: std::collections::BTreeSet<&[u8; 32]> =
+        keys.iter().map(IdentityPublic::as_bytes).collect();
+    (different.len() == keys.len() && keys.len() != 1).then_some(keys)
 }
 
 impl Config {
@@ -194,6 +219,17 @@ impl Config {
         let store = reader.text("", "store", Some("node.db")).map(path);
         let log = reader.text("", "log", Some("info"));
         let import = reader.text("", "import", Some(""));
+        let operators = reader.text("", "export_operators", Some(""));
+        let operators = operators.and_then(|text| {
+            let read = read_operators(&text);
+            if read.is_none() {
+                reader.complain("", "export_operators", NOT_OPERATORS);
+            }
+            read
+        });
+        let consents = reader
+            .text("", "export_consents", Some("consents"))
+            .map(path);
         let kind = reader.choice("unlock", "kind", &["key-file", "passphrase"]);
         let secret = reader.text("unlock", "path", None).map(path);
         let ca = reader.text("tls", "ca", None).map(path);
@@ -211,6 +247,8 @@ impl Config {
             store: store?,
             log: log?,
             import: import?,
+            export_operators: operators?,
+            export_consents: consents?,
             unlock: match kind?.as_str() {
                 "key-file" => Unlock::KeyFile(secret),
                 _ => Unlock::Passphrase(secret),
@@ -232,7 +270,7 @@ impl Config {
         let mut count = |key, default, max| reader.integer("limits", key, Some(default), 1, max);
         let live_intents = count("live_intents", default.live_intents, 10_000_000);
         let nonces_per_key = count("nonces_per_key", default.nonces_per_key, 65_536);
-        let keys = count("keys", default.keys, 250);
+        let keys = count("keys", default.keys, 4_000);
         let dkg_sessions = count("dkg_sessions", default.dkg_sessions, 64);
         let reshare_sessions = count("reshare_sessions", default.reshare_sessions, 256);
         let concurrent_calls = count("concurrent_calls", default.concurrent_calls, 65_536);

@@ -11,7 +11,9 @@ mod checks;
 mod dkg;
 mod ecdsa;
 mod evidence;
+pub mod export;
 mod freeze;
+pub(crate) mod inherit;
 mod intents;
 pub(crate) mod keys;
 pub(crate) mod ledger;
@@ -104,6 +106,8 @@ struct Inner {
     limits: Limits,
     /// The public key whose import this node's operator has allowed, in hexadecimal; empty for none.
     import: String,
+    /// Who lets a share out of this node.
+    export: export::Consents,
     store: Store,
     /// What convicts other nodes.
     evidence: EvidenceFiles,
@@ -249,9 +253,7 @@ impl Engine {
                 return Ok(None);
             }
             Call::FillPool(call) => Answer::PoolEntries(self.fill_pool(&call)?),
-            Call::Export(_) | Call::LedgerQuery(_) => {
-                return Err(Refusal::malformed("this node does not know such a call"));
-            }
+            Call::Export(call) => Answer::Exported(self.export(call).await?),
             Call::Challenge(_) => return Err(Refusal::malformed("a challenge after the greeting")),
         }))
     }

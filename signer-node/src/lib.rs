@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 pub use codec::Malformed;
 pub use config::{Config, ConfigError};
-pub use engine::{Engine, OpenError, backup};
+pub use engine::{Engine, OpenError, backup, export};
 pub use failure::Refusal;
 
 use clock::Reading;

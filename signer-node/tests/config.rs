@@ -55,7 +55,7 @@ fn all_problems_are_reported_at_once_with_their_lines() {
         (2, "index must be a whole number from 1 to 32"),
         (3, "unknown key clutser"),
         (5, "unlock.kind must be one of: key-file, passphrase"),
-        (8, "limits.keys must be a whole number from 1 to 250"),
+        (8, "limits.keys must be a whole number from 1 to 4000"),
         (10, "tls.ca must be a non-empty string"),
         (11, "unknown table [extra]"),
         (0, "cluster is missing"),

@@ -409,7 +409,7 @@ async fn a_call_that_outlives_its_deadline_is_carried_to_its_end() {
             name: "hot".to_owned(),
             scheme: "ed25519".to_owned(),
             threshold: 2,
-            request_id: vec![request; 32].into(),
+            request_id: [vec![0; 8], vec![request; 24]].concat().into(),
             attempt: 0,
             deadline_ms: 1_000,
             nodes: Vec::new(),

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{KeyRefreshArgs, KeyReshareArgs, KeyRetireArgs};
+use super::{
+    KeyExportArgs, KeyExportConsentArgs, KeyExportFetchArgs, KeyExportOpenArgs, KeyRefreshArgs,
+    KeyReshareArgs, KeyRetireArgs,
+};
 
 /// `quorate demo`.
 #[derive(Debug, Args)]
@@ -122,6 +125,24 @@ pub enum KeyCommand {
         after_help = "Examples:\n  quorate key retire hot --reason moved --dry-run\n  quorate key retire hot --reason moved --person alice --credential key --signing-key people/alice.key"
     )]
     Retire(KeyRetireArgs),
+    /// Hand a key out, where the policy and two operators of each node allow it: it is then in one place, for ever
+    #[command(
+        after_help = "Examples:\n  quorate key export hot --to 8a1f… --reason exit --dry-run\n  quorate key export hot --to 8a1f… --reason exit --person alice --credential key --signing-key people/alice.key\nThen, on the machine of each node, two operators: quorate key export-consent"
+    )]
+    Export(KeyExportArgs),
+    /// As an operator of one node, let it give its share to an export; run it on the node's machine
+    #[command(
+        after_help = "Examples:\n  quorate key export-consent 41d9… --config node-1/node.toml --operator-key op-1.key"
+    )]
+    ExportConsent(KeyExportConsentArgs),
+    /// Write what the nodes gave to an export into one file, for the machine with the recovery key
+    #[command(after_help = "Examples:\n  quorate key export-fetch 41d9… --out hot.export")]
+    ExportFetch(KeyExportFetchArgs),
+    /// Put a key together from what the nodes gave; needs no network
+    #[command(
+        after_help = "Examples:\n  quorate key export-open hot.export --recovery-key recovery.key --out hot.secret"
+    )]
+    ExportOpen(KeyExportOpenArgs),
     /// Derive the address of a child key, on this machine and from public values alone
     #[command(
         after_help = "Examples:\n  quorate key address eth-hot --path m/0/5\n  quorate key address eth-hot --path m/0/5 --chain bitcoin:testnet\n  quorate key address taproot-hot --path m/0 --count 20"
@@ -304,6 +325,12 @@ pub struct BenchArgs {
     /// What is signed on a throw-away cluster: ed25519 (Solana transfers) or ecdsa (Ethereum transfers)
     #[arg(long, default_value = "ed25519", value_parser = ["ed25519", "ecdsa"])]
     pub scheme: String,
+    /// Measure how fast the shares of many keys are replaced instead
+    #[arg(long, requires = "local")]
+    pub refresh: bool,
+    /// How many keys, with --refresh
+    #[arg(long, default_value_t = 100, requires = "refresh", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub keys: u32,
     /// How many requests in all
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub requests: u32,

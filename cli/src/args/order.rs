@@ -115,6 +115,74 @@ pub struct KeyRetireArgs {
     pub order: OrderArgs,
 }
 
+/// `quorate key export`.
+#[derive(Debug, Args)]
+pub struct KeyExportArgs {
+    /// The key, by name
+    pub key: String,
+    /// Public recovery key that the shares are encrypted to, made with `quorate backup keygen`
+    #[arg(long, value_name = "HEX|FILE")]
+    pub to: String,
+    /// Why; it is signed and kept
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// The order.
+    #[command(flatten)]
+    pub order: OrderArgs,
+}
+
+/// `quorate key export-consent`.
+#[derive(Debug, Args)]
+pub struct KeyExportConsentArgs {
+    /// The order's id in hex, or the beginning of it
+    #[arg(required_unless_present = "statement", conflicts_with = "statement")]
+    pub order: Option<String>,
+    /// Take the order from this signed statement instead, without asking the coordinator
+    #[arg(long, value_name = "FILE")]
+    pub statement: Option<PathBuf>,
+    /// The node's configuration, which names its operators
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// This operator's Ed25519 seed file
+    #[arg(long, value_name = "FILE")]
+    pub operator_key: PathBuf,
+    /// Do not ask whether what is shown is right
+    #[arg(long)]
+    pub yes: bool,
+    /// Show the order, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `quorate key export-fetch`.
+#[derive(Debug, Args)]
+pub struct KeyExportFetchArgs {
+    /// The order's id in hex, or the beginning of it
+    pub order: String,
+    /// Where to write it; must not exist
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `quorate key export-open`.
+#[derive(Debug, Args)]
+pub struct KeyExportOpenArgs {
+    /// What `quorate key export-fetch` wrote
+    pub file: PathBuf,
+    /// The recovery key that the order names
+    #[arg(long, value_name = "FILE")]
+    pub recovery_key: PathBuf,
+    /// The file with its passphrase
+    #[arg(long, value_name = "FILE")]
+    pub passphrase: Option<PathBuf>,
+    /// Where to write the secret, 64 hexadecimal digits; must not exist
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Check that the key can be put together, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `quorate order`.
 #[derive(Debug, Subcommand)]
 pub enum OrderCommand {

@@ -105,7 +105,10 @@ fn split(args: &BackupSplitArgs) -> Result<Reply, Fail> {
 }
 
 /// The public recovery key that was given as digits or as a file of digits.
-fn recipient(text: &str) -> Result<[u8; 32], Fail> {
+///
+/// # Errors
+/// It is neither.
+pub fn recipient(text: &str) -> Result<[u8; 32], Fail> {
     let digits = if Path::new(text).is_file() {
         String::from_utf8_lossy(&read(Path::new(text))?).into_owned()
     } else {

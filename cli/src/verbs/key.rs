@@ -1,6 +1,7 @@
 //! `quorate key`.
 
 mod age;
+mod export;
 mod import;
 
 use std::time::Duration;
@@ -40,6 +41,10 @@ pub async fn run(context: &Context, command: KeyCommand) -> Result<Reply, Fail> 
             let change = change(&args.nodes, args.threshold, &args.dealing);
             reshare(context, &args.keys, &change, &args.order).await
         }
+        KeyCommand::Export(args) => export::begin(context, &args).await,
+        KeyCommand::ExportConsent(args) => export::consent(context, &args).await,
+        KeyCommand::ExportFetch(args) => export::fetch(context, &args).await,
+        KeyCommand::ExportOpen(args) => export::open_file(context, &args),
         KeyCommand::Retire(args) => {
             let client = context.connect("operator").await?;
             let matter = ceremony::draft_retirement(&client.key(&args.key).await?, &args.reason)?;

@@ -248,7 +248,10 @@ async fn replace(context: &Context, args: &NodeReplaceArgs) -> Result<Reply, Fai
     let mut committees: Vec<(BTreeSet<u16>, Vec<KeyInfo>)> = Vec::new();
     for key in client.keys().await? {
         let named = args.keys.is_empty() || args.keys.contains(&key.name);
-        if !named || key.public_package.is_empty() || key.state == "retired" {
+        if !named
+            || key.public_package.is_empty()
+            || matches!(key.state.as_str(), "retired" | "exported" | "conflict")
+        {
             continue;
         }
         let held = committee(&cluster, &key)?;

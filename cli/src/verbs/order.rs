@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::{
-    args::{OrderArgs, OrderCommand, OrderIdArgs, OrderSignArgs, OrderSubmitArgs},
+    args::{OrderArgs, OrderCommand, OrderSignArgs, OrderSubmitArgs},
     fail::{Exit, Fail},
     output::Reply,
     people::{self, Signing},
@@ -39,32 +39,35 @@ pub async fn run(context: &Context, command: OrderCommand) -> Result<Reply, Fail
             Ok(Reply::new(human, json!({"orders": orders})))
         }
         OrderCommand::Show(args) => {
-            let order = find(&client, &args).await?;
+            let order = find(&client, &args.id).await?;
             Ok(whole(&order, client.cluster_id())?)
         }
         OrderCommand::Sign(args) => sign(context, &client, &args).await,
         OrderCommand::Submit(args) => submit(context, &client, &args).await,
         OrderCommand::Watch(args) => {
-            let order = find(&client, &args).await?;
+            let order = find(&client, &args.id).await?;
             watch(context, &client, order).await
         }
         OrderCommand::Cancel(args) => {
-            let order = find(&client, &args).await?;
+            let order = find(&client, &args.id).await?;
             Ok(told(&client.cancel_order(id(&order)?).await?))
         }
     }
 }
 
-async fn find(client: &Client, args: &OrderIdArgs) -> Result<OrderStatus, Fail> {
+/// The one order whose id begins like this.
+///
+/// # Errors
+/// There is none, or more than one; the coordinator is not there.
+pub async fn find(client: &Client, wanted: &str) -> Result<OrderStatus, Fail> {
     let orders = client.orders(true, 1000).await?;
     let mut found = orders
         .into_iter()
-        .filter(|order| hex::encode(&order.request_id).starts_with(&args.id));
+        .filter(|order| hex::encode(&order.request_id).starts_with(wanted));
     match (found.next(), found.next()) {
         (Some(order), None) => Ok(order),
         _ => Err(Fail::invalid(format_args!(
-            "no order, or more than one, begins with {}",
-            args.id
+            "no order, or more than one, begins with {wanted}"
         ))
         .hint("`quorate order list --ended` shows them")),
     }
@@ -74,6 +77,16 @@ fn id(order: &OrderStatus) -> Result<[u8; 32], Fail> {
     order.request_id[..]
         .try_into()
         .map_err(|_| Fail::new(Exit::Security, "the coordinator names an order wrongly"))
+}
+
+/// Shows the words of an order.
+pub fn read_out(context: &Context, matter: &Matter) {
+    context
+        .output
+        .must_see(&format!("This is the order to {}:", matter.word()));
+    for (number, line) in (1_u32..).zip(matter.lines()) {
+        context.output.must_see(&format!("{number:>4}  {line}"));
+    }
 }
 
 /// Shows an order that was drawn up here, has it signed and sends it.
@@ -180,7 +193,15 @@ fn show(context: &Context, matter: &Matter, text: &[String]) {
 }
 
 fn confirm(args: &OrderArgs, word: &str) -> Result<(), Fail> {
-    if args.yes || args.ssh_body.is_some() {
+    ask(args.yes || args.ssh_body.is_some(), word)
+}
+
+/// Has whoever sits there type a word, unless it is certain already.
+///
+/// # Errors
+/// Nobody is there, or something else is typed.
+pub fn ask(certain: bool, word: &str) -> Result<(), Fail> {
+    if certain {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
@@ -202,7 +223,7 @@ fn confirm(args: &OrderArgs, word: &str) -> Result<(), Fail> {
 }
 
 async fn sign(context: &Context, client: &Client, args: &OrderSignArgs) -> Result<Reply, Fail> {
-    let order = find(client, &args.id).await?;
+    let order = find(client, &args.id.id).await?;
     let matter = ceremony::matter(&order)?;
     show_and_sign(context, client, &matter, &args.order, |signed| {
         *signed == matter

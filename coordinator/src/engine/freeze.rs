@@ -199,7 +199,7 @@ impl Engine {
     pub(super) async fn send_orders(&self, link: &Arc<Link>) {
         let theirs = link
             .status()
-            .and_then(|status| status.freeze)
+            .and_then(|status| status.freeze.clone())
             .unwrap_or_default();
         let position = self.freeze.position();
         let phase = position.state.phase(clock::now_ms());

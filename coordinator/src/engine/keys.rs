@@ -185,7 +185,10 @@ impl Engine {
         Params::new(threshold, parties)
             .map_err(|_| malformed("the threshold must be from 2 to the number of nodes"))?;
         let mut request_id = [0; 32];
-        getrandom::fill(&mut request_id)
+        // Nodes that came out of a backup make no key that was asked for before.
+        let (made, fresh) = request_id.split_at_mut(8);
+        made.copy_from_slice(&clock::now_ms().to_be_bytes());
+        getrandom::fill(fresh)
             .map_err(|_| refuse(FailureCode::Unavailable, "no randomness", "ask again"))?;
         Ok(KeyRow {
             request_id,

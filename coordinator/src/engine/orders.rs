@@ -39,8 +39,9 @@ mod tend;
 /// Orders that are read back after a restart, and that a list can show.
 pub(super) const KEPT: u32 = 1_000;
 
-/// Keys that are worked on at a time, over all orders; nodes take part in so many ceremonies by default.
-const KEYS_AT_ONCE: usize = 4;
+/// Keys that are worked on at a time, over all orders: half of the ceremonies that a node takes part in by default. What waits for
+/// the disk at one key shares its write with what waits at the others.
+const KEYS_AT_ONCE: usize = 16;
 
 /// Orders that may wait for signatures.
 const WAITING: usize = 256;
@@ -86,6 +87,8 @@ pub(super) struct Orders {
     acks: Mutex<BTreeMap<(KeyName, u16), (Epoch, Attempt)>>,
     /// Nodes that are being brought up to date with a key.
     spreading: Mutex<BTreeSet<(KeyName, u16)>>,
+    /// Keys of which two sharings are certified for one place, and that was said; with the nodes that say so.
+    contradicted: Mutex<BTreeSet<(KeyName, Option<u16>)>>,
     /// Keys whose interval has passed without a refresh, and that was said.
     overdue: Mutex<BTreeSet<KeyName>>,
     /// Keys at a time.
@@ -113,6 +116,7 @@ impl Orders {
             ears: Mutex::default(),
             acks: Mutex::default(),
             spreading: Mutex::default(),
+            contradicted: Mutex::default(),
             overdue: Mutex::default(),
             slots: Semaphore::new(KEYS_AT_ONCE),
             pairs: tokio::sync::Mutex::default(),
@@ -163,6 +167,19 @@ impl Orders {
             }
         }
         ended
+    }
+
+    /// The keys of which a node has handed its share out.
+    pub(super) fn exported_keys(&self) -> BTreeSet<KeyName> {
+        let table = self.table();
+        let keys = table.values().filter_map(|entry| {
+            let given = !entry.status.borrow().exported.is_empty();
+            match &entry.matter {
+                Some(Matter::Export(matter)) if given => Some(matter.key.key),
+                _ => None,
+            }
+        });
+        keys.collect()
     }
 
     /// The lowest attempt of the epoch that no order has begun.
@@ -486,7 +503,7 @@ impl Engine {
             }
             Some(Matter::Export(matter)) => {
                 self.tasks
-                    .spawn(async move { engine.run_export(id, matter).await });
+                    .spawn(async move { engine.run_export(id, matter, stop).await });
             }
             None => {}
         }
@@ -602,7 +619,10 @@ impl Engine {
         let _one_at_a_time = self.admin.lock().await;
         let status = self.orders.status(&id).ok_or_else(unknown)?;
         let stoppable = status.state == "waiting"
-            || matches!(status.kind.as_str(), "refresh" | "reshare" | SCHEDULED);
+            || matches!(
+                status.kind.as_str(),
+                "refresh" | "reshare" | "export" | SCHEDULED
+            );
         if is_over(&status) || !stoppable {
             return Err(refuse(
                 FailureCode::Conflict,

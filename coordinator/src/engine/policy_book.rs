@@ -319,7 +319,7 @@ impl Engine {
     pub(super) async fn send_policies(&self, link: &Arc<Link>) {
         let known = link
             .status()
-            .and_then(|status| status.policy)
+            .and_then(|status| status.policy.clone())
             .unwrap_or_default();
         let have = known.version.max(known.pending_version);
         let (_, rows) = self.policies.snapshot();

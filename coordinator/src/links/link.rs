@@ -51,7 +51,7 @@ pub(crate) struct Link {
     calls: Mutex<BTreeMap<u64, oneshot::Sender<node_frame::Body>>>,
     next_call: AtomicU64,
     closed: CancellationToken,
-    status: Mutex<Option<v1::NodeStatus>>,
+    status: Mutex<Option<Arc<v1::NodeStatus>>>,
     in_flight: AtomicUsize,
     rtt_us: AtomicU64,
     offset_ms: AtomicI64,
@@ -142,7 +142,7 @@ impl Link {
     }
 
     /// The latest status it has given.
-    pub(crate) fn status(&self) -> Option<v1::NodeStatus> {
+    pub(crate) fn status(&self) -> Option<Arc<v1::NodeStatus>> {
         self.status
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -227,7 +227,7 @@ impl Link {
 
     /// Keeps a status that the node sent.
     pub(crate) fn note_status(&self, status: v1::NodeStatus) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(status));
     }
 
     /// Asks for the status, measuring the way there and back.

@@ -122,7 +122,8 @@ impl Disputes {
         let mut pairs = BTreeSet::new();
         let mut renewed = BTreeSet::new();
         for link in links.values() {
-            for pair in link.status().map(|status| status.pairs).unwrap_or_default() {
+            let status = link.status();
+            for pair in status.iter().flat_map(|status| &status.pairs) {
                 let Ok(peer) = u16::try_from(pair.peer) else {
                     continue;
                 };

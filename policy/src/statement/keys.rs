@@ -3,6 +3,7 @@
 use super::text::{TextReader, TextWriter, parse_hex};
 use super::{Common, StatementError};
 use crate::codec::is_identifier;
+use crate::digest::{self, Tag};
 
 /// The longest reason of an order, in bytes.
 pub const MAX_REASON: usize = 256;
@@ -158,8 +159,29 @@ impl Exportation {
                 hex::encode(self.recipient)
             ),
             "who has it signs alone, outside of every policy, for ever".to_owned(),
-            "the nodes mark the key as exported and sign with it no more".to_owned(),
+            "every node that gives its share signs with the key no more".to_owned(),
         ]
+    }
+
+    /// Names exactly this order in a cluster; 32 bytes. What a node gives is bound to it.
+    #[must_use]
+    pub fn digest(&self, cluster: &str) -> [u8; 32] {
+        let key = self.key.render();
+        let fields: [&[u8]; 5] = [
+            cluster.as_bytes(),
+            &self.request,
+            key.as_bytes(),
+            &self.recipient,
+            self.reason.as_bytes(),
+        ];
+        digest::hash(Tag::EXPORT, &fields)
+    }
+
+    /// What two operators of a node sign, with keys that its configuration names, before it gives its share; 32 bytes. `node` is the
+    /// node's id: a consent for one node is none for another.
+    #[must_use]
+    pub fn consent_digest(&self, cluster: &str, node: &[u8; 32]) -> [u8; 32] {
+        digest::hash(Tag::EXPORT_CONSENT, &[&self.digest(cluster), node])
     }
 
     pub(super) fn write(&self, writer: TextWriter) -> TextWriter {

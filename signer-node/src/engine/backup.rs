@@ -13,7 +13,7 @@ use mpc_core::keys::KeyShare;
 
 use super::dkg::sealed_digest;
 use super::load::{OpenError, read_cluster};
-use super::sharings::{self, Held as Known, Record, place_of, seal_lineage, share_label};
+use super::sharings::{self, Held as Known, Record, Stop, place_of, seal_lineage, share_label};
 use crate::clock::Reading;
 use crate::codec::Malformed;
 use crate::config::Config;
@@ -189,10 +189,25 @@ fn restored(
         lineage: digest,
     };
     let mark = Record::Restored { key, place, at_ms };
-    let retired = known.retired.then(|| Record::Retired {
-        key,
-        at_ms: known.since_ms,
-        statements: Vec::new(),
+    let (at_ms, statements) = (known.since_ms, Vec::new());
+    let stopped = known.stopped.map(|stop| match stop {
+        Stop::Retired => Record::Retired {
+            key,
+            at_ms,
+            statements,
+        },
+        Stop::Exported => Record::Exported {
+            key,
+            request: [0; 32],
+            at_ms,
+            statements,
+        },
+        Stop::Conflict => Record::Conflict {
+            key,
+            at_ms,
+            one: Vec::new(),
+            other: Vec::new(),
+        },
     });
     let mut changes = vec![
         lineage,
@@ -204,6 +219,6 @@ fn restored(
         sharings::append(&active),
         sharings::append(&mark),
     ];
-    changes.extend(retired.iter().map(sharings::append));
+    changes.extend(stopped.iter().map(sharings::append));
     Ok(changes)
 }

@@ -4,8 +4,11 @@
 //! A coordinator carries the peers' signed statements and is not believed itself. As many other members must confirm as sign for the
 //! key, so at least one honest one is among them, and this node is then no worse than a member that is merely behind. Nodes that came
 //! out of a backup themselves do not count, unless all other members agree: that is how a cluster comes back of which nothing but
-//! backups is left. What a node has spent is in no backup. From the moment it may sign again, windows of limits that reach back before
-//! count as used up; only where everybody who is asked has lost everything do they begin anew.
+//! backups is left. What a node has spent is in no backup: from the moment it may sign again, windows of limits that reach back before
+//! count as used up.
+//!
+//! A new member of a committee asks in the same way. It has lost nothing, but knows nothing of what was spent before it; see
+//! [`super::inherit`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +18,17 @@ use proto::convert::array;
 use proto::v1::{AttestQuery, Attestation, CatchUp, FailureCode, NodeStatus};
 use sha2::{Digest as _, Sha256};
 
+use super::inherit::Totals;
 use super::sharings::{self, Held, Place, Record, place_of, sharing_of};
 use super::{Engine, State, Who};
+use crate::clock::Now;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 
 const TAG: &[u8] = b"quorate/attestation/v1";
+/// How long a new member asks for the totals of those before it, in milliseconds. Where nobody has told it by then, it waits for every
+/// window that reaches back too far.
+const ASK_MS: u64 = 3_600_000;
 /// The most statements of one call.
 const MAX_STATEMENTS: usize = 64;
 
@@ -32,6 +40,8 @@ struct Seen {
     record: [u8; 32],
     /// Whether the peer may sign with it itself.
     confirmed: bool,
+    /// Whether the peer's totals cover everything that it has let out with it.
+    counted: bool,
 }
 
 fn hash_of(public: &PublicKeyPackage) -> [u8; 32] {
@@ -44,9 +54,9 @@ pub(super) struct Statement {
     from: [u8; 32],
     about: [u8; 32],
     challenge: [u8; 32],
-    /// Whether the peer has lost its own record of what was spent together with everybody else, and has not signed since.
-    restored: bool,
     keys: BTreeMap<[u8; 32], Seen>,
+    /// What the peer has let out, in Unix milliseconds.
+    totals: Totals,
 }
 
 impl Statement {
@@ -61,6 +71,7 @@ impl Statement {
                     .u32(seen.place.1)
                     .fixed(&seen.record)
                     .u8(u8::from(seen.confirmed))
+                    .u8(u8::from(seen.counted))
                     .finish()
             })
             .collect();
@@ -69,8 +80,8 @@ impl Statement {
             .fixed(&self.from)
             .fixed(&self.about)
             .fixed(&self.challenge)
-            .u8(u8::from(self.restored))
             .list(&keys)
+            .bytes(&self.totals.encode())
             .finish()
     }
 
@@ -81,11 +92,6 @@ impl Statement {
             return Err(BAD);
         }
         let (from, about, challenge) = (reader.array()?, reader.array()?, reader.array()?);
-        let restored = match reader.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(BAD),
-        };
         let mut keys = BTreeMap::new();
         let listed = reader.list()?;
         if !listed.is_sorted() {
@@ -94,27 +100,30 @@ impl Statement {
         for bytes in listed {
             let mut reader = Reader::new("attestation", bytes);
             let key = reader.array()?;
+            let flag = |reader: &mut Reader<'_>| match reader.u8()? {
+                0 => Ok(false),
+                1 => Ok(true),
+                _ => Err(BAD),
+            };
             let seen = Seen {
                 place: (reader.u32()?, reader.u32()?),
                 record: reader.array()?,
-                confirmed: match reader.u8()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(BAD),
-                },
+                confirmed: flag(&mut reader)?,
+                counted: flag(&mut reader)?,
             };
             reader.finish()?;
             if keys.insert(key, seen).is_some() {
                 return Err(BAD);
             }
         }
+        let totals = Totals::decode(reader.bytes()?)?;
         reader.finish()?;
         Ok(Self {
             from,
             about,
             challenge,
-            restored,
             keys,
+            totals,
         })
     }
 
@@ -166,13 +175,18 @@ impl Engine {
         if who.roster.get(&NodeId::from_bytes(about)).is_none() || about == *who.node.as_bytes() {
             return Err(Refusal::malformed("an attestation is about another node"));
         }
-        let state = self.state();
+        let mut state = self.state();
+        let now = self.now(&mut state)?;
+        let state = state;
+        let totals = state.ledger.totals();
+        let known = totals.is_some();
         let seen = |(key, held): (&[u8; 32], &Held)| {
             let public = held.lineage.active();
             let seen = Seen {
                 place: place_of(public),
                 record: hash_of(public),
                 confirmed: !held.unconfirmed,
+                counted: known && held.blind_ms == 0,
             };
             (*key, seen)
         };
@@ -180,11 +194,10 @@ impl Engine {
             from: *who.node.as_bytes(),
             about,
             challenge: array("challenge", &call.challenge).map_err(Refusal::malformed)?,
-            restored: state.ledger.rows() == 0
-                && state
-                    .origin
-                    .is_some_and(|origin| origin.settled.unwrap_or(0) == 0),
             keys: state.sharings.iter().map(seen).collect(),
+            totals: totals
+                .unwrap_or_default()
+                .shifted(|at_ms| now.on_wall(at_ms)),
         };
         drop(state);
         let body = said.encode();
@@ -210,7 +223,7 @@ impl Engine {
             .iter()
             .map(|signed| Statement::open(who, &challenge, signed));
         let said: Vec<Statement> = said.collect::<Result<_, _>>()?;
-        let (confirmed, blind_ms, pending) = {
+        let (confirmed, blind_ms, inherited, pending) = {
             let mut state = self.state();
             let now = self.now(&mut state)?;
             let mut confirmed = Vec::new();
@@ -224,8 +237,7 @@ impl Engine {
             if let (true, Some(refusal)) = (confirmed.is_empty(), refused) {
                 return Err(refusal);
             }
-            let everywhere = said.iter().all(|statement| statement.restored);
-            let blind_ms = if everywhere { 0 } else { now.witnessed_ms };
+            let blind_ms = now.witnessed_ms;
             let mut rows: Vec<_> = confirmed
                 .iter()
                 .map(|key| Record::Confirmed {
@@ -239,12 +251,28 @@ impl Engine {
                     before_ms: blind_ms,
                 });
             }
+            let inherited = inherited(&state, &who.node, now, &said);
+            rows.extend(
+                inherited
+                    .iter()
+                    .map(|(key, place, totals)| Record::Inherited {
+                        key: *key,
+                        place: *place,
+                        totals: totals.encode(),
+                    }),
+            );
             let changes = rows.iter().map(sharings::append).collect();
             let pending = self.commit(&state, changes);
-            (confirmed, blind_ms, pending)
+            (confirmed, blind_ms, inherited, pending)
         };
+        if confirmed.is_empty() && !inherited.is_empty() {
+            pending.durable().await?;
+            self.count_inherited(&inherited);
+            return Ok(self.status());
+        }
         if !confirmed.is_empty() {
             pending.durable().await?;
+            self.count_inherited(&inherited);
             let mut state = self.state();
             Self::settle(&mut state, blind_ms);
             for key in &confirmed {
@@ -270,14 +298,72 @@ impl Engine {
         }
     }
 
-    /// What peers must answer while a restored share waits for them; empty otherwise.
+    /// What is on disk of the totals of others is now counted.
+    fn count_inherited(&self, inherited: &[Inheritance]) {
+        let mut state = self.state();
+        for (key, _, totals) in inherited {
+            state.ledger.inherit(totals);
+            if let Some(held) = state.sharings.get_mut(key) {
+                held.blind_ms = 0;
+            }
+            tracing::info!(key = %hex::encode(key), "what was spent before this node became a member is counted");
+        }
+    }
+
+    /// What peers must answer while a restored share waits for them, or a new member for their totals; empty otherwise.
     pub(super) fn open_challenge(state: &State) -> Vec<u8> {
-        if state.sharings.values().any(|held| held.unconfirmed) {
+        let asks = |held: &Held| {
+            let until_ms = held.blind_ms.saturating_add(ASK_MS);
+            held.unconfirmed || held.blind_ms > 0 && state.clock.mark().witnessed_ms < until_ms
+        };
+        if state.sharings.values().any(asks) {
             state.challenge.to_vec()
         } else {
             Vec::new()
         }
     }
+}
+
+/// A key, its sharing here, and what is to be counted as spent.
+type Inheritance = ([u8; 32], Place, Totals);
+
+/// What this node takes over of the totals of the members before it, for every key of which enough have told theirs.
+fn inherited(state: &State, me: &NodeId, now: Now, said: &[Statement]) -> Vec<Inheritance> {
+    let joined = state.sharings.iter().filter(|(_, held)| held.blind_ms > 0);
+    let all = joined.filter_map(|(key, held)| {
+        let (public, own) = (held.lineage.active(), place_of(held.lineage.active()));
+        let before = held.lineage.chain().last()?.request().active();
+        // Whoever is not there yet may still sign with the sharing before, and count more.
+        let counts = |one: &&Statement| {
+            let from = NodeId::from_bytes(one.from);
+            let seen = one.keys.get(key);
+            from != *me
+                && before.index_of(&from).is_some()
+                && seen.is_some_and(|seen| seen.counted && seen.place >= own)
+        };
+        let told: BTreeMap<[u8; 32], &Totals> = said
+            .iter()
+            .filter(counts)
+            .map(|one| (one.from, &one.totals))
+            .collect();
+        let (signers, members) = (before.params().threshold(), before.params().parties());
+        let tellers = u64::try_from(told.len()).ok()?;
+        let sure = tellers
+            .saturating_add(signers.into())
+            .saturating_sub(members.into());
+        if tellers < u64::from(signers) || sure == 0 {
+            return None;
+        }
+        let highest = Totals::highest(&told.into_values().collect::<Vec<_>>());
+        let params = public.params();
+        let part = highest.scaled(
+            tellers.saturating_mul(params.threshold().into()),
+            sure.saturating_mul(params.parties().into()),
+        );
+        let mine = part.shifted(|at_ms| now.witnessed(at_ms.min(now.wall_ms)));
+        Some((*key, own, mine))
+    });
+    all.collect()
 }
 
 /// Whether peers confirm the sharing of a restored key. That a peer claims to know a higher one is no proof; its certificate is.

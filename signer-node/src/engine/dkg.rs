@@ -32,6 +32,8 @@ use crate::seal::{Kind, Label};
 pub(super) use driver::End;
 pub(super) use record::{Certified, Record, Uncertified, sealed_digest};
 
+/// How far ahead of this node's clock a request may have been made, in milliseconds.
+const AHEAD_MS: u64 = 10 * 60_000;
 /// Messages of one peer for key generations that have not started here yet: this many in all.
 const MAX_EARLY: usize = 256;
 /// And this many bytes in all.
@@ -376,7 +378,30 @@ impl Engine {
     }
 
     /// Whether there is room for one more key, and nothing of this request is left over.
+    /// The time in a request's name is part of what the nodes agree on. A node that came out of a backup has lost its log of sessions:
+    /// to begin one of before again would be to say two things in it.
+    fn check_age(&self, request: &[u8; 32]) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let now = self.now(&mut state)?;
+        let stamp = request.first_chunk().copied().unwrap_or_default();
+        let ordered_ms = u64::from_be_bytes(stamp);
+        if ordered_ms > now.wall_ms.saturating_add(AHEAD_MS) {
+            return Err(Refusal::malformed(
+                "the time in the request id lies ahead of this node's clock",
+            ));
+        }
+        match state.origin {
+            Some(origin) if ordered_ms <= origin.restored_ms => Err(Refusal::new(
+                FailureCode::Stale,
+                "this node came out of a backup after the key was asked for",
+                "use a fresh request id",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn check_new_key(&self, order: &Order) -> Result<(), Refusal> {
+        self.check_age(&order.request)?;
         let state = self.state();
         let keys = state
             .sharings

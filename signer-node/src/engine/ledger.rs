@@ -11,6 +11,7 @@ use policy::conflict::is_held;
 use policy::id::WalletId;
 use policy::ledger::{Debit, LedgerView, ScopeKey};
 
+use super::inherit::{Spent, Totals};
 use crate::clock::Now;
 use crate::codec::{Malformed, Reader, Writer};
 
@@ -207,6 +208,8 @@ pub(crate) struct Ledger {
     rows: u64,
     /// What was spent before this moment is not known here, because it was lost with the store.
     blind_ms: u64,
+    /// What this node counts as spent because it was, before it became a member; witnessed milliseconds.
+    inherited: Totals,
 }
 
 impl Ledger {
@@ -245,6 +248,43 @@ impl Ledger {
     /// Windows that reach back before this moment count as used up.
     pub(crate) const fn blind_before(&mut self, witnessed_ms: u64) {
         self.blind_ms = witnessed_ms;
+    }
+
+    /// From here on these totals count beside this node's own. A scope that is told of again has the higher of both.
+    pub(crate) fn inherit(&mut self, totals: &Totals) {
+        self.inherited = Totals::highest(&[&self.inherited, totals]);
+    }
+
+    /// What this node has let out or inherited, for somebody who has to be as strict, in witnessed milliseconds. `None` if it does not
+    /// know it itself, or if it is too much to be told.
+    pub(crate) fn totals(&self) -> Option<Totals> {
+        let mut told = Totals::default();
+        for (scope, series) in &self.scopes {
+            let mut last = (Amount::ZERO, 0);
+            let points = series.points.iter().map(|point| {
+                let spent = Spent {
+                    at_ms: point.at_ms,
+                    amount: point.sum.saturating_sub(last.0),
+                    count: point.count.saturating_sub(last.1),
+                };
+                last = (point.sum, point.count);
+                spent
+            });
+            let mut all: Vec<Spent> = points.collect();
+            let before = self.inherited.0.get(scope);
+            all.extend(before.into_iter().flatten().copied());
+            all.sort_by_key(|spent| spent.at_ms);
+            if series.overflowed {
+                return None;
+            }
+            told.put(scope.clone(), &all);
+        }
+        for (scope, all) in &self.inherited.0 {
+            if !told.0.contains_key(scope) {
+                told.put(scope.clone(), all);
+            }
+        }
+        (self.blind_ms == 0 && told.fits()).then_some(told)
     }
 
     /// When the intent was first debited, witnessed milliseconds.
@@ -286,11 +326,13 @@ impl Ledger {
     }
 
     /// The ledger as one intent sees it at one moment.
-    pub(crate) const fn view(&self, intent: [u8; 32], now: Now) -> View<'_> {
+    /// Windows that reach back before `blind_ms`, witnessed milliseconds, count as used up.
+    pub(crate) fn view(&self, intent: [u8; 32], now: Now, blind_ms: u64) -> View<'_> {
         View {
             ledger: self,
             intent,
             now,
+            blind_ms: self.blind_ms.max(blind_ms),
         }
     }
 }
@@ -301,16 +343,18 @@ pub(crate) struct View<'a> {
     ledger: &'a Ledger,
     intent: [u8; 32],
     now: Now,
+    blind_ms: u64,
 }
 
 impl View<'_> {
     fn totals(&self, scope: &ScopeKey, since_ms: u64) -> (Amount, u64) {
         let since = self.now.witnessed(since_ms);
-        if since < self.ledger.blind_ms {
+        if since < self.blind_ms {
             return (Amount::from_be_bytes([0xff; 32]), u64::MAX);
         }
+        let inherited = self.ledger.inherited.since(scope, since);
         let Some(series) = self.ledger.scopes.get(scope) else {
-            return (Amount::ZERO, 0);
+            return inherited;
         };
         let (sum, count) = series.since(since);
         let own = self
@@ -328,8 +372,10 @@ impl View<'_> {
             .iter()
             .fold(Amount::ZERO, |sum, amount| sum.saturating_add(*amount));
         (
-            sum.saturating_sub(amount),
-            count.saturating_sub(u64::from(!mine.is_empty())),
+            sum.saturating_sub(amount).saturating_add(inherited.0),
+            count
+                .saturating_sub(u64::from(!mine.is_empty()))
+                .saturating_add(inherited.1),
         )
     }
 }
@@ -414,19 +460,19 @@ mod tests {
         ledger.record(&entry(1, 1, 1_000, vec![debit("hot", Some(9), 5)]));
         ledger.record(&entry(1, 2, 9_000, vec![debit("hot", Some(9), 5)]));
         let scope = debit("hot", None, 0).scopes().remove(1);
-        let other = ledger.view([2; 32], now(10_000, 10_000));
+        let other = ledger.view([2; 32], now(10_000, 10_000), 0);
         assert_eq!(
             (other.sum(&scope, 0), other.count(&scope, 0)),
             (Amount::from_u64(5), 1)
         );
         assert_eq!(
-            ledger.view([1; 32], now(10_000, 10_000)).sum(&scope, 0),
+            ledger.view([1; 32], now(10_000, 10_000), 0).sum(&scope, 0),
             Amount::ZERO
         );
         assert!(ledger.released(&[1; 32], &[2; 32]) && !ledger.released(&[1; 32], &[3; 32]));
         ledger.compact(u64::MAX);
         assert_eq!(
-            ledger.view([2; 32], now(10_000, 10_000)).sum(&scope, 0),
+            ledger.view([2; 32], now(10_000, 10_000), 0).sum(&scope, 0),
             Amount::from_u64(5)
         );
     }
@@ -437,7 +483,7 @@ mod tests {
         ledger.record(&entry(1, 7, 1_000, Vec::new()));
         let end = 1_010 + policy::conflict::MARGIN_MS;
         let holder = |ledger: &Ledger, intent: u8, now_ms: u64| {
-            let view = ledger.view([intent; 32], now(0, 0));
+            let view = ledger.view([intent; 32], now(0, 0), 0);
             view.holder(&[7; 32], now_ms)
         };
         assert_eq!(holder(&ledger, 2, end - 1), Some([1; 32]));
@@ -457,12 +503,16 @@ mod tests {
         ledger.record(&entry(1, 1, 100_000, vec![debit("hot", Some(9), 5)]));
         let scope = debit("hot", None, 0).scopes().remove(1);
         // The wall says that two days passed, the boot clock says one second.
-        let view = ledger.view([2; 32], now(100_000 + 172_800_000, 101_000));
+        let view = ledger.view([2; 32], now(100_000 + 172_800_000, 101_000), 0);
         assert_eq!(
             view.sum(&scope, 100_000 + 172_800_000 - 86_400_000),
             Amount::from_u64(5)
         );
-        let later = ledger.view([2; 32], now(100_000 + 172_800_000, 100_000 + 172_800_000));
+        let later = ledger.view(
+            [2; 32],
+            now(100_000 + 172_800_000, 100_000 + 172_800_000),
+            0,
+        );
         assert_eq!(
             later.sum(&scope, 100_000 + 172_800_000 - 86_400_000),
             Amount::ZERO
@@ -480,7 +530,9 @@ mod tests {
         ledger.record(&entry(2, 1, 5_000, vec![huge.clone()]));
         let scope = huge.scopes().remove(0);
         assert_eq!(
-            ledger.view([3; 32], now(9_000, 9_000)).sum(&scope, 8_000),
+            ledger
+                .view([3; 32], now(9_000, 9_000), 0)
+                .sum(&scope, 8_000),
             huge.amount
         );
     }
@@ -501,7 +553,7 @@ mod tests {
                 plain.record([intent; 32], record);
             }
             for scope in debit("hot", Some(1), 0).scopes() {
-                let (mine, theirs) = (ledger.view([me; 32], now(at, at)), plain.view([me; 32]));
+                let (mine, theirs) = (ledger.view([me; 32], now(at, at), 0), plain.view([me; 32]));
                 prop_assert!(mine.sum(&scope, since) >= theirs.sum(&scope, since));
                 prop_assert!(mine.count(&scope, since) >= theirs.count(&scope, since));
                 // An own debit at the far edge of the window may be counted as if it were another's: too much, never too little.

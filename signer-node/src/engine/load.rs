@@ -119,6 +119,10 @@ impl Engine {
             certificate: config.tls.cert.clone(),
             limits: config.limits.clone(),
             import: config.import.to_ascii_lowercase(),
+            export: super::export::Consents {
+                operators: config.export_operators.clone(),
+                folder: config.export_consents.clone(),
+            },
             store,
             evidence: EvidenceFiles::beside(&config.store),
             vault,
@@ -258,6 +262,9 @@ fn fill(
         }
     }
     (state.sharings, state.keys) = super::sharings::load(contents, vault)?;
+    for totals in super::sharings::inherited(contents)? {
+        state.ledger.inherit(&totals);
+    }
     if let Some(origin) = state.origin {
         state
             .ledger

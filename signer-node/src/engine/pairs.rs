@@ -304,7 +304,10 @@ impl Engine {
             return BTreeSet::new();
         }
         let me = self.0.who.node;
-        let active = state.sharings.values().filter(|held| !held.retired);
+        let active = state
+            .sharings
+            .values()
+            .filter(|held| held.stopped.is_none());
         active
             .map(|held| held.lineage.active())
             .filter(|public| public.purpose().needs_pairs() && public.index_of(&me).is_some())

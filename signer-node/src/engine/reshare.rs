@@ -209,9 +209,7 @@ impl Engine {
             (Some(held), None) => held,
             (None, None) => return Err(Refusal::unknown("the key")),
         };
-        if held.retired {
-            return Err(Refusal::denied("the key is retired"));
-        }
+        held.in_use()?;
         let lineage = &held.lineage;
         self.check_active(lineage.active(), request)?;
         let rebuilt = self.permit(&state, now, held, request, &statements)?;

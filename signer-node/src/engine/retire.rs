@@ -4,23 +4,32 @@ use policy::governance::{self, MAX_STATEMENTS, Matter};
 use policy::statement::SignedStatement;
 use proto::convert::reshare::check_key;
 use proto::v1::{Failure, FailureCode, KeyState, Retire};
+use tonic::codegen::Bytes;
 
 use super::Engine;
-use super::sharings::{self, Record};
+use super::sharings::{self, Record, Stop};
 use crate::failure::Refusal;
+
+/// People's statements, and what the first of them orders about keys.
+pub(super) fn read_order(
+    statements: &[Bytes],
+) -> Result<(Vec<SignedStatement>, Option<Matter>), Refusal> {
+    if statements.is_empty() || statements.len() > MAX_STATEMENTS {
+        return Err(Refusal::malformed("an order has 1 to 64 statements"));
+    }
+    let statements = statements
+        .iter()
+        .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
+    let statements: Vec<_> = statements.collect::<Result<_, _>>()?;
+    let first = statements.first().map(SignedStatement::statement);
+    let matter = first.and_then(Matter::of);
+    Ok((statements, matter))
+}
 
 impl Engine {
     pub(super) async fn retire(&self, call: Retire) -> Result<KeyState, Refusal> {
-        if call.statements.is_empty() || call.statements.len() > MAX_STATEMENTS {
-            return Err(Refusal::malformed("an order has 1 to 64 statements"));
-        }
-        let statements = call
-            .statements
-            .iter()
-            .map(|bytes| SignedStatement::decode(bytes).map_err(Refusal::malformed));
-        let statements: Vec<_> = statements.collect::<Result<_, _>>()?;
-        let first = statements.first().map(SignedStatement::statement);
-        let Some(Matter::Retire(order)) = first.and_then(Matter::of) else {
+        let (statements, matter) = read_order(&call.statements)?;
+        let Some(Matter::Retire(order)) = matter else {
             return Err(Refusal::malformed("the order retires no key"));
         };
         let key = order.key.key;
@@ -34,7 +43,7 @@ impl Engine {
             let now = self.now(&mut state)?;
             let held = state.sharings.get(&key);
             let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
-            if held.retired {
+            if held.stopped.is_some() {
                 None
             } else {
                 let document = state.policies.active(&now).ok();
@@ -58,13 +67,17 @@ impl Engine {
         if let Some(pending) = pending {
             pending.durable().await?;
             if let Some(held) = self.state().sharings.get_mut(&key) {
-                held.retired = true;
+                held.stop(Stop::Retired);
             }
             tracing::warn!(key = %hex::encode(key), "a key is retired");
         }
+        self.key_state(&key)
+    }
+
+    fn key_state(&self, key: &[u8; 32]) -> Result<KeyState, Refusal> {
         let state = self.state();
         let states = self.key_states(&state);
-        let mut mine = states.into_iter().filter(|one| *one.key_id == key);
+        let mut mine = states.into_iter().filter(|one| *one.key_id == *key);
         mine.next().ok_or_else(|| Refusal::unknown("the key"))
     }
 }

@@ -25,7 +25,7 @@ use crate::failure::Refusal;
 use crate::seal::{Kind, Label, SealError, Vault};
 use crate::store::{Change, Table};
 
-pub(crate) use load::{load, origin};
+pub(crate) use load::{inherited, load, origin};
 pub(crate) use record::{Place, Record};
 
 /// What is stored of a sharing that has no certificate here.
@@ -42,6 +42,47 @@ pub(crate) struct Stored {
     pub(crate) sealed: Vec<u8>,
 }
 
+/// Why a key signs no more at this node, for good. The later ones outweigh the earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// People ordered it.
+    Retired,
+    /// Two sharings are certified for one place: somebody has broken what the protocol rests on.
+    Conflict,
+    /// This node has given its share to somebody who has the whole key now.
+    Exported,
+}
+
+impl Stop {
+    /// In one word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Retired => "retired",
+            Self::Conflict => "conflict",
+            Self::Exported => "exported",
+        }
+    }
+
+    const fn code(stopped: Option<Self>) -> u8 {
+        match stopped {
+            None => 0,
+            Some(Self::Retired) => 1,
+            Some(Self::Conflict) => 2,
+            Some(Self::Exported) => 3,
+        }
+    }
+
+    const fn decode(code: u8) -> Option<Option<Self>> {
+        Some(match code {
+            0 => None,
+            1 => Some(Self::Retired),
+            2 => Some(Self::Conflict),
+            3 => Some(Self::Exported),
+            _ => return None,
+        })
+    }
+}
+
 /// What is known of a key, whether or not this node has a share of it.
 #[derive(Clone)]
 pub(crate) struct Held {
@@ -56,7 +97,11 @@ pub(crate) struct Held {
     pub(crate) lineage: Lineage,
     /// When the active sharing became active here, unix milliseconds.
     pub(crate) since_ms: u64,
-    pub(crate) retired: bool,
+    /// Why it signs no more, if it does not.
+    pub(crate) stopped: Option<Stop>,
+    /// What was spent with it before this moment is not known here yet: that is when this node became a member, and nobody has attested
+    /// the totals of before; witnessed milliseconds, zero if all is known.
+    pub(crate) blind_ms: u64,
     /// It came out of a backup, and peers have not confirmed it yet.
     pub(crate) unconfirmed: bool,
     pub(crate) prepared: BTreeMap<Place, Stored>,
@@ -92,7 +137,8 @@ impl Held {
             parts,
             lineage,
             since_ms,
-            retired: false,
+            stopped: None,
+            blind_ms: 0,
             unconfirmed: false,
             prepared: BTreeMap::new(),
             confirmation: OnceLock::new(),
@@ -138,7 +184,7 @@ impl Held {
             .bytes(&self.part)
             .list(&self.parts)
             .u64(self.since_ms)
-            .u8(u8::from(self.retired))
+            .u8(Stop::code(self.stopped))
             .bytes(&lineage.encode())
             .finish()
     }
@@ -155,11 +201,7 @@ impl Held {
         let part = reader.bytes()?.to_vec();
         let parts = reader.list()?.into_iter().map(<[u8]>::to_vec).collect();
         let since_ms = reader.u64()?;
-        let retired = match reader.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(BAD),
-        };
+        let stopped = Stop::decode(reader.u8()?).ok_or(BAD)?;
         let mut lineage = Lineage::decode(reader.bytes()?).map_err(|_| BAD)?;
         reader.finish()?;
         lineage.keep_chain();
@@ -171,7 +213,7 @@ impl Held {
             return Err(BAD);
         }
         Ok(Self {
-            retired,
+            stopped,
             ..Self::new(name, request, (part, parts), lineage, since_ms)
         })
     }
@@ -179,13 +221,36 @@ impl Held {
     /// What this node is to the key, in one word.
     fn word(&self, me: &NodeId) -> &'static str {
         match (
+            self.stopped,
             self.lineage.holds_active(),
             self.lineage.active().index_of(me),
         ) {
-            _ if self.retired => "retired",
-            (true, _) => "active",
-            (false, Some(_)) => "lost",
-            (false, None) => "left",
+            (Some(stop), ..) => stop.word(),
+            (None, true, _) => "active",
+            (None, false, Some(_)) => "lost",
+            (None, false, None) => "left",
+        }
+    }
+
+    /// From here on the key signs no more.
+    pub(crate) fn stop(&mut self, why: Stop) {
+        self.stopped = self.stopped.max(Some(why));
+    }
+
+    /// Refuses whatever needs a key that is in use.
+    ///
+    /// # Errors
+    /// `Denied` for a key that is retired or was handed out, `SecurityAbort` for one whose sharings contradict each other.
+    pub(crate) fn in_use(&self) -> Result<(), Refusal> {
+        match self.stopped {
+            None => Ok(()),
+            Some(Stop::Retired) => Err(Refusal::denied("the key is retired")),
+            Some(Stop::Exported) => Err(Refusal::denied("the key was handed out")),
+            Some(Stop::Conflict) => Err(Refusal::new(
+                FailureCode::SecurityAbort,
+                "two sharings of the key are certified for one place",
+                "this node keeps both certificates; move what the key holds to another key, with nodes that can be trusted",
+            )),
         }
     }
 
@@ -270,7 +335,7 @@ pub(crate) fn seal_lineage(
 /// The share to sign with, for a call that names the sharing it is for.
 ///
 /// # Errors
-/// `Unknown`; `Denied` for a key that is retired or that this node has left; `NeedCertificate` and `StaleSharing` with this node's own
+/// `Unknown`; what [`Held::in_use`] says; `Denied` for a key that this node has left; `NeedCertificate` and `StaleSharing` with this node's own
 /// sharing; `SecurityAbort` for another sharing of the same place, which cannot be; `CatchingUp`; `ShareLost`.
 pub(super) fn require(
     state: &State,
@@ -292,9 +357,7 @@ pub(super) fn require(
     if wanted.0 != epoch {
         return Err(Refusal::malformed("the call names two epochs"));
     }
-    if held.retired {
-        return Err(Refusal::denied("the key is retired"));
-    }
+    held.in_use()?;
     if wanted > own {
         return refuse(
             FailureCode::NeedCertificate,

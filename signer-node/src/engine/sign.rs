@@ -23,7 +23,7 @@ use super::announce;
 use super::intents::Record;
 use super::keys::Key;
 use super::ledger::Entry;
-use super::sharings::require;
+use super::sharings::{Held, require};
 use super::{Engine, State};
 use crate::clock::Now;
 use crate::failure::Refusal;
@@ -123,10 +123,7 @@ impl Engine {
             return Err(Refusal::stale("another sharing became active meanwhile"));
         }
         let held = state.sharings.get(&approved.intent().key_id);
-        if held.is_some_and(|held| held.retired) {
-            return Err(Refusal::denied("the key was retired meanwhile"));
-        }
-        Ok(())
+        held.map_or(Ok(()), Held::in_use)
     }
 
     fn decide(&self, call: &Sign) -> Result<Ready, Refusal> {
@@ -282,7 +279,9 @@ impl Engine {
         let params = key.share.public().params();
         let share_of_limit = Fraction::new(params.threshold().into(), params.parties().into())
             .ok_or_else(|| Refusal::internal("key parameters"))?;
-        let view = state.ledger.view(digest, now);
+        let held = state.sharings.get(&signed.intent().key_id);
+        let blind_ms = held.map_or(0, |held| held.blind_ms);
+        let view = state.ledger.view(digest, now, blind_ms);
         let facts = Facts {
             now_ms: now.wall_ms,
             first_seen_ms,

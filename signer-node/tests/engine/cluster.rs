@@ -206,8 +206,9 @@ impl Cluster {
     }
 
     pub(crate) fn config(&self, node: usize) -> Config {
+        let more = std::fs::read_to_string(self.home(node).join("more.toml")).unwrap_or_default();
         let text = format!(
-            "schema = 1\nindex = {}\ncluster = \"../cluster.toml\"\n[unlock]\nkind = \"key-file\"\npath = \"store.key\"\n[limits]\nfree_space = \"0B\"\npool_entries = 2\n\
+            "schema = 1\nindex = {}\n{more}cluster = \"../cluster.toml\"\n[unlock]\nkind = \"key-file\"\npath = \"store.key\"\n[limits]\nfree_space = \"0B\"\npool_entries = 2\n\
              [tls]\nca = \"ca\"\ncrl = \"crl\"\ncert = \"cert\"\nkey = \"key\"\n",
             node + 1
         );
@@ -405,7 +406,8 @@ impl Cluster {
 
     pub(crate) fn order(name: &str, scheme: &str) -> v1::StartDkg {
         let mut request = [0xd6; 32];
-        request[..name.len()].copy_from_slice(name.as_bytes());
+        request[..8].copy_from_slice(&NOW.to_be_bytes());
+        request[8..8 + name.len()].copy_from_slice(name.as_bytes());
         v1::StartDkg {
             name: name.to_owned(),
             scheme: scheme.to_owned(),

@@ -7,6 +7,7 @@ mod clock;
 mod cluster;
 mod disk;
 mod ecdsa;
+mod export;
 mod life;
 mod reshare;
 mod restore;

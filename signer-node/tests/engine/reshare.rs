@@ -1,7 +1,9 @@
 //! New shares of keys that exist, at real nodes: refresh, other committees, lost messages, crashes.
 
+mod conflict;
 mod crash;
 mod hostile;
+mod limits;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -198,10 +200,26 @@ impl Cluster {
                 assert_eq!(answer.stage, "active");
             }
         }
+        self.tell_new_members().await;
         let after = self.follow(wish.members[0], name).await;
         assert_eq!(after.public_key(), before.public_key());
         assert_eq!(after.key_id(), before.key_id());
         after
+    }
+
+    /// Has all others tell those who ask what they have let out, as a coordinator does.
+    pub(crate) async fn tell_new_members(&self) {
+        for node in (0..self.clocks.len()).filter(|node| self.runs(*node)) {
+            if self.engine(node).status().catching_up.is_empty() {
+                continue;
+            }
+            let mut said = Vec::new();
+            for other in (0..self.clocks.len()).filter(|other| *other != node && self.runs(*other))
+            {
+                said.push(self.attestation(other, node).await);
+            }
+            self.catch_up(node, &said).await.unwrap();
+        }
     }
 
     /// Signs a payment with every quorum of some nodes.

@@ -24,7 +24,7 @@ impl Cluster {
         self.start(node).await.unwrap();
     }
 
-    async fn attestation(&self, by: usize, about: usize) -> Vec<u8> {
+    pub(crate) async fn attestation(&self, by: usize, about: usize) -> Vec<u8> {
         let challenge = self.engine(about).status().catching_up;
         let call = Call::AttestQuery(v1::AttestQuery {
             about: self.id(about).as_bytes().to_vec().into(),
@@ -36,7 +36,11 @@ impl Cluster {
         }
     }
 
-    async fn catch_up(&self, node: usize, said: &[Vec<u8>]) -> Result<v1::NodeStatus, Failure> {
+    pub(crate) async fn catch_up(
+        &self,
+        node: usize,
+        said: &[Vec<u8>],
+    ) -> Result<v1::NodeStatus, Failure> {
         let call = Call::CatchUp(v1::CatchUp {
             attestations: said.iter().map(|bytes| bytes.clone().into()).collect(),
         });
@@ -106,6 +110,29 @@ async fn a30_a_restored_node_signs_when_peers_confirm_and_not_what_it_may_have_s
 }
 
 #[tokio::test]
+async fn a_restored_node_makes_no_key_that_was_asked_for_before() {
+    let (mut cluster, _) = ready(3).await;
+    let secrets = cluster.secrets(0);
+    cluster.rebuild(0, &secrets).await;
+    let at = |ms: u64| {
+        let mut order = Cluster::order("new", "ed25519");
+        let mut request = order.request_id.to_vec();
+        request[..8].copy_from_slice(&ms.to_be_bytes());
+        order.request_id = request.into();
+        Call::StartDkg(order)
+    };
+    // What was made before the restore may have been begun here already, with other randomness.
+    assert_eq!(code(cluster.call(0, at(1)).await), FailureCode::Stale);
+    let ahead = NOW + 11 * MINUTE;
+    assert_eq!(
+        code(cluster.call(1, at(ahead)).await),
+        FailureCode::Malformed
+    );
+    cluster.call(1, at(1)).await.unwrap();
+    cluster.call(0, at(NOW)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a70_a_restored_share_of_an_old_sharing_is_refused_and_mended() {
     let (mut cluster, policy) = ready(3).await;
     let secrets = cluster.secrets(0);
@@ -171,6 +198,17 @@ async fn after_a_total_loss_all_nodes_come_back_together_and_sign() {
     cluster.install(&policy, &["erin", "frank"]).await;
     for node in 0..3 {
         assert_eq!(cluster.key_state(node, "hot").state, "active");
+    }
+    // What was spent is in no backup: nothing that a window limits is signed before the window is over.
+    let signed = cluster.pay(SOL / 100, 99);
+    let approval = cluster.approve(&signed, &policy, "alice");
+    let early = cluster.sign(&[0, 1], &signed, &[approval]).await;
+    assert_eq!(code(early), FailureCode::Limit);
+    for _ in 0..26 {
+        cluster.advance(HOUR);
+        for node in 0..3 {
+            cluster.engine(node).tick().await.unwrap();
+        }
     }
     cluster.every_quorum_signs(&policy, &[0, 1, 2], 2).await;
     cluster.reshare("hot", &Wish::refresh(&[0, 1, 2])).await;

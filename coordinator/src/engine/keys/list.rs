@@ -1,5 +1,7 @@
 //! Keys as they are shown.
 
+use std::collections::BTreeSet;
+
 use mpc_core::{
     id::{NodeId, PartyIndex},
     keys::PublicKeyPackage,
@@ -56,9 +58,6 @@ impl Engine {
 
     fn describe(&self, key: &Key, info: &mut v1::KeyInfo) {
         let (name, now_ms) = (key.id(), clock::now_ms());
-        if key.ended {
-            "retired".clone_into(&mut info.state);
-        }
         info.key_id = Bytes::copy_from_slice(&name);
         info.epoch = key.package.epoch().0;
         info.public_key = Bytes::copy_from_slice(&key.public_key);
@@ -69,6 +68,16 @@ impl Engine {
         info.since_ms = key.since_ms;
         info.nodes = self.active_on(key);
         info.holders = self.holders_of(key);
+        let states = info.holders.iter().filter_map(|one| one.state.as_ref());
+        let said: BTreeSet<&str> = states.map(|state| state.state.as_str()).collect();
+        // Whoever of the nodes says the worst is believed: nothing but an alarm follows from it.
+        if self.orders.exported_keys().contains(&name) || said.contains("exported") {
+            "exported".clone_into(&mut info.state);
+        } else if said.contains("conflict") {
+            "conflict".clone_into(&mut info.state);
+        } else if key.ended {
+            "retired".clone_into(&mut info.state);
+        }
         if let Some(due) = self.due(key, now_ms) {
             info.refresh_every_ms = due.every_ms;
             info.refresh_due_ms = due.due_ms;
@@ -88,8 +97,13 @@ impl Engine {
             let index = key.package.index_of(&node);
             let states = link.as_ref().and_then(|link| link.status());
             let state = states.and_then(|status| {
-                let mut keys = status.keys.into_iter();
-                keys.find(|state| state.key_id.as_ref() == name)
+                let mut keys = status.keys.iter();
+                let found = keys.find(|state| state.key_id.as_ref() == name)?;
+                // What only certificates are made of would fill an answer about many keys.
+                Some(v1::KeyState {
+                    certificate_part: Bytes::new(),
+                    ..found.clone()
+                })
             });
             (index.is_some() || state.is_some()).then(|| v1::KeyHolder {
                 node: u32::from(number.get()),
@@ -115,7 +129,7 @@ impl Engine {
         let links = self.links.all();
         let active = links
             .iter()
-            .filter(|link| link.status().as_ref().is_some_and(has));
+            .filter(|link| link.status().as_ref().is_some_and(|status| has(status)));
         active.map(|link| u32::from(link.index())).collect()
     }
 }

@@ -134,8 +134,9 @@ impl Engine {
         self.ceremonies.note(row.clone());
         self.complete(row);
         for link in self.links.all() {
-            let states = link.status().map(|status| status.keys).unwrap_or_default();
-            for state in states.iter().filter(|state| same(state)) {
+            let status = link.status();
+            let states = status.iter().flat_map(|status| &status.keys);
+            for state in states.filter(|state| same(state)) {
                 self.ceremonies.hear(link.index(), part_of(state));
             }
         }
@@ -143,18 +144,18 @@ impl Engine {
 
     /// Brings a node's keys up to date, and generations that wait for it.
     pub(in crate::engine) async fn send_certificates(self: &Arc<Self>, link: &Arc<Link>) {
-        let states = link.status().map(|status| status.keys).unwrap_or_default();
-        for state in states {
+        let status = link.status();
+        for state in status.iter().flat_map(|status| &status.keys) {
             let Ok(request_id) = <[u8; 32]>::try_from(state.request_id.as_ref()) else {
                 continue;
             };
             let row = self.ceremonies.rows().get(&request_id).cloned();
             let Some(row) = row else {
-                self.adopt(&state).await;
+                self.adopt(state).await;
                 continue;
             };
             match row.stage {
-                KeyStage::Running => self.ceremonies.hear(link.index(), part_of(&state)),
+                KeyStage::Running => self.ceremonies.hear(link.index(), part_of(state)),
                 KeyStage::Certified => self.hand_certificate(Arc::clone(link), &row),
                 KeyStage::Active if state.state == "pending" => {
                     self.hand_certificate(Arc::clone(link), &row);

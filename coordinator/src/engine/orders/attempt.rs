@@ -110,7 +110,7 @@ impl Engine {
     }
 
     /// Whether a node is connected and has caught up with its peers.
-    fn is_ready(&self, number: u16) -> bool {
+    pub(super) fn is_ready(&self, number: u16) -> bool {
         let status = self.links.get(number).and_then(|link| link.status());
         status.is_some_and(|status| status.catching_up.is_empty())
     }

@@ -272,8 +272,9 @@ impl Engine {
             return own;
         };
         let signed = |link: &Link| {
-            let keys = link.status().map(|status| status.keys).unwrap_or_default();
-            let about = keys.iter().filter(|key| key.key_id.as_ref() == name);
+            let status = link.status();
+            let about = status.iter().flat_map(|status| &status.keys);
+            let about = about.filter(|key| key.key_id.as_ref() == name);
             let prepared = about.flat_map(|key| &key.prepared);
             let places = prepared.filter_map(|prepared| prepared.sharing.as_ref());
             let mine = places.filter(|place| place.epoch == epoch);
@@ -288,7 +289,8 @@ impl Engine {
         own.max(believed.map_or(0, |attempt| attempt.saturating_add(1)))
     }
 
-    /// Waits until the members say that they hold the certificate; those that do not are told again for as long as it takes.
+    /// Waits until the members say that they hold the certificate, and new ones have been told what was spent; those that do not are told
+    /// again for as long as it takes.
     async fn settle_key(&self, id: &OrderId, key: &Key, epoch: u32) -> Result<(), Failure> {
         let sharing = key.sharing();
         if sharing.epoch.0 > epoch {
@@ -314,7 +316,7 @@ impl Engine {
             let numbers = members.filter_map(|node| self.links.roster().index(node));
             let missing: Vec<u16> = numbers
                 .map(mpc_core::id::PartyIndex::get)
-                .filter(|number| !acked.contains(&u32::from(*number)))
+                .filter(|number| !acked.contains(&u32::from(*number)) || !self.is_ready(*number))
                 .collect();
             if missing.is_empty() {
                 return Ok(());

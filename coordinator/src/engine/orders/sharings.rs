@@ -52,6 +52,9 @@ impl Engine {
             Ok(learned) => learned,
             Err(refusal) => {
                 self.report_refusal(&key, &refusal).await;
+                if matches!(refusal, Refusal::Conflict { .. }) && self.is_new(&name, None) {
+                    self.show_conflict(&name, bytes);
+                }
                 return Err(refuse(
                     FailureCode::Stale,
                     refusal.to_string(),
@@ -90,6 +93,47 @@ impl Engine {
                 engine.bring_up(&link, &key).await;
                 engine.signing.refill(&key, &link);
             });
+        }
+    }
+
+    /// Whether this has not been said since the start.
+    fn is_new(&self, name: &KeyName, node: Option<u16>) -> bool {
+        let said = self.orders.contradicted.lock();
+        said.unwrap_or_else(PoisonError::into_inner)
+            .insert((*name, node))
+    }
+
+    /// Shows every node a certificate that contradicts the one in use; each judges it for itself, and stops the key.
+    fn show_conflict(self: &Arc<Self>, name: &KeyName, certificate: &Bytes) {
+        for link in self.links.all() {
+            let activate = v1::Activate {
+                key_id: Bytes::copy_from_slice(name),
+                certificate: certificate.clone(),
+                ..Default::default()
+            };
+            self.tasks.spawn(async move {
+                let body = coordinator_frame::Body::Activate(activate);
+                if let Err(error) = link.call(body, NODE_TIMEOUT).await {
+                    tracing::warn!(node = link.index(), %error, "what a node says of a contradicting certificate");
+                }
+            });
+        }
+    }
+
+    /// Raises an alert, once, about a node that has stopped a key because its sharings contradict each other.
+    pub(super) async fn note_stopped(&self, name: &KeyName, key: &Key, node: u16) {
+        if !self.is_new(name, Some(node)) {
+            return;
+        }
+        tracing::error!(key = %key.row.name, node, "alert: a node knows two certified sharings for one place, and signs with the key no more");
+        let detail = serde_json::json!({
+            "what": "conflict",
+            "key": hex::encode(name),
+            "node": node,
+        });
+        let noted = self.store.note("alert", None, detail, clock::now_ms());
+        if let Err(error) = noted.await {
+            tracing::error!(%error, "an alert was not stored");
         }
     }
 

@@ -52,6 +52,9 @@ impl Engine {
             let Some(key) = self.keys.get(&name) else {
                 continue;
             };
+            if state.state == "conflict" {
+                self.note_stopped(&name, &key, link.index()).await;
+            }
             let Some(place) = stated(link, &name) else {
                 continue;
             };
@@ -72,8 +75,9 @@ impl Engine {
     pub(in crate::engine) async fn adopt_keys(self: &Arc<Self>) {
         let mut claims: BTreeMap<KeyName, Vec<Arc<Link>>> = BTreeMap::new();
         for link in self.links.all() {
-            let keys = link.status().map(|status| status.keys).unwrap_or_default();
-            for state in keys.iter().filter(|state| state.state != "pending") {
+            let status = link.status();
+            let states = status.iter().flat_map(|status| &status.keys);
+            for state in states.filter(|state| state.state != "pending") {
                 let Ok(name) = <KeyName>::try_from(state.key_id.as_ref()) else {
                     continue;
                 };

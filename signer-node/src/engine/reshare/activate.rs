@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::engine::dkg::sealed_digest;
 use crate::engine::keys::Key;
 use crate::engine::sharings::{
-    self, Place, Record, place_of, prepared_label, seal_lineage, share_label,
+    self, Place, Record, Stop, place_of, prepared_label, seal_lineage, share_label,
 };
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError};
@@ -34,6 +34,8 @@ enum Judged {
     Nothing,
     Noted(Box<Lineage>),
     Move(Box<Move>),
+    /// Another sharing is certified here for the same place: its certificate, and what to say.
+    Conflict(Vec<u8>, Refusal),
 }
 
 const fn place(sharing: &Sharing) -> Place {
@@ -108,6 +110,9 @@ impl Engine {
         let change = match self.judge_certificate(key, &certificate)? {
             Judged::Nothing => return self.answer_active(key),
             Judged::Noted(lineage) => return self.note(key, &certificate, *lineage).await,
+            Judged::Conflict(one, refusal) => {
+                return Err(self.stop_for(key, one, &certificate, refusal).await?);
+            }
             Judged::Move(change) => *change,
         };
         // Setups of one pair become active one after the other.
@@ -141,7 +146,17 @@ impl Engine {
             )
         };
         let learned = lineage.learn(certificate.clone(), &self.0.who.node);
-        let learned = learned.map_err(|refusal| refused(&refusal).with_sharing(active))?;
+        let learned = match learned {
+            Ok(learned) => learned,
+            Err(refusal) => {
+                let said = refused(&refusal).with_sharing(active);
+                let mpc_core::lineage::Refusal::Conflict { one, .. } = refusal else {
+                    return Err(said);
+                };
+                let one = lineage.certificate_of(&one).map(Certificate::encode);
+                return Ok(Judged::Conflict(one.unwrap_or_default(), said));
+            }
+        };
         let activation = match learned {
             Learned::Activated(activation) => activation,
             Learned::Noted => return Ok(Judged::Noted(Box::new(lineage))),
@@ -173,6 +188,43 @@ impl Engine {
             lost: share_lost,
             gained,
         })))
+    }
+
+    /// Two sharings are certified for one place, which takes more broken holders than the protocol can bear: nothing that is signed with
+    /// this key from here on can be trusted to be wanted. It signs no more at this node, and both certificates are kept.
+    async fn stop_for(
+        &self,
+        key: &[u8; 32],
+        one: Vec<u8>,
+        other: &Certificate,
+        refusal: Refusal,
+    ) -> Result<Refusal, Refusal> {
+        {
+            let mut state = self.state();
+            if let Some(held) = state.sharings.get_mut(key) {
+                held.stop(Stop::Conflict);
+            }
+            state
+                .ceremonies
+                .stop_reshares_through(key, (u32::MAX, u32::MAX));
+        }
+        self.pools().forget_key(key);
+        let record = Record::Conflict {
+            key: *key,
+            at_ms: self.state().clock.mark().wall_ms,
+            one,
+            other: other.encode(),
+        };
+        match self.commit_now(vec![sharings::append(&record)]).await {
+            Ok(()) => {
+                tracing::error!(key = %hex::encode(key), %refusal, "alert: two sharings of a key are certified for one place; this node signs with it no more and keeps both certificates");
+                self.send(node_frame::Body::Status(self.status()));
+            }
+            // It is on disk since an earlier time.
+            Err(error) if error.code() == FailureCode::Replayed => {}
+            Err(error) => return Err(error),
+        }
+        Ok(refusal)
     }
 
     /// Stores a certificate that changes nothing here, but that a later one may continue.
@@ -245,6 +297,17 @@ impl Engine {
             sealed,
             lineage: digest,
         }));
+        let joins = match share.is_some() && self.is_stranger(key) {
+            true => Some(self.now(&mut self.state())?.witnessed_ms),
+            false => None,
+        };
+        if let Some(before_ms) = joins {
+            changes.push(sharings::append(&Record::Joined {
+                key: *key,
+                place: at,
+                before_ms,
+            }));
+        }
         let settles = {
             let mut state = self.state();
             let unsettled = Self::unsettled(&state);
@@ -258,6 +321,11 @@ impl Engine {
         if let Some(before_ms) = settles {
             Self::settle(&mut self.state(), before_ms);
         }
+        if let Some(before_ms) = joins
+            && let Some(held) = self.state().sharings.get_mut(key)
+        {
+            held.blind_ms = before_ms;
+        }
         let peers: Vec<_> = setups.iter().map(PairRecord::peer).collect();
         let answer = self.take_over(key, lineage, (at, at_ms), share, setups);
         peers.iter().for_each(|peer| self.greet(peer));
@@ -268,8 +336,19 @@ impl Engine {
             tracing::error!(key = %hex::encode(key), "alert: the share of the active sharing is lost; this node signs no more with that key until it is refreshed");
         }
         self.announce_pools();
+        if joins.is_some() {
+            // It asks for the totals of those before it; said before the certificate is acknowledged.
+            self.send(node_frame::Body::Status(self.status()));
+        }
         self.send(node_frame::Body::ReshareProgress(answer.clone()));
         Ok(answer)
+    }
+
+    /// Whether this node is no member of the sharing that is active now.
+    fn is_stranger(&self, key: &[u8; 32]) -> bool {
+        let state = self.state();
+        let held = state.sharings.get(key);
+        held.is_some_and(|held| held.lineage.active().index_of(&self.0.who.node).is_none())
     }
 
     /// What was prepared for this sharing or a lower one, with a share or without.

@@ -225,9 +225,7 @@ impl Engine {
         let known = state.sharings.get(&approved.key);
         let held = known.or(approved.newcomer.as_ref());
         let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
-        if held.retired {
-            return Err(Refusal::denied("the key is retired"));
-        }
+        held.in_use()?;
         let mut lineage = held.lineage.clone();
         lineage
             .prepare(sharing, &approved.request, &self.0.who.node, holds)

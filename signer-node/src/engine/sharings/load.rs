@@ -6,11 +6,12 @@ use std::sync::Arc;
 use mpc_core::lineage::Lineage;
 
 use super::{
-    Held, Origin, Place, Record, Sharings, Stored, lineage_label, place_of, prepared_label,
+    Held, Origin, Place, Record, Sharings, Stop, Stored, lineage_label, place_of, prepared_label,
     share_label,
 };
 use crate::codec::Malformed;
 use crate::engine::dkg::sealed_digest;
+use crate::engine::inherit::Totals;
 use crate::engine::keys::Key;
 use crate::seal::{Label, Vault};
 use crate::store::{Contents, Row, StoreError, Table};
@@ -30,7 +31,8 @@ struct Told {
     prepared: BTreeMap<Place, (Stored, [u8; 32])>,
     /// The place and the sealed share of the last activation.
     active: Option<(Place, [u8; 32])>,
-    retired: bool,
+    stopped: Option<Stop>,
+    blind_ms: u64,
     unconfirmed: bool,
     row: u64,
 }
@@ -90,6 +92,18 @@ pub(crate) fn origin(contents: &Contents) -> Result<Option<Origin>, StoreError> 
     Ok(origin)
 }
 
+/// What this node counts as spent that it has not let out itself.
+pub(crate) fn inherited(contents: &Contents) -> Result<Vec<Totals>, StoreError> {
+    let mut all = Vec::new();
+    for row in contents.rows(Table::Sharings) {
+        let bad = |error: Malformed| damaged(row.number, error.to_string());
+        if let Record::Inherited { totals, .. } = Record::decode(&row.body).map_err(bad)? {
+            all.push(Totals::decode(&totals).map_err(bad)?);
+        }
+    }
+    Ok(all)
+}
+
 fn follow(
     told: &mut BTreeMap<[u8; 32], Told>,
     record: Record,
@@ -115,7 +129,8 @@ fn follow(
                 lineage,
                 prepared: BTreeMap::new(),
                 active: None,
-                retired: false,
+                stopped: None,
+                blind_ms: 0,
                 unconfirmed: false,
                 row: row.number,
             };
@@ -160,7 +175,22 @@ fn follow(
             (told.lineage, told.row) = (lineage, row.number);
         }
         Record::Blind { .. } => {}
-        Record::Retired { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.retired = true,
+        Record::Joined { key, before_ms, .. } => {
+            told.get_mut(&key).ok_or_else(unknown)?.blind_ms = before_ms;
+        }
+        Record::Inherited { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.blind_ms = 0,
+        Record::Retired { key, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            told.stopped = told.stopped.max(Some(Stop::Retired));
+        }
+        Record::Exported { key, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            told.stopped = told.stopped.max(Some(Stop::Exported));
+        }
+        Record::Conflict { key, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            told.stopped = told.stopped.max(Some(Stop::Conflict));
+        }
         Record::Restored { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = true,
         Record::Confirmed { key, .. } => {
             told.get_mut(&key).ok_or_else(unknown)?.unconfirmed = false;
@@ -205,7 +235,8 @@ fn settle(
         prepared.insert(place, stored);
     }
     let held = Held {
-        retired: told.retired,
+        stopped: told.stopped,
+        blind_ms: told.blind_ms,
         unconfirmed: told.unconfirmed,
         prepared,
         ..Held::new(

@@ -74,8 +74,36 @@ pub(crate) enum Record {
         challenge: [u8; 32],
         at_ms: u64,
     },
-    /// The store came out of a backup, and what was spent before this moment is not known here; witnessed milliseconds, zero if nobody
-    /// has spent anything that is known anywhere.
+    /// This node gives its share to the recipient that people's order names; from here on it signs with the key no more.
+    Exported {
+        key: [u8; 32],
+        /// The order.
+        request: [u8; 32],
+        at_ms: u64,
+        statements: Vec<Vec<u8>>,
+    },
+    /// Another sharing was shown to be certified for the place of one known here; both certificates are kept. The one of the key's
+    /// generation is empty.
+    Conflict {
+        key: [u8; 32],
+        at_ms: u64,
+        one: Vec<u8>,
+        other: Vec<u8>,
+    },
+    /// This node is a member from this sharing on and was none before: what was spent before this moment, witnessed milliseconds, is not
+    /// known here.
+    Joined {
+        key: [u8; 32],
+        place: Place,
+        before_ms: u64,
+    },
+    /// The members of before have attested their totals, and this is what this node counts of them, in its witnessed milliseconds.
+    Inherited {
+        key: [u8; 32],
+        place: Place,
+        totals: Vec<u8>,
+    },
+    /// The store came out of a backup, and what was spent before this moment, witnessed milliseconds, is not known here.
     Blind { before_ms: u64 },
 }
 
@@ -87,7 +115,13 @@ impl Record {
             Self::Active { key, place, .. } => at(3, key, *place).finish(),
             Self::Noted { key, place, .. } => at(7, key, *place).finish(),
             Self::Blind { .. } => Writer::new().u8(8).finish(),
+            Self::Joined { key, place, .. } => at(11, key, *place).finish(),
+            Self::Inherited { key, place, .. } => at(12, key, *place).finish(),
             Self::Retired { key, .. } => Writer::new().u8(4).fixed(key).finish(),
+            Self::Exported { key, request, .. } => {
+                Writer::new().u8(9).fixed(key).fixed(request).finish()
+            }
+            Self::Conflict { key, .. } => Writer::new().u8(10).fixed(key).finish(),
             Self::Restored { key, place, .. } => at(5, key, *place).finish(),
             Self::Confirmed { key, challenge, .. } => {
                 Writer::new().u8(6).fixed(key).fixed(challenge).finish()
@@ -147,6 +181,34 @@ impl Record {
                 at_ms,
                 statements,
             } => Writer::new().u8(4).fixed(key).u64(*at_ms).list(statements),
+            Self::Exported {
+                key,
+                request,
+                at_ms,
+                statements,
+            } => Writer::new()
+                .u8(9)
+                .fixed(key)
+                .fixed(request)
+                .u64(*at_ms)
+                .list(statements),
+            Self::Conflict {
+                key,
+                at_ms,
+                one,
+                other,
+            } => Writer::new()
+                .u8(10)
+                .fixed(key)
+                .u64(*at_ms)
+                .bytes(one)
+                .bytes(other),
+            Self::Joined {
+                key,
+                place,
+                before_ms,
+            } => at(11, key, *place).u64(*before_ms),
+            Self::Inherited { key, place, totals } => at(12, key, *place).bytes(totals),
             Self::Restored { key, place, at_ms } => at(5, key, *place).u64(*at_ms),
             Self::Confirmed {
                 key,
@@ -210,6 +272,28 @@ impl Record {
             },
             8 if key == [0; 32] => Self::Blind {
                 before_ms: reader.u64()?,
+            },
+            9 => Self::Exported {
+                key,
+                request: reader.array()?,
+                at_ms: reader.u64()?,
+                statements: list(&mut reader)?,
+            },
+            10 => Self::Conflict {
+                key,
+                at_ms: reader.u64()?,
+                one: reader.bytes()?.to_vec(),
+                other: reader.bytes()?.to_vec(),
+            },
+            11 => Self::Joined {
+                key,
+                place: place(&mut reader)?,
+                before_ms: reader.u64()?,
+            },
+            12 => Self::Inherited {
+                key,
+                place: place(&mut reader)?,
+                totals: reader.bytes()?.to_vec(),
             },
             7 => Self::Noted {
                 key,
@@ -290,6 +374,28 @@ mod tests {
                 at_ms: 9,
             },
             Record::Blind { before_ms: 8 },
+            Record::Exported {
+                key,
+                request: [3; 32],
+                at_ms: 9,
+                statements: vec![vec![4]],
+            },
+            Record::Joined {
+                key,
+                place,
+                before_ms: 8,
+            },
+            Record::Inherited {
+                key,
+                place,
+                totals: vec![1],
+            },
+            Record::Conflict {
+                key,
+                at_ms: 9,
+                one: Vec::new(),
+                other: vec![1, 2],
+            },
         ];
         let mut keys = std::collections::BTreeSet::new();
         for record in all {

@@ -54,6 +54,7 @@ async fn a63_a_certificate_that_one_node_alone_has_seen_loses_nobody_a_share() {
     let back = cluster.activate(0, "hot", &lost).await.unwrap();
     assert_eq!(back.sharing.unwrap().attempt, 2, "nobody moves down");
     cluster.follow(1, "hot").await;
+    cluster.tell_new_members().await;
     cluster.every_quorum_signs(&policy, &[1, 2, 3], 2).await;
     let (contents, _) = cluster.steal(0);
     for attempt in 0..3 {
