@@ -94,6 +94,11 @@ impl Checks {
         }
     }
 
+    /// Nodes that have lost a disk.
+    pub(crate) const fn lost(&self) -> &BTreeSet<usize> {
+        &self.lost
+    }
+
     /// Somebody asks for something.
     pub(crate) fn on_request(&mut self, request: &Request) {
         let known = (request.merit, request.amount);

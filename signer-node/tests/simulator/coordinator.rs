@@ -355,10 +355,12 @@ impl Coordinator {
         }
     }
 
-    /// Whether every member of every complete key is said to hold it.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether every member of every complete key is said to hold it, but for those who have lost a disk.
+    pub(crate) fn is_settled(&self, lost: &BTreeSet<usize>) -> bool {
         let is_known = |collected: &Collected| {
-            collected.package.is_none() || collected.active.len() == collected.members.len()
+            let mut members = collected.members.iter();
+            collected.package.is_none()
+                || members.all(|node| collected.active.contains(node) || lost.contains(node))
         };
         self.requests.values().all(is_known) && self.is_everybody_there()
     }

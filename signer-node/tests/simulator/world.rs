@@ -208,10 +208,10 @@ impl World {
         }
         self.go_on(REST_MS)?;
         let deadline = self.now_ms + REST_MS;
-        while !self.coordinator.is_settled() && self.now_ms < deadline {
+        while !self.coordinator.is_settled(self.checks.lost()) && self.now_ms < deadline {
             self.step()?;
         }
-        if !self.coordinator.is_settled() {
+        if !self.coordinator.is_settled(self.checks.lost()) {
             return Err("a complete key does not reach all of its members".to_owned());
         }
         // Whoever came back from a backup and can be confirmed is, before the hours that its limits need.
