@@ -68,7 +68,7 @@ fn every_example_parses() {
     );
     for example in examples {
         let words = example
-            .split('>')
+            .split(['>', '|'])
             .next()
             .unwrap_or_default()
             .split_whitespace();
