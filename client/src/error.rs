@@ -319,21 +319,27 @@ mod tests {
     #[test]
     fn every_failure_code_tells_the_caller_what_to_do() {
         use v1::FailureCode as Code;
-        for raw in 1..=16 {
+        for raw in 1..=20 {
             let code = Code::try_from(raw).expect("codes are dense");
             let error = with_details(code);
             let expected = match code {
                 Code::NotYet | Code::Frozen => matches!(error, Error::Ask(_)),
-                Code::Stale | Code::Limit | Code::Unavailable | Code::TimedOut | Code::Internal => {
-                    matches!(error, Error::Retry(_))
-                }
+                Code::Stale
+                | Code::Limit
+                | Code::Unavailable
+                | Code::TimedOut
+                | Code::Internal
+                | Code::NeedCertificate
+                | Code::StaleSharing
+                | Code::ShareLost
+                | Code::CatchingUp => matches!(error, Error::Retry(_)),
                 Code::Aborted | Code::SecurityAbort => matches!(error, Error::Stop(_)),
                 _ => matches!(error, Error::Fix(_)),
             };
             assert!(expected, "{code:?} became {error:?}");
         }
         assert!(
-            Code::try_from(17).is_err(),
+            Code::try_from(21).is_err(),
             "a new code needs a decision here"
         );
     }

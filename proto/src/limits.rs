@@ -3,6 +3,8 @@
 //! tonic refuses a message above the limit of its service from the length prefix alone, before it takes memory for it.
 //! Inside a stream with many kinds that limit is the one of the largest kind; [`node_frame()`] and [`coordinator_frame()`]
 //! hold every other kind to its own.
+use std::collections::BTreeSet;
+
 use prost::Message;
 use thiserror::Error;
 
@@ -44,6 +46,15 @@ pub const POOL: usize = 64 << 10;
 /// The status of a node with all its keys, some 500 bytes each.
 pub const NODE_STATUS: usize = 3 << 20;
 
+/// The keys in a status: all that a node may hold, and as many that are being made.
+pub const KEYS: usize = 8_000;
+
+/// The pairs in a status: one for every other node there can be.
+pub const PAIRS: usize = 64;
+
+/// Of what is prepared for a key, a status names the highest only.
+pub const PREPARED: usize = 1;
+
 /// What a node attests of all its keys, some 90 bytes each.
 pub const ATTESTATION: usize = 512 << 10;
 
@@ -65,6 +76,16 @@ pub enum FrameError {
     /// No body, or one of a newer protocol version.
     #[error("frame has no known body; check the versions of both ends")]
     NoBody,
+    /// More entries than there can be.
+    #[error("{count} {kind}; at most {limit} are allowed")]
+    TooMany {
+        /// Of what.
+        kind: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Too large for its kind.
     #[error("{kind} of {size} bytes; at most {limit} are allowed")]
     TooLarge {
@@ -85,6 +106,28 @@ fn check(kind: &'static str, size: usize, limit: usize) -> Result<(), FrameError
     }
 }
 
+fn count(kind: &'static str, count: usize, limit: usize) -> Result<(), FrameError> {
+    if count <= limit {
+        Ok(())
+    } else {
+        Err(FrameError::TooMany { kind, count, limit })
+    }
+}
+
+/// An entry of a status takes two bytes on the wire and hundreds in memory, so their numbers are bounded beside its size.
+fn status(body: &v1::NodeStatus) -> Result<(), FrameError> {
+    check("status", body.encoded_len(), NODE_STATUS)?;
+    count("keys in a status", body.keys.len(), KEYS)?;
+    count("pairs in a status", body.pairs.len(), PAIRS)?;
+    let mut prepared = body.keys.iter().map(|key| key.prepared.len());
+    prepared.try_for_each(|found| count("prepared sharings of a key", found, PREPARED))?;
+    let names = body.keys.iter();
+    let names = names.map(|key| (key.key_id.as_ref(), key.request_id.as_ref()));
+    let different: BTreeSet<(&[u8], &[u8])> = names.collect();
+    let doubled = body.keys.len().saturating_sub(different.len());
+    count("keys twice in a status", doubled, 0)
+}
+
 /// Holds a node's frame to the limit of its kind.
 ///
 /// # Errors
@@ -101,7 +144,7 @@ pub fn node_frame(frame: &v1::NodeFrame) -> Result<(), FrameError> {
         Body::DkgProgress(body) => check("dkg progress", body.encoded_len(), STATUS),
         Body::PolicyState(body) => check("policy state", body.encoded_len(), SMALL),
         Body::FreezeState(body) => check("freeze state", body.encoded_len(), SMALL),
-        Body::Status(body) => check("status", body.encoded_len(), NODE_STATUS),
+        Body::Status(body) => status(body),
         Body::Failure(body) => check("failure", body.encoded_len(), STATUS),
         Body::EcdsaRound1(body) => check("ecdsa round 1", body.encoded_len(), COMMITMENTS),
         Body::EcdsaRound2(body) => check("ecdsa round 2", body.encoded_len(), SMALL),
@@ -160,6 +203,33 @@ fn tunnel(body: &v1::Tunnel) -> Result<(), FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_has_no_more_entries_than_there_can_be_and_none_twice() {
+        let key = |number: usize| v1::KeyState {
+            key_id: number.to_be_bytes().to_vec().into(),
+            ..Default::default()
+        };
+        let status = |keys: Vec<v1::KeyState>, pairs: usize| v1::NodeFrame {
+            body: Some(node_frame::Body::Status(v1::NodeStatus {
+                keys,
+                pairs: vec![v1::PairState::default(); pairs],
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        let many = |count: usize| status((0..count).map(key).collect(), PAIRS);
+        let refused = |frame| matches!(node_frame(&frame), Err(FrameError::TooMany { .. }));
+        assert_eq!(node_frame(&many(KEYS)), Ok(()));
+        assert!(refused(many(KEYS + 1)));
+        assert!(refused(status(Vec::new(), PAIRS + 1)));
+        assert!(refused(status(vec![key(1), key(1)], 0)));
+        let prepared = v1::KeyState {
+            prepared: vec![v1::PreparedState::default(); PREPARED + 1],
+            ..key(1)
+        };
+        assert!(refused(status(vec![prepared], 0)));
+    }
 
     #[test]
     fn a_small_kind_may_not_use_the_room_of_a_large_one() {

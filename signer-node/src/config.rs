@@ -107,7 +107,7 @@ pub struct Config {
     pub store: PathBuf,
     /// Filter for the log, `info` by default.
     pub log: String,
-    /// The public key of the one key whose import this node takes part in, in hexadecimal; empty for none. Nobody but this node's
+    /// Name and public key in hexadecimal, with a space between, of the one key whose import this node takes part in; empty for none. Nobody but this node's
     /// operator can say so: otherwise whoever has the coordinator could pass a key of his own off as a new one.
     pub import: String,
     /// The Ed25519 keys of this node's operators, two of whom must consent before a share leaves; empty for never. Nobody but them can

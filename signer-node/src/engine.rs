@@ -104,7 +104,7 @@ struct Inner {
     /// The certificate of the outer channel, to say when it ends.
     certificate: std::path::PathBuf,
     limits: Limits,
-    /// The public key whose import this node's operator has allowed, in hexadecimal; empty for none.
+    /// The name and the public key whose import this node's operator has allowed; empty for none.
     import: String,
     /// Who lets a share out of this node.
     export: export::Consents,

@@ -52,7 +52,7 @@ async fn a_key_is_imported_where_every_operator_has_allowed_it() {
         cluster.crash_node(index).expect("it stops");
         let file = root.join(format!("node-{index}/node.toml"));
         let text = fs::read_to_string(&file).expect("a configuration");
-        fs::write(&file, format!("import = \"{public_key}\"\n{text}")).expect("written");
+        fs::write(&file, format!("import = \"old-1 {public_key}\"\n{text}")).expect("written");
         cluster.start_node(index).expect("it starts");
     }
     cluster.connected(3).await.expect("all are back");
@@ -80,7 +80,20 @@ async fn a_key_is_imported_where_every_operator_has_allowed_it() {
         seventh.public_key.to_string()
     );
 
+    // The consent is for one key of one name, once.
+    for name in ["old-1", "hot"] {
+        assert!(!import(name, &[]).status.success());
+    }
+
     // As a Taproot key it gets the tweak that makes its usual address.
+    for index in cluster.indexes() {
+        cluster.crash_node(index).expect("it stops");
+        let file = root.join(format!("node-{index}/node.toml"));
+        let text = fs::read_to_string(&file).expect("a configuration");
+        fs::write(&file, text.replacen("old-1 ", "tap ", 1)).expect("written");
+        cluster.start_node(index).expect("it starts");
+    }
+    cluster.connected(3).await.expect("all are back");
     let args = ["key", "import", "tap", "--scheme", "bip340", "--json"];
     let more = ["--mnemonic-file", &words, "--path", PATH];
     let done = ok(&quorate(&root, &[args.as_slice(), &more].concat()));

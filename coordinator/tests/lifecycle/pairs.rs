@@ -80,6 +80,13 @@ async fn a18_two_nodes_that_fell_out_work_together_again_when_people_order_it() 
     assert_eq!(waiting.state, "waiting", "{waiting:?}");
     assert_eq!(pair(&world).await.status, "poisoned");
     world.done(plan).await;
+    // The node says so with its next status.
+    for _ in 0..300 {
+        if pair(&world).await.status == "active" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let said = pair(&world).await;
     assert_eq!(
         (said.status.as_str(), said.generation, said.strikes),

@@ -222,7 +222,15 @@ impl Engine {
             .attestations
             .iter()
             .map(|signed| Statement::open(who, &challenge, signed));
-        let said: Vec<Statement> = said.collect::<Result<_, _>>()?;
+        // One that is nobody's, or for another start, takes nothing from the others.
+        let (said, bad): (Vec<_>, Vec<_>) = said.partition(Result::is_ok);
+        let said: Vec<Statement> = said.into_iter().flatten().collect();
+        let mut bad = bad.into_iter().filter_map(Result::err);
+        match bad.next() {
+            Some(refusal) if said.is_empty() => return Err(refusal),
+            Some(refusal) => tracing::warn!(%refusal, "an attestation is left out"),
+            None => {}
+        }
         let (confirmed, blind_ms, inherited, pending) = {
             let mut state = self.state();
             let now = self.now(&mut state)?;

@@ -67,6 +67,8 @@ pub(super) struct Slot {
     /// Request id of a key generation, digest of a reshare's request.
     pub(super) request: [u8; 32],
     pub(super) attempt: u32,
+    /// The name of the key; empty for a reshare.
+    pub(super) name: String,
     /// The key and the place of a reshare.
     pub(super) reshare: Option<([u8; 32], Place)>,
     /// Whether it makes pair setups.
@@ -255,7 +257,7 @@ impl Engine {
         let import = call
             .import
             .as_ref()
-            .map(|import| self.allowed_import(import));
+            .map(|import| self.allowed_import(&order.name, import));
         let import = import.transpose()?;
         let dealer = import.as_ref().map(|import| import.dealer.node_id());
         let setup = Setup {
@@ -279,6 +281,7 @@ impl Engine {
         let inbox = self.open_slot(Slot {
             request: order.request,
             attempt: order.attempt,
+            name: order.name.clone(),
             reshare: None,
             pairs: order.purpose.needs_pairs(),
             peers,
@@ -377,7 +380,6 @@ impl Engine {
             .map(|_| progress(order, "round1"))
     }
 
-    /// Whether there is room for one more key, and nothing of this request is left over.
     /// The time in a request's name is part of what the nodes agree on. A node that came out of a backup has lost its log of sessions:
     /// to begin one of before again would be to say two things in it.
     fn check_age(&self, request: &[u8; 32]) -> Result<(), Refusal> {
@@ -400,6 +402,8 @@ impl Engine {
         }
     }
 
+    /// Whether there is room for one more key, nothing of this request is left over, and the name is free: this node confirms to people
+    /// which key has which name, so no name may have two.
     fn check_new_key(&self, order: &Order) -> Result<(), Refusal> {
         self.check_age(&order.request)?;
         let state = self.state();
@@ -411,6 +415,17 @@ impl Engine {
             return Err(Refusal::unavailable(
                 "too many keys",
                 "retire some, or raise limits.keys",
+            ));
+        }
+        let mut held = state.sharings.values();
+        let mut running = state.ceremonies.running.values();
+        if held.any(|held| held.name == order.name)
+            || running.any(|other| other.slot.name == order.name)
+        {
+            return Err(Refusal::new(
+                FailureCode::Conflict,
+                "this node has a key of this name, or is making one",
+                "choose another name",
             ));
         }
         // The share may be part of a key by now; only its certificate is still missing.

@@ -124,7 +124,8 @@ impl Engine {
         };
         let held = state.sharings.get(&order.key.key);
         let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
-        if held.stopped != Some(Stop::Exported) {
+        // A key with two certified sharings signs nothing more; handing it out may be all that is left.
+        if !matches!(held.stopped, Some(Stop::Exported | Stop::Conflict)) {
             held.in_use()?;
         }
         if state.freeze.frozen(now) {

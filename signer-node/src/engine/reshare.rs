@@ -101,6 +101,7 @@ impl Engine {
         let slot = Slot {
             request: approved.digest,
             attempt: approved.place.1,
+            name: String::new(),
             reshare: Some((key, approved.place)),
             pairs: makes_pairs,
             peers: approved.request.participants(),

@@ -249,7 +249,7 @@ impl Held {
             Some(Stop::Conflict) => Err(Refusal::new(
                 FailureCode::SecurityAbort,
                 "two sharings of the key are certified for one place",
-                "this node keeps both certificates; move what the key holds to another key, with nodes that can be trusted",
+                "this node keeps both certificates; have the key handed out (`quorate key export`) and move what it holds to another one",
             )),
         }
     }

@@ -53,6 +53,12 @@ impl Cluster {
         }
     }
 
+    /// Asks for a share that nobody has consented to.
+    pub(crate) async fn export_refused(&self, node: usize, name: &str) -> FailureCode {
+        let order = self.export_order(name, recovery().public());
+        code(self.give(node, &order, &["erin", "frank"]).await)
+    }
+
     async fn give(
         &self,
         node: usize,

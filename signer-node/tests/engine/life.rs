@@ -426,3 +426,14 @@ async fn calls_that_make_no_sense_are_refused() {
     };
     assert_eq!(failure.code(), FailureCode::Version);
 }
+
+#[tokio::test]
+async fn a_node_makes_one_key_of_a_name() {
+    let cluster = Cluster::ready().await;
+    let mut again = Cluster::order("hot", "ed25519");
+    let mut request = again.request_id.to_vec();
+    request[31] ^= 1;
+    again.request_id = request.into();
+    let refused = cluster.call(0, Call::StartDkg(again)).await;
+    assert_eq!(code(refused), FailureCode::Conflict);
+}

@@ -77,6 +77,10 @@ async fn a30_a_restored_node_signs_when_peers_confirm_and_not_what_it_may_have_s
     forged[1][end] ^= 1;
     assert_eq!(
         code(cluster.catch_up(0, &forged).await),
+        FailureCode::CatchingUp
+    );
+    assert_eq!(
+        code(cluster.catch_up(0, &forged[1..]).await),
         FailureCode::Malformed
     );
     // Statements answer one start of one node.
@@ -89,7 +93,9 @@ async fn a30_a_restored_node_signs_when_peers_confirm_and_not_what_it_may_have_s
         cluster.attestation(1, 0).await,
         cluster.attestation(2, 0).await,
     ];
-    let status = cluster.catch_up(0, &said).await.unwrap();
+    // A statement that nobody has signed takes nothing from those of the others.
+    let with_garbage = [vec![vec![0; 40]], forged, said.to_vec()].concat();
+    let status = cluster.catch_up(0, &with_garbage).await.unwrap();
     assert!(status.catching_up.is_empty());
     cluster.restart(0).await;
     assert!(cluster.engine(0).status().catching_up.is_empty());

@@ -62,8 +62,9 @@ pub(super) async fn run(context: &Context, args: &KeyImportArgs) -> Result<Reply
     if args.dry_run {
         let public_key = hex::encode(&public_key);
         let human = format!(
-            "public key  {public_key}\n\nTo allow it, write\n  import = \"{public_key}\"\ninto node.toml of every node that is to hold it, \
-             above the first [section], and restart these nodes."
+            "public key  {public_key}\n\nTo allow it, write\n  import = \"{} {public_key}\"\ninto node.toml of every node that is to hold it, \
+             above the first [section], and restart these nodes.",
+            args.key.name,
         );
         let json = json!({ "public_key": public_key, "dry_run": true });
         return Ok(Reply::new(human, json));

@@ -45,7 +45,12 @@ impl Engine {
             self.attest(link, &status.catching_up).await;
         }
         let ended = self.orders.ended_keys();
+        let begun = tokio::time::Instant::now();
         for state in &status.keys {
+            // A node that answers nothing must not keep the others waiting, however much it claims. The next look goes on with it.
+            if begun.elapsed() > NODE_TIMEOUT {
+                return;
+            }
             let Ok(name) = <KeyName>::try_from(state.key_id.as_ref()) else {
                 continue;
             };

@@ -18,15 +18,21 @@ use crate::failure::Refusal;
 pub(super) const DEALER: NodeId = NodeId::from_bytes([0; 32]);
 
 impl Engine {
-    /// What the coordinator says is to be imported, if this node's own operator has said the same. Without that, a coordinator could pass
+    /// What the coordinator says is to be imported, if this node's own operator has said the same, name and key. Without that, a coordinator could pass
     /// a key that it knows off as a new one.
-    pub(super) fn allowed_import(&self, import: &Import) -> Result<Announcement, Refusal> {
+    pub(super) fn allowed_import(
+        &self,
+        name: &str,
+        import: &Import,
+    ) -> Result<Announcement, Refusal> {
         let public_key = hex::encode(&import.public_key);
-        if public_key.is_empty() || public_key != self.0.import {
+        if public_key.is_empty() || format!("{name} {public_key}") != self.0.import {
             return Err(Refusal::new(
                 FailureCode::NotAuthorised,
-                format!("this node's operator has not allowed the import of the key {public_key}"),
-                "compare the public key with its owner, write `import = \"<public key>\"` into node.toml of every node and restart them",
+                format!(
+                    "this node's operator has not allowed the import of the key {public_key} as {name}"
+                ),
+                "compare the public key with its owner, write `import = \"<name> <public key>\"` into node.toml of every node and restart them",
             ));
         }
         let dealer = array("dealer", &import.dealer).map_err(Refusal::malformed)?;

@@ -367,7 +367,7 @@ async fn a19_no_relay_can_make_honest_nodes_ban_each_other() {
         }
     });
     // Use up what is there, again and again.
-    for round in 0..400 {
+    for round in 0..2_000 {
         if round >= 40 && count.load(Ordering::SeqCst) > 46 {
             break;
         }

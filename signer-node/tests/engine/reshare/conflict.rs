@@ -66,6 +66,9 @@ async fn two_certificates_for_one_place_stop_the_key_for_good() {
         );
         cluster.restart(0).await;
     }
+    // Handing it out, with everybody's consent, is all that is left to do with it.
+    let denied = cluster.export_refused(0, "hot").await;
+    assert_eq!(denied, FailureCode::NotAuthorised, "not for the conflict");
     let refresh = Wish::refresh(&[0, 1, 2]);
     let (call, _) = cluster.draft("hot", &refresh);
     assert_eq!(
