@@ -407,6 +407,8 @@ impl Coordinator {
             }
             let key = package.key_id();
             for node in self.cluster.members_of(package) {
+                // Perhaps it holds a newer sharing, and its word of that was lost.
+                context.send(node, Body::Query);
                 if signing.spare.get(&node).is_none_or(|spare| *spare == 0) {
                     context.send(node, Body::Prepare { key, digest });
                 }

@@ -2,7 +2,7 @@
 //! they may, and checks after every step. See docs/simulator.md.
 //!
 //! `QUORATE_SIM_SEED=<seed>` plays one schedule and prints everything that happened; `QUORATE_SIM_SCHEDULES=<count>` plays another
-//! number of them.
+//! number of them, `QUORATE_SIM_FIRST=<seed>` begins elsewhere.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -116,7 +116,8 @@ fn every_schedule_keeps_every_promise() {
     let count = number("QUORATE_SIM_SCHEDULES").unwrap_or(SCHEDULES);
     let found = FOUND.lines().filter(|line| !line.starts_with('#'));
     let found = found.map(|line| line.trim().parse().expect("a seed"));
-    let seeds: Vec<u64> = found.chain(FIRST..FIRST + count).collect();
+    let first = number("QUORATE_SIM_FIRST").unwrap_or(FIRST);
+    let seeds: Vec<u64> = found.chain(first..first + count).collect();
     let begin = Instant::now();
     let (figures, broken) = play_all(&seeds, Bug::None);
     if let Some((seed, broken)) = broken {
@@ -125,9 +126,9 @@ fn every_schedule_keeps_every_promise() {
         );
     }
     show(&format!(
-        "simulator: schedules {}, seeds {FIRST} to {} and those of seeds.txt, seconds {:.0}, {figures}",
+        "simulator: schedules {}, seeds {first} to {} and those of seeds.txt, seconds {:.0}, {figures}",
         seeds.len(),
-        FIRST + count - 1,
+        first + count - 1,
         begin.elapsed().as_secs_f64()
     ));
 }

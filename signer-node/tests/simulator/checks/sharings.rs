@@ -132,13 +132,6 @@ impl Checks {
                 "node {from} certified two sharings for one place: {sharing}"
             ));
         }
-        // A node that holds a certificate for an epoch signs nothing else for it.
-        let active = sharings.lineage(from, &key).map(Lineage::sharing);
-        if active.is_some_and(|active| active.epoch >= sharing.epoch) {
-            return Err(format!(
-                "node {from} certified {sharing} when it had a certificate for that epoch"
-            ));
-        }
         Ok(())
     }
 
@@ -146,6 +139,10 @@ impl Checks {
     pub(super) fn on_sharings(&mut self, node: usize, disk: &Image) -> Result<(), Broken> {
         let sharings = &mut self.sharings;
         let known = sharings.lineages.entry(node).or_default();
+        let epochs: BTreeMap<KeyId, u32> = known
+            .iter()
+            .map(|(key, (_, lineage))| (*key, lineage.sharing().epoch.0))
+            .collect();
         for (key, row) in disk.rows(Table::Lineage) {
             let key = KeyId::from_bytes(key.try_into().expect("32 bytes"));
             if known.get(&key).is_some_and(|(before, _)| before == row) {
@@ -171,6 +168,14 @@ impl Checks {
             .collect();
         let before = sharings.rows.insert(node, rows.clone()).unwrap_or_default();
         for new in rows.difference(&before) {
+            // A node that holds a certificate for an epoch promises nothing else for it. What it has promised before may leave later.
+            let key = KeyId::from_bytes(new[..32].try_into().expect("32 bytes"));
+            let epoch = be32(&new[32..36]);
+            if epochs.get(&key).is_some_and(|active| *active >= epoch) {
+                return Err(format!(
+                    "node {node} prepared epoch {epoch} when it had a certificate for that epoch"
+                ));
+            }
             // The key and the epoch are the first bytes of a row, the attempt follows.
             let mut others = before.iter().filter(|row| row[..36] == new[..36]);
             if others.any(|row| row[36..40] > new[36..40]) {

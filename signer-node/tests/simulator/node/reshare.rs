@@ -99,12 +99,14 @@ impl Node {
         let (identity, pairs) = (Arc::clone(&self.identity), self.pairs.statuses(&me));
         let memory = self.memory.as_mut().expect("a running node");
         let key = memory.keys.get_mut(&key_id).expect("looked at above");
-        if let Some(prepared) = key.prepared.get(&name.request) {
-            let part = prepared.1.clone();
-            context.tell(Body::ResharePart {
-                digest: name.request,
-                part,
-            });
+        if let Some((sharing, part)) = key.prepared.get(&name.request) {
+            let row = row_of(&key_id, sharing);
+            if self.disk.synced().has(Table::Shares, &row) {
+                context.tell(Body::ResharePart {
+                    digest: name.request,
+                    part: part.clone(),
+                });
+            }
             return Ok(());
         }
         if let Err(refusal) = key.lineage.admit(request, &me)
@@ -374,11 +376,17 @@ impl Node {
     /// Tells the coordinator this node's parts of certificates that are not complete here.
     pub(super) fn report_prepared(&mut self, context: &mut Context<'_>) {
         let keys: Vec<KeyId> = self.memory().keys.keys().copied().collect();
-        for (digest, (_, part)) in self.memory().keys.values().flat_map(|key| &key.prepared) {
-            context.tell(Body::ResharePart {
-                digest: *digest,
-                part: part.clone(),
-            });
+        let memory = self.memory.as_ref().expect("a running node");
+        for (id, key) in &memory.keys {
+            for (digest, (sharing, part)) in &key.prepared {
+                // What is on its way to the disk is not said.
+                if self.disk.synced().has(Table::Shares, &row_of(id, sharing)) {
+                    context.tell(Body::ResharePart {
+                        digest: *digest,
+                        part: part.clone(),
+                    });
+                }
+            }
         }
         for key in keys {
             self.stand(key, context);
