@@ -6,22 +6,29 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use cli::backup::words;
 use mpc_core::codec::Writer;
 use mpc_core::envelope::{Envelope, Kind};
 use mpc_core::evidence;
 use mpc_core::frost::{Commitment, SignatureShare, wire};
 use mpc_core::group::{Ed25519, Group, Point, Ristretto255, Secp256k1};
-use mpc_core::id::Purpose;
-use mpc_core::testing::{Flight, Simulator};
+use mpc_core::id::{Params, Purpose};
+use mpc_core::lineage::Lineage;
+use mpc_core::reshare::{Prepared, Request};
+use mpc_core::testing::{Flight, Simulator, rng};
 use mpc_core::{Error, Fault};
 use policy::chain::{Asset, Chain};
 use policy::governance::FreezeState;
 use prost::Message as _;
 use proto::link::Receipt;
 use proto::v1::{self, coordinator_frame, node_frame};
+use quorate_fuzz::backups;
 use quorate_fuzz::committee::{
     CHEAT, Key, PURPOSES, SIGNED, Signing, THRESHOLD, cheat, committee, node,
 };
+use quorate_fuzz::exports::gift;
+use quorate_fuzz::sharings;
+use quorate_fuzz::sharings::Tree;
 use quorate_fuzz::signers::Trial;
 use quorate_fuzz::store::{owner, secret};
 use signer_node::fuzzing::RECORDS;
@@ -32,14 +39,18 @@ type Seeds = BTreeMap<String, Vec<u8>>;
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let all = [
+        ("backup_file", backup_file()),
         ("dkg_session", dkg_session()),
         ("ecdsa_message", ecdsa_message()),
         ("ecdsa_session", ecdsa_session()),
         ("evidence", evidences()),
+        ("export_gift", export_gift()),
         ("frost_session", frost_session()),
         ("key_package", key_package()),
         ("pair_record", pair_record()),
         ("peer_message", peer_message()),
+        ("reshare_certificate", reshare_certificate()),
+        ("reshare_session", reshare_session()),
         ("store_record", store_record(folder)),
         ("tunnel", tunnel()),
         ("wire", wire_messages()),
@@ -356,7 +367,6 @@ fn dkg_session() -> Seeds {
     ])
 }
 
-/// Scripts: scheme, tree or none, message, then decisions as the target reads them.
 /// Which message, of two signers or of three, and its body.
 fn ecdsa_message() -> Seeds {
     let kinds = [
@@ -415,6 +425,140 @@ fn pair_record() -> Seeds {
     seeds([("genuine", record.dangerous_to_bytes().to_vec())])
 }
 
+/// A file of each curve, and a script: where the genuine file is changed (two bytes), by what, and how much of it is gone.
+fn backup_file() -> Seeds {
+    let mut out = seeds([
+        ("changed-here", vec![1, 200, 1, b'x', 1]),
+        ("cut", vec![0, 100, 0, 255]),
+    ]);
+    for purpose in PURPOSES {
+        let file = backups::genuine(purpose);
+        let verified = file.verify(backups::cluster()).expect("a genuine file");
+        let opened = verified.open(backups::recovery());
+        assert!(opened.is_ok(), "the file opens");
+        let scheme = purpose.as_str();
+        out.insert(format!("{scheme}-file"), file.render().into_bytes());
+        let history = backups::history(purpose);
+        let again = signer_node::fuzzing::history(&history, &backups::maker());
+        assert_eq!(again.as_ref(), Some(&history));
+        out.insert(format!("{scheme}-history"), history);
+        let share = Key::of(purpose).share(CHEAT);
+        let recovery = backups::recovery().public();
+        let share = mpc_core::backup::create(share, &recovery, &mut rng(800));
+        out.insert(
+            format!("{scheme}-share"),
+            share.expect("a recovery key").encode(),
+        );
+    }
+    let params = Params::new(2, 3).expect("parameters");
+    let parts = mpc_core::backup::split(backups::recovery(), params, &mut rng(801));
+    let part = parts.first().expect("a part");
+    let words = words::print(part).join(" ");
+    out.insert("part".to_owned(), part.dangerous_to_bytes().to_vec());
+    out.insert("words".to_owned(), words.into_bytes());
+    out
+}
+
+/// Gifts, and scripts: which one, and how it is changed.
+fn export_gift() -> Seeds {
+    let mut out = seeds([
+        ("changed-key", vec![0, 1, 0, 0, 5, 1]),
+        ("changed-index", vec![1, 0, 0, 0, 66, 3]),
+        ("changed-share", vec![1, 2, 0, 0, 120, 1]),
+        ("short", vec![0, 0, 2, 1]),
+    ]);
+    for purpose in PURPOSES {
+        for number in 1..=3 {
+            let name = format!("{}-{number}", purpose.as_str());
+            out.insert(name, gift(purpose, number).to_vec());
+        }
+    }
+    out
+}
+
+/// What is stored and shown of reshares, and scripts: scheme, then what a node hears, or what a lineage is put together from.
+fn reshare_certificate() -> Seeds {
+    let mut out = seeds([
+        ("climb", vec![0, 0, 0, 2, 0, 0, 0, 2, 1, 0, 1, 0, 3, 0, 2]),
+        ("leap", vec![1, 2, 2, 0, 3, 0, 1, 0, 3, 3, 1, 0, 0]),
+        ("composed", vec![0, 1, 2, 0, 2, 1, 1, 1, 2, 0, 1, 3, 0]),
+        (
+            "composed-twice",
+            vec![1, 1, 1, 1, 2, 0, 0, 2, 0, 0, 0, 1, 1],
+        ),
+    ]);
+    for purpose in PURPOSES {
+        let (tree, scheme) = (Tree::of(purpose), purpose.as_str());
+        let me = sharings::nodes().node(2);
+        let mut lineage = Lineage::new(tree.base.clone(), true);
+        for (number, certificate) in tree.certificates.iter().enumerate() {
+            let request = certificate.request();
+            assert_eq!(Request::decode(&request.encode()).as_ref(), Ok(request));
+            out.insert(format!("{scheme}-request{number}"), request.encode());
+            out.insert(
+                format!("{scheme}-certificate{number}"),
+                certificate.encode(),
+            );
+        }
+        // Up the lower attempt, over to the higher one, and a signature for an attempt that nothing came of.
+        for at in [0, 1, 3] {
+            let learned = lineage.learn(tree.certificates[at].clone(), &me);
+            assert!(learned.is_ok(), "{learned:?}");
+            out.insert(format!("{scheme}-lineage{at}"), lineage.encode());
+        }
+        for (number, prepared) in tree.prepared.iter().enumerate() {
+            assert!(Prepared::dangerous_from_bytes(prepared).is_ok());
+            out.insert(format!("{scheme}-prepared{number}"), prepared.clone());
+        }
+    }
+    out
+}
+
+/// Scripts: scheme and cut, then decisions as the target reads them.
+fn reshare_session() -> Seeds {
+    let pass = |count: usize| [0, 0].repeat(count);
+    let script =
+        |choice: u8, before: usize, then: &[u8]| [&[choice][..], &pass(before), then].concat();
+    seeds([
+        ("refresh", vec![0]),
+        ("newcomer", vec![3]),
+        ("leaver", vec![4]),
+        ("higher-threshold", vec![7]),
+        (
+            "reordered",
+            vec![0, 0, 5, 0, 3, 0, 7, 0, 2, 0, 1, 0, 9, 0, 4],
+        ),
+        (
+            "repeated",
+            vec![2, 3, 0, 3, 1, 3, 2, 0, 0, 3, 0, 0, 0, 3, 2],
+        ),
+        ("lost", vec![0, 4, 2]),
+        ("late", vec![1, 0, 0, 7, 0, 200, 0, 0]),
+        ("lie-in-round1", script(0, 0, &[8, 0, 0, 1, 0, 0, 70, 1])),
+        (
+            "lie-to-one-in-round1",
+            script(2, 0, &[8, 0, 1, 1, 0, 0, 40, 1]),
+        ),
+        ("lie-in-round2", script(0, 6, &[8, 0, 0, 1, 0, 0, 40, 1])),
+        (
+            "wrong-share-in-round2",
+            script(0, 6, &[8, 0, 0, 1, 0, 1, 60, 1]),
+        ),
+        ("lie-in-round3", script(0, 12, &[8, 0, 0, 1, 0, 0, 40, 1])),
+        (
+            "wrong-signature-of-a-dealer",
+            script(5, 18, &[8, 0, 0, 1, 0, 0, 110, 1]),
+        ),
+        (
+            "invented",
+            vec![
+                0, 9, 0, 0, 1, 0, 1, 1, 3, 1, 2, 3, 9, 0, 1, 0, 0, 1, 1, 2, 9, 9,
+            ],
+        ),
+    ])
+}
+
+/// Scripts: scheme, tree or none, message, then decisions as the target reads them.
 fn frost_session() -> Seeds {
     seeds([
         (
@@ -591,6 +735,43 @@ fn store_record(folder: &Path) -> Seeds {
             }),
         ),
         (
+            "sharing-known",
+            record(&|out| {
+                out.u8(1).bytes(&[1; 32]).var(b"hot").bytes(&[2; 32]);
+                out.var(b"part").u32(1).var(b"part").u64(3).bytes(&[4; 32]);
+            }),
+        ),
+        (
+            "sharing-prepared",
+            record(&|out| {
+                out.u8(2).bytes(&[1; 32]).u32(1).u32(0).bytes(&[2; 32]);
+                out.bytes(&[3; 32])
+                    .u8(1)
+                    .var(b"part")
+                    .bytes(&[4; 32])
+                    .bytes(&[5; 32]);
+            }),
+        ),
+        (
+            "sharing-active",
+            record(&|out| {
+                out.u8(3).bytes(&[1; 32]).u32(1).u32(0).u64(3);
+                out.bytes(&[4; 32]).bytes(&[5; 32]);
+            }),
+        ),
+        (
+            "sharing-retired",
+            record(&|out| {
+                out.u8(4).bytes(&[1; 32]).u64(3).u32(1).var(&statement);
+            }),
+        ),
+        (
+            "sharing-blind",
+            record(&|out| {
+                out.u8(8).bytes(&[0; 32]).u64(3);
+            }),
+        ),
+        (
             "policy",
             record(&|out| {
                 out.u64(1).u64(2).var(&document).u32(1).var(&statement);
@@ -635,6 +816,7 @@ fn wire_messages() -> Seeds {
         hint: "wait".to_owned(),
         reasons: vec!["one".to_owned(), "two".to_owned()],
         culprits: vec![1, 3],
+        ..Default::default()
     };
     let tunnel = v1::Tunnel {
         from: id(1),
@@ -709,6 +891,7 @@ fn wire_messages() -> Seeds {
                 epoch: 0,
                 boot_id: vec![2; 16].into(),
                 envelopes: vec![vec![3; 20].into()],
+                ..Default::default()
             })),
         ),
         (
@@ -754,6 +937,7 @@ fn wire_messages() -> Seeds {
                 key_id: id(1),
                 epoch: 0,
                 count: 8,
+                ..Default::default()
             })),
         ),
         (
@@ -766,6 +950,7 @@ fn wire_messages() -> Seeds {
                 attempt: 1,
                 commitments: vec![vec![3; 9].into()],
                 task: 0,
+                ..Default::default()
             })),
         ),
         (
