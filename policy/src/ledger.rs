@@ -152,7 +152,7 @@ pub trait LedgerView {
 
     /// The digest of another request that was recorded as using what this is the name of, see
     /// [`ConflictKey::digest`](crate::conflict::ConflictKey::digest), and may still be signed at `now_ms`, see
-    /// [`is_held`](crate::conflict::is_held).
+    /// [`is_held`].
     fn holder(&self, key: &[u8; 32], now_ms: u64) -> Option<[u8; 32]>;
 }
 

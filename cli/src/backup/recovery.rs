@@ -68,7 +68,7 @@ fn secret_of(passphrase: &Path) -> Result<Secret, Fail> {
     Secret::read(&Unlock::Passphrase(passphrase.to_owned())).map_err(Fail::invalid)
 }
 
-/// Reads what [`write`] wrote; refuses a file that others can read.
+/// Reads what [`write()`] wrote; refuses a file that others can read.
 ///
 /// # Errors
 /// The file cannot be read, or is not a recovery key; [`Problem::WrongPassphrase`], [`Problem::PassphraseMissing`].
