@@ -158,6 +158,17 @@ async fn a26_a_failed_check_poisons_the_pair_for_ever_and_kills_everything_that_
 
 #[tokio::test]
 async fn a26_nobody_hears_of_a_failed_check_before_it_is_on_disk_and_the_pair_is_stopped_at_once() {
+    // What a refused transaction leaves of the write-ahead log may hold one small row: then the disk has to be filled anew.
+    for _ in 0..8 {
+        if a_full_disk_stops_the_pair().await {
+            return;
+        }
+    }
+    panic!("a full disk takes every failed check");
+}
+
+/// False if the disk took the row of the failed check.
+async fn a_full_disk_stops_the_pair() -> bool {
     let place = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"])
@@ -165,8 +176,12 @@ async fn a26_nobody_hears_of_a_failed_check_before_it_is_on_disk_and_the_pair_is
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         println!("skipped: a small file system cannot be mounted here (needs root)");
-        return;
+        return true;
     }
+    let unmount = || {
+        let mut command = std::process::Command::new("umount");
+        command.arg("-l").arg(place.path()).status().unwrap();
+    };
     let mut cluster = Cluster::new_in(tempfile::tempdir_in(place.path()).unwrap()).await;
     cluster.generate("eth", "ecdsa").await;
     let policy = cluster.document(&[RULES]);
@@ -200,6 +215,11 @@ async fn a26_nobody_hears_of_a_failed_check_before_it_is_on_disk_and_the_pair_is
     }
     let failure = cluster.finish_entry(0, &entries[0], &first).await;
     let failure = failure.expect_err("a failed check");
+    if failure.code() == FailureCode::SecurityAbort {
+        drop(cluster);
+        unmount();
+        return false;
+    }
     assert_eq!(
         (failure.code(), failure.culprits.len()),
         (FailureCode::Internal, 0)
@@ -244,11 +264,8 @@ async fn a26_nobody_hears_of_a_failed_check_before_it_is_on_disk_and_the_pair_is
         cluster.restart(0).await;
     }
     drop(cluster);
-    std::process::Command::new("umount")
-        .arg("-l")
-        .arg(place.path())
-        .status()
-        .unwrap();
+    unmount();
+    true
 }
 
 #[tokio::test]
