@@ -319,7 +319,9 @@ impl Engine {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = &mut end => break Err(self.too_late(&ceremony)),
-                Some((index, progress)) = heard.recv() => {
+                said = heard.recv() => {
+                    // The key was taken up with its history meanwhile.
+                    let Some((index, progress)) = said else { return };
                     if let Err(failure) = self.take_progress(&mut ceremony, index, progress).await {
                         break Err(failure);
                     }

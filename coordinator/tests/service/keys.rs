@@ -25,7 +25,12 @@ type Memory = Arc<Mutex<Option<Generation>>>;
 
 /// What each node has to contribute to a new key; the same people as in the cluster, another session.
 fn memories() -> Vec<Memory> {
-    let committee = Committee::new(3, COMMITTEE_SEED);
+    memories_of(3)
+}
+
+/// The same for a key of the first nodes only.
+fn memories_of(nodes: u16) -> Vec<Memory> {
+    let committee = Committee::new(nodes, COMMITTEE_SEED);
     let mut simulator = Simulator::start_with(committee, Purpose::Ed25519, 2, 99);
     simulator.run();
     let memory = |index| {
@@ -38,11 +43,12 @@ fn memories() -> Vec<Memory> {
             aborts: false,
             package,
             request_id: None,
+            nodes: (1..=u32::from(nodes)).collect(),
             active: false,
         };
         Arc::new(Mutex::new(Some(generation)))
     };
-    (1..=3).map(memory).collect()
+    (1..=nodes).map(memory).collect()
 }
 
 fn change(memory: &Memory, change: impl FnOnce(&mut Generation)) {
@@ -61,12 +67,16 @@ async fn connect(cluster: &Cluster, running: &Running, memories: &[Memory]) -> V
 }
 
 async fn create(cluster: &Cluster, running: &Running) -> Streaming<DkgProgress> {
+    create_on(cluster, running, &[]).await
+}
+
+async fn create_on(cluster: &Cluster, running: &Running, nodes: &[u32]) -> Streaming<DkgProgress> {
     let mut operator = OperatorClient::new(cluster.channel(Role::Operator, running).await);
     let request = v1::CreateKeyRequest {
         name: "new".into(),
         scheme: "ed25519".into(),
         threshold: 2,
-        nodes: Vec::new(),
+        nodes: nodes.to_vec(),
         import: None,
     };
     operator
@@ -222,6 +232,24 @@ async fn a_lost_store_learns_the_keys_from_the_nodes() {
     drop(two);
     let _all = connect(&cluster, &running, &memories).await;
     until_active(&cluster, &running, &[1, 2, 3]).await;
+    assert_eq!(key(&cluster, &running).await.key_id, end.key_id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_store_learns_a_key_of_some_of_the_nodes() {
+    let (cluster, running) = start("[links]\nheartbeat = \"100ms\"\n");
+    let memories = memories_of(2);
+    let nodes = connect(&cluster, &running, &memories).await;
+    let end = last(create_on(&cluster, &running, &[1, 2]).await).await;
+    assert_eq!(end.stage, "active", "{:?}", end.failure);
+    drop(nodes);
+    running.stop().await;
+    cluster.lose_store();
+
+    let running = start_again(&cluster);
+    let _both = connect(&cluster, &running, &memories).await;
+    until_listed(&cluster, &running).await;
+    until_active(&cluster, &running, &[1, 2]).await;
     assert_eq!(key(&cluster, &running).await.key_id, end.key_id);
 }
 

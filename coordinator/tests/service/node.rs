@@ -54,6 +54,8 @@ pub(crate) struct Generation {
     pub(crate) package: Vec<u8>,
     /// The generation it takes part in.
     pub(crate) request_id: Option<Vec<u8>>,
+    /// Everybody who takes part in it.
+    pub(crate) nodes: Vec<u32>,
     pub(crate) active: bool,
 }
 
@@ -321,13 +323,13 @@ impl Actor {
     }
 
     fn certify(&self, certificate: &v1::DkgCertificate) -> v1::DkgProgress {
-        assert_eq!(
-            certificate.parts.len(),
-            3,
-            "a certificate is handed over whole"
-        );
         let mut generation = self.generation.lock().expect("lock");
         let generation = generation.as_mut().expect("a script for key generations");
+        assert_eq!(
+            certificate.parts.len(),
+            generation.nodes.len(),
+            "a certificate is handed over whole"
+        );
         generation.active = true;
         v1::DkgProgress {
             request_id: certificate.request_id.clone(),
@@ -367,6 +369,7 @@ impl Actor {
                 name: "new".into(),
                 scheme: "ed25519".into(),
                 threshold: 2,
+                nodes: generation.nodes.clone(),
                 ..Default::default()
             });
         }

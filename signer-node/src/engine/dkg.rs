@@ -158,6 +158,7 @@ impl Ceremonies {
             request_id: pending.order.request.to_vec().into(),
             certificate_part: pending.part.clone().into(),
             threshold: pending.order.threshold.into(),
+            nodes: pending.order.nodes.iter().copied().map(u32::from).collect(),
             ..KeyState::default()
         })
     }

@@ -284,7 +284,17 @@ impl Held {
             since_ms: self.since_ms,
             prepared: prepared.into_iter().collect(),
             confirmation: self.confirmation(who).to_vec().into(),
+            nodes: self.makers(who),
         }
+    }
+
+    /// Numbers of the nodes that made the key, ascending; whoever has left the cluster file has none.
+    fn makers(&self, who: &Who) -> Vec<u32> {
+        let made = self.lineage.base().nodes();
+        let numbers = made.values().filter_map(|node| who.roster.index(node));
+        let mut numbers: Vec<u32> = numbers.map(|number| number.get().into()).collect();
+        numbers.sort_unstable();
+        numbers
     }
 }
 

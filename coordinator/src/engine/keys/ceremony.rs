@@ -11,7 +11,7 @@ use proto::v1;
 use tokio::sync::mpsc;
 
 use super::PROGRESS;
-use crate::store::KeyRow;
+use crate::store::{KeyRow, KeyStage};
 
 pub(super) type Heard = (u16, v1::DkgProgress);
 
@@ -44,6 +44,21 @@ impl Ceremonies {
         self.rows().contains_key(request_id)
     }
 
+    /// Whether a generation of this name needs nothing that the history of its key could tell: it is stored as ended or certified, or
+    /// its nodes are at work and somebody waits for them.
+    pub(in crate::engine) fn is_cared_for(&self, request_id: &[u8; 32]) -> bool {
+        let stage = self.rows().get(request_id).map(|row| row.stage);
+        match stage {
+            None => false,
+            Some(KeyStage::Running) => {
+                let ears = self.ears();
+                ears.get(request_id)
+                    .is_some_and(|ear| !ear.boots.is_empty())
+            }
+            Some(KeyStage::Certified | KeyStage::Active | KeyStage::Aborted) => true,
+        }
+    }
+
     /// Takes a row's new state in.
     pub(in crate::engine) fn note(&self, row: KeyRow) {
         self.rows().insert(row.request_id, row);
@@ -74,7 +89,7 @@ impl Ceremonies {
     }
 
     /// Nobody listens to it any more.
-    pub(super) fn close(&self, request_id: &[u8; 32]) {
+    pub(in crate::engine) fn close(&self, request_id: &[u8; 32]) {
         self.ears().remove(request_id);
     }
 

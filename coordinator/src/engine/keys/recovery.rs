@@ -79,28 +79,22 @@ impl Engine {
 
     /// Takes up a generation that the store does not know but enough nodes do: the store was lost or is an older copy.
     ///
-    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes. Keys that
-    /// nodes can show the history of are taken up with that.
+    /// It is then completed like an interrupted generation, so nothing is believed that is not certified by all nodes. A key that was
+    /// refreshed or reshared since is left to its history: the nodes that made it may be gone for good.
     async fn adopt(self: &Arc<Self>, state: &v1::KeyState) {
+        let of_it = |other: &&v1::KeyState| other.request_id == state.request_id;
         let same = |other: &v1::KeyState| {
-            (
-                &other.request_id,
-                &other.name,
-                &other.scheme,
-                other.threshold,
-            ) == (
-                &state.request_id,
-                &state.name,
-                &state.scheme,
-                state.threshold,
-            )
+            (&other.name, &other.scheme, other.threshold, &other.nodes)
+                == (&state.name, &state.scheme, state.threshold, &state.nodes)
         };
-        let claims = self
-            .links
-            .all()
-            .into_iter()
-            .filter_map(|link| link.status());
-        let claims = claims.filter(|status| status.keys.iter().any(same)).count();
+        let links = self.links.all().into_iter();
+        let statuses = links.filter_map(|link| link.status());
+        let claims = statuses.filter_map(|status| status.keys.iter().find(of_it).cloned());
+        let claims: Vec<v1::KeyState> = claims.collect();
+        if claims.iter().any(|claim| claim.epoch > 0) {
+            return;
+        }
+        let claims = claims.into_iter().filter(same).count();
         let threshold = usize::try_from(state.threshold).unwrap_or(usize::MAX);
         if claims < threshold.max(usize::from(self.cluster.threshold)) {
             return;
@@ -109,7 +103,7 @@ impl Engine {
             name: state.name.clone(),
             scheme: state.scheme.clone(),
             threshold: state.threshold,
-            nodes: Vec::new(),
+            nodes: state.nodes.clone(),
             import: None,
         };
         let Ok(mut row) = self.read_key_request(&request) else {
@@ -136,7 +130,7 @@ impl Engine {
         for link in self.links.all() {
             let status = link.status();
             let states = status.iter().flat_map(|status| &status.keys);
-            for state in states.filter(|state| same(state)) {
+            for state in states.filter(of_it) {
                 self.ceremonies.hear(link.index(), part_of(state));
             }
         }

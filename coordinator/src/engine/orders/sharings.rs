@@ -405,14 +405,18 @@ impl Engine {
             imported: false,
         };
         let _one_at_a_time = self.admin.lock().await;
-        if self.keys.get(name).is_some() || self.ceremonies.has(&request_id) {
+        if self.keys.get(name).is_some() || self.ceremonies.is_cared_for(&request_id) {
             return Ok(());
         }
         tracing::warn!(
             name = row.name,
             "the nodes have a key that the store does not know; taking it up"
         );
-        self.store.add_key(row).await.map_err(from_store)?;
+        // A generation that waits for nodes which may never show themselves again ends here.
+        self.ceremonies.close(&request_id);
+        if !self.ceremonies.has(&request_id) {
+            self.store.add_key(row).await.map_err(from_store)?;
+        }
         let steps = [
             KeyStep::Certify(parts.collect()),
             KeyStep::Activate(chain.base.clone()),

@@ -13,12 +13,16 @@ use crate::{clock, engine::Engine, links::Link};
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Between two looks at keys that the store does not know.
+const UNKNOWN_KEYS: Duration = Duration::from_secs(10);
+
 /// How long a node may take to attest what it knows of another, or to take that in.
 const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Looks after keys and nodes until shutdown.
     pub(in crate::engine) async fn tend(self: Arc<Self>) {
+        let mut looked = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -32,6 +36,10 @@ impl Engine {
             }
             for link in self.links.all() {
                 self.tend_node(&link).await;
+            }
+            if looked.elapsed() > UNKNOWN_KEYS {
+                self.adopt_keys().await;
+                looked = tokio::time::Instant::now();
             }
             self.expire_orders().await;
             self.propose_refreshes().await;
@@ -87,7 +95,7 @@ impl Engine {
                     continue;
                 };
                 let generation = state.request_id.as_ref().try_into();
-                let known = generation.is_ok_and(|id| self.ceremonies.has(&id));
+                let known = generation.is_ok_and(|id| self.ceremonies.is_cared_for(&id));
                 if self.keys.get(&name).is_none() && !known {
                     claims.entry(name).or_default().push(Arc::clone(&link));
                 }
