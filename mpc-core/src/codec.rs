@@ -161,6 +161,11 @@ impl<'a> Reader<'a> {
         self.bytes(field, len)
     }
 
+    /// Everything that is left.
+    pub(crate) const fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

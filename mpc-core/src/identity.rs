@@ -9,6 +9,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use crate::codec::{DecodeError, Problem};
 use crate::group::{Point, Ristretto255};
 use crate::id::NodeId;
+use crate::known::Known;
 use crate::secret::SecretScalar;
 use crate::transcript::{self, Tag};
 
@@ -79,6 +80,13 @@ impl IdentityPublic {
         } else {
             Ok(Self(key))
         }
+    }
+
+    /// As [`Self::from_bytes`]; a key that is known is not checked again.
+    pub(crate) fn read_known(bytes: &[u8; 32], known: &Known<'_>) -> Result<Self, DecodeError> {
+        known
+            .find_identity(bytes)
+            .map_or_else(|| Self::from_bytes(bytes), Ok)
     }
 
     /// The 32 bytes.

@@ -12,6 +12,7 @@ use crate::Misuse;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::group::{Ed25519, Group, Point, PointBytes, Scalar, Secp256k1};
 use crate::id::{Attempt, Epoch, KeyId, NodeId, Params, PartyIndex, Purpose, SharingId, Suite};
+use crate::known::Known;
 use crate::polynomial;
 use crate::secret::SecretScalar;
 
@@ -333,11 +334,28 @@ impl PublicKeyPackage {
         Ok(package)
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// As [`Self::decode`]; a record that is known is not checked again.
+    pub(crate) fn decode_known(bytes: &[u8], known: &Known<'_>) -> Result<Self, DecodeError> {
+        match known.find_package(bytes) {
+            Some(package) => Ok(package.clone()),
+            None => Self::decode(bytes),
+        }
+    }
+
+    /// The key that an encoded record is about, for whoever looks up what it knows of that key. Nothing else is read.
+    pub(crate) fn key_of(bytes: &[u8]) -> Result<KeyId, DecodeError> {
+        Self::read_key_id(&mut Reader::new(bytes))
+    }
+
+    fn read_key_id(reader: &mut Reader<'_>) -> Result<KeyId, DecodeError> {
         if reader.u8("version")? != VERSION {
             return Err(DecodeError::new("version", Problem::Unknown));
         }
-        let key_id = KeyId::from_bytes(reader.array("key_id")?);
+        Ok(KeyId::from_bytes(reader.array("key_id")?))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let key_id = Self::read_key_id(reader)?;
         let sharing = SharingId::from_bytes(reader.array("sharing")?);
         let purpose = purpose_from_code(reader.u8("purpose")?)?;
         let epoch = Epoch(reader.u32("epoch")?);
@@ -514,6 +532,14 @@ impl KeyShare {
     /// # Errors
     /// The first field that is wrong; `secret` with `Unknown` when it belongs to another package.
     pub fn dangerous_from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::dangerous_from_bytes_known(bytes, &Known::NOTHING)
+    }
+
+    /// As [`Self::dangerous_from_bytes`]; a public record that is known is not checked again.
+    pub(crate) fn dangerous_from_bytes_known(
+        bytes: &[u8],
+        known: &Known<'_>,
+    ) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         if reader.u8("version")? != VERSION {
             return Err(DecodeError::new("version", Problem::Unknown));
@@ -521,8 +547,7 @@ impl KeyShare {
         let index = PartyIndex::new(reader.u16("index")?)
             .map_err(|_| DecodeError::new("index", Problem::Unknown))?;
         let secret = Zeroizing::new(reader.array::<32>("secret")?);
-        let public = PublicKeyPackage::read(&mut reader)?;
-        reader.finish("share")?;
+        let public = PublicKeyPackage::decode_known(reader.rest(), known)?;
         let share = match public.purpose().suite() {
             Suite::Ed25519 => {
                 Self::new::<Ed25519>(public, index, SecretScalar::decode("secret", &secret)?)

@@ -35,6 +35,7 @@ pub mod id;
 pub mod identity;
 pub mod import;
 pub mod keys;
+pub mod known;
 pub mod lineage;
 pub mod pair;
 pub mod polynomial;

@@ -9,6 +9,7 @@ use crate::Misuse;
 use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::id::{MAX_PARTIES, NodeId, PartyIndex, Purpose};
 use crate::identity::{self, IdentityPublic};
+use crate::known::Known;
 use crate::transcript::{self, Tag};
 
 /// One node of a roster.
@@ -34,10 +35,19 @@ impl Roster {
     /// [`Misuse::InvalidRoster`] unless the indices are exactly 1..=n, every identity key occurs once, and every exchange
     /// key is a point.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Result<Self, Misuse> {
+        Self::with_known(members, &Known::NOTHING)
+    }
+
+    fn with_known(
+        members: impl IntoIterator<Item = Member>,
+        known: &Known<'_>,
+    ) -> Result<Self, Misuse> {
         let (mut by_node, mut by_index) = (BTreeMap::new(), BTreeMap::new());
         for member in members {
-            identity::check_exchange(&member.exchange)
-                .map_err(|_| Misuse::InvalidRoster("an exchange key is not a point"))?;
+            if !known.has_exchange(&member.exchange) {
+                identity::check_exchange(&member.exchange)
+                    .map_err(|_| Misuse::InvalidRoster("an exchange key is not a point"))?;
+            }
             let node = member.identity.node_id();
             if by_index.insert(member.index, node).is_some() {
                 return Err(Misuse::InvalidRoster("an index is used twice"));
@@ -80,6 +90,11 @@ impl Roster {
         self.members.get(node)
     }
 
+    /// The entries in ascending order of their names.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
     /// Number of members.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a roster is never empty")]
@@ -113,6 +128,14 @@ impl Roster {
 
     /// Reads what [`Self::write`] has written.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::read_known(reader, &Known::NOTHING)
+    }
+
+    /// As [`Self::read`]; keys that are known are not checked again.
+    pub(crate) fn read_known(
+        reader: &mut Reader<'_>,
+        known: &Known<'_>,
+    ) -> Result<Self, DecodeError> {
         let count = reader.u16("members")?;
         if count > MAX_PARTIES {
             return Err(DecodeError::new("members", Problem::Length));
@@ -126,11 +149,11 @@ impl Roster {
             }
             members.push(Member {
                 index,
-                identity: IdentityPublic::from_bytes(&reader.array("identity")?)?,
+                identity: IdentityPublic::read_known(&reader.array("identity")?, known)?,
                 exchange: reader.array("exchange")?,
             });
         }
-        Self::new(members).map_err(|_| DecodeError::new("members", Problem::Unknown))
+        Self::with_known(members, known).map_err(|_| DecodeError::new("members", Problem::Unknown))
     }
 
     /// What people compare before a key is made: roster, purpose and threshold in 32 bytes.

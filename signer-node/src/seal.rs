@@ -11,6 +11,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use mpc_core::dkg::Pending;
 use mpc_core::keys::KeyShare;
+use mpc_core::known::Known;
 use mpc_core::pair::PairRecord;
 use mpc_core::reshare::Prepared;
 use sha2::Sha256;
@@ -312,13 +313,19 @@ impl Vault {
         Pending::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
     }
 
-    /// Opens what this node has of a sharing that waits for its certificate.
+    /// Opens what this node has of a sharing that waits for its certificate. Public records that are known are not checked again.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_prepared(&self, label: &Label, record: &[u8]) -> Result<Prepared, SealError> {
+    pub fn open_prepared(
+        &self,
+        label: &Label,
+        record: &[u8],
+        known: &Known<'_>,
+    ) -> Result<Prepared, SealError> {
         let bytes = self.open(label, record)?;
-        Prepared::dangerous_from_bytes(&bytes).map_err(|_| SealError::Malformed(label.to_string()))
+        Prepared::dangerous_from_bytes_known(&bytes, known)
+            .map_err(|_| SealError::Malformed(label.to_string()))
     }
 
     /// Seals this node's half of a setup with a peer.

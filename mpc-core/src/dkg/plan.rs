@@ -16,6 +16,7 @@ use crate::id::{Attempt, Epoch, NodeId, Params, PartyIndex, Purpose, RequestId, 
 use crate::identity::IdentityPublic;
 use crate::import::Announcement;
 use crate::keys::{KeyGroup, KeyShare, PublicKeyPackage};
+use crate::known::Known;
 use crate::polynomial;
 use crate::reshare::Request;
 use crate::roster::Roster;
@@ -351,7 +352,7 @@ impl Plan {
         let mut reader = Reader::new(bytes);
         let mut name = reader.var("purpose", 16)?;
         if name == RESHARE.as_bytes() {
-            let request = Request::read(&mut reader)?;
+            let request = Request::read(&mut reader, &Known::NOTHING)?;
             reader.finish("context")?;
             return Self::reshare(request).map_err(|_| refuse("request"));
         }

@@ -16,8 +16,9 @@ use crate::dkg::certificate::{Holding, Outcome};
 use crate::dkg::pending::disagreeing_pair;
 use crate::dkg::round3::reshare_transcript;
 use crate::group::{Ed25519, Secp256k1};
-use crate::id::{NodeId, PairId, SharingId, Suite};
+use crate::id::{KeyId, NodeId, PairId, SharingId, Suite};
 use crate::keys::{KeyGroup, PublicKeyPackage};
+use crate::known::Known;
 use crate::lineage::Sharing;
 
 const VERSION: u8 = 1;
@@ -162,30 +163,50 @@ impl Certificate {
     /// # Errors
     /// `Malformed`, `InvalidCertificate` or `BadSignature`.
     pub fn decode(bytes: &[u8]) -> Result<Self, Rejection> {
-        let certificate = Self::read(bytes).map_err(Rejection::Malformed)?;
+        Self::decode_known(bytes, &Known::NOTHING)
+    }
+
+    /// As [`Self::decode`]; records and keys that are known are not checked again, signatures are.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_known(bytes: &[u8], known: &Known<'_>) -> Result<Self, Rejection> {
+        let certificate = Self::read(bytes, known).map_err(Rejection::Malformed)?;
         certificate.check()?;
         Ok(certificate)
     }
 
     /// Decodes a certificate whose signatures this node has checked before it stored it.
     pub(crate) fn stored(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let certificate = Self::read(bytes)?;
+        let certificate = Self::read(bytes, &Known::NOTHING)?;
         let right = certificate.check_content().is_ok();
         right
             .then_some(certificate)
             .ok_or_else(|| DecodeError::new("certificate", Problem::Unknown))
     }
 
-    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
+    /// The key that an encoded certificate is about, for whoever looks up what it knows of that key. Nothing else is read.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn key_of(bytes: &[u8]) -> Result<KeyId, DecodeError> {
+        Request::key_of(Self::read_request(&mut Reader::new(bytes))?)
+    }
+
+    fn read_request<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+        if reader.u8("version")? != VERSION {
+            return Err(DecodeError::new("version", Problem::Unknown));
+        }
+        reader.var("request", MAX_REQUEST)
+    }
+
+    fn read(bytes: &[u8], known: &Known<'_>) -> Result<Self, DecodeError> {
         if bytes.len() > MAX_CERTIFICATE {
             return Err(DecodeError::new("certificate", Problem::Length));
         }
         let mut reader = Reader::new(bytes);
-        if reader.u8("version")? != VERSION {
-            return Err(DecodeError::new("version", Problem::Unknown));
-        }
-        let request = Request::decode(reader.var("request", MAX_REQUEST)?)?;
-        let package = PublicKeyPackage::decode(reader.var("package", MAX_PACKAGE)?)?;
+        let request = Request::decode_known(Self::read_request(&mut reader)?, known)?;
+        let package = PublicKeyPackage::decode_known(reader.var("package", MAX_PACKAGE)?, known)?;
         let messages = reader.array("messages")?;
         let peers = paired_peers(&request);
         let (mut holdings, mut dealings) = (BTreeMap::new(), BTreeMap::new());

@@ -18,6 +18,7 @@ use crate::dkg::plan::Plan;
 use crate::envelope::MAX_ENVELOPE;
 use crate::id::SessionId;
 use crate::keys::{KeyShare, PublicKeyPackage};
+use crate::known::Known;
 use crate::lineage::Sharing;
 use crate::pair::{PairRecord, RECORD_BYTES};
 use crate::{Error, Rejection};
@@ -68,17 +69,31 @@ impl Prepared {
     /// # Errors
     /// The first field that is wrong.
     pub fn dangerous_from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::dangerous_from_bytes_known(bytes, &Known::NOTHING)
+    }
+
+    /// As [`Self::dangerous_from_bytes`]; public records and keys that are known are not checked again.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn dangerous_from_bytes_known(
+        bytes: &[u8],
+        known: &Known<'_>,
+    ) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         if reader.u8("version")? != VERSION {
             return Err(DecodeError::new("version", Problem::Unknown));
         }
-        let request = Request::decode(reader.var("request", MAX_PART)?)?;
-        let package = PublicKeyPackage::decode(reader.var("package", MAX_PART)?)?;
+        let request = Request::decode_known(reader.var("request", MAX_PART)?, known)?;
+        let package = PublicKeyPackage::decode_known(reader.var("package", MAX_PART)?, known)?;
         let messages = reader.array("messages")?;
         let part = reader.var("part", MAX_ENVELOPE)?.to_vec();
         let share = match reader.var("share", MAX_PART)? {
             [] => None,
-            bytes => Some(KeyShare::dangerous_from_bytes(bytes)?),
+            bytes => {
+                let known = Known::NOTHING.package(&package);
+                Some(KeyShare::dangerous_from_bytes_known(bytes, &known)?)
+            }
         };
         let count = reader.u16("pairs")?;
         let pairs = (0..count)
@@ -110,6 +125,12 @@ impl Prepared {
             attempt: self.package.attempt(),
             id: self.package.sharing(),
         }
+    }
+
+    /// The public record of that sharing.
+    #[must_use]
+    pub const fn package(&self) -> &PublicKeyPackage {
+        &self.package
     }
 
     /// What was asked for.

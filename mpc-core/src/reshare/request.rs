@@ -13,6 +13,7 @@ use crate::codec::{DecodeError, Problem, Reader, Writer};
 use crate::id::{Attempt, Epoch, KeyId, MAX_PARTIES, NodeId, Params, PartyIndex, RequestId};
 use crate::identity::IdentityPublic;
 use crate::keys::PublicKeyPackage;
+use crate::known::Known;
 use crate::roster::Roster;
 use crate::transcript::{self, Tag};
 
@@ -220,24 +221,44 @@ impl Request {
     /// # Errors
     /// The first field that is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_known(bytes, &Known::NOTHING)
+    }
+
+    /// As [`Self::decode`]; records and keys that are known are not checked again.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn decode_known(bytes: &[u8], known: &Known<'_>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let request = Self::read(&mut reader)?;
+        let request = Self::read(&mut reader, known)?;
         reader.finish("request")?;
         Ok(request)
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// The key that an encoded request is about, for whoever looks up what it knows of that key. Nothing else is read.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn key_of(bytes: &[u8]) -> Result<KeyId, DecodeError> {
+        PublicKeyPackage::key_of(Self::read_active(&mut Reader::new(bytes))?)
+    }
+
+    fn read_active<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
         if reader.u8("version")? != VERSION {
             return Err(DecodeError::new("version", Problem::Unknown));
         }
-        let active = PublicKeyPackage::decode(reader.var("package", MAX_PACKAGE)?)?;
+        reader.var("package", MAX_PACKAGE)
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>, known: &Known<'_>) -> Result<Self, DecodeError> {
+        let active = PublicKeyPackage::decode_known(Self::read_active(reader)?, known)?;
         let count = reader.u16("dealers")?;
         if count > MAX_PARTIES {
             return Err(DecodeError::new("dealers", Problem::Length));
         }
         let mut dealers: Vec<IdentityPublic> = Vec::new();
         for _ in 0..count {
-            let identity = IdentityPublic::from_bytes(&reader.array("dealer")?)?;
+            let identity = IdentityPublic::read_known(&reader.array("dealer")?, known)?;
             if dealers
                 .last()
                 .is_some_and(|last| last.node_id() >= identity.node_id())
@@ -246,7 +267,7 @@ impl Request {
             }
             dealers.push(identity);
         }
-        let roster = Roster::read(reader)?;
+        let roster = Roster::read_known(reader, known)?;
         let threshold = reader.u16("threshold")?;
         let attempt = Attempt(reader.u32("attempt")?);
         let fresh_pairs = match reader.u8("fresh_pairs")? {

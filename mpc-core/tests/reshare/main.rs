@@ -10,6 +10,7 @@
 mod chains;
 mod forgery;
 mod import;
+mod known;
 mod lineage;
 mod misbehaviour;
 mod protocol;

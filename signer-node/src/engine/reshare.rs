@@ -14,6 +14,7 @@ use std::sync::Arc;
 use mpc_core::dkg::PairStatus;
 use mpc_core::id::NodeId;
 use mpc_core::keys::PublicKeyPackage;
+use mpc_core::known::Known;
 use mpc_core::lineage::Lineage;
 use mpc_core::reshare::{Certificate, Request, Session, Setup};
 use policy::governance::MAX_STATEMENTS;
@@ -68,7 +69,7 @@ impl Engine {
         &self,
         call: StartReshare,
     ) -> Result<ReshareProgress, Refusal> {
-        let request = Request::decode(&call.request).map_err(Refusal::malformed)?;
+        let request = self.read_request(&call.request)?;
         let key = *request.key_id().as_bytes();
         if let Some(answer) = self.known_reshare(&request) {
             return Ok(answer);
@@ -125,6 +126,19 @@ impl Engine {
                 .drive_reshare(session, approved, inbox, effects),
         );
         Ok(answer)
+    }
+
+    /// Decodes a request. What this node knows of the key and of its peers is not checked again.
+    fn read_request(&self, bytes: &[u8]) -> Result<Request, Refusal> {
+        let key = Request::key_of(bytes).map_err(Refusal::malformed)?;
+        let active = {
+            let state = self.state();
+            let held = state.sharings.get(key.as_bytes());
+            held.map(|held| held.lineage.active().clone())
+        };
+        let known = Known::NOTHING.roster(&self.0.who.roster);
+        let known = active.iter().fold(known, Known::package);
+        Request::decode_known(bytes, &known).map_err(Refusal::malformed)
     }
 
     /// The answer for a reshare that runs, is prepared or has been carried out.

@@ -38,6 +38,8 @@ pub(crate) struct Stored {
     pub(crate) holds: bool,
     /// This node's signature over the result.
     pub(crate) part: Vec<u8>,
+    /// The public record of the sharing, if this start of the node has made it.
+    pub(crate) package: Option<PublicKeyPackage>,
     /// The sealed record.
     pub(crate) sealed: Vec<u8>,
 }

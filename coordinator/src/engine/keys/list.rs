@@ -1,11 +1,11 @@
 //! Keys as they are shown.
 
-use std::collections::BTreeSet;
-
-use mpc_core::{
-    id::{NodeId, PartyIndex},
-    keys::PublicKeyPackage,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
+
+use mpc_core::id::{NodeId, PartyIndex};
 use prost::bytes::Bytes;
 use proto::{
     convert::reshare::{sharing_of, sharing_to_wire},
@@ -28,10 +28,14 @@ impl Engine {
                 .cmp(&right.created_ms)
                 .then_with(|| left.name.cmp(&right.name))
         });
-        rows.iter().map(|row| self.key_info(row)).collect()
+        let keys = self.keys.all().into_iter();
+        let keys: BTreeMap<[u8; 32], Arc<Key>> =
+            keys.map(|key| (key.row.request_id, key)).collect();
+        let info = |row: &KeyRow| self.key_info(row, keys.get(&row.request_id));
+        rows.iter().map(info).collect()
     }
 
-    fn key_info(&self, row: &KeyRow) -> v1::KeyInfo {
+    fn key_info(&self, row: &KeyRow, key: Option<&Arc<Key>>) -> v1::KeyInfo {
         let mut info = v1::KeyInfo {
             name: row.name.clone(),
             scheme: row.scheme.clone(),
@@ -47,11 +51,8 @@ impl Engine {
             KeyStage::Aborted => "aborted",
         };
         state.clone_into(&mut info.state);
-        // A generation that became a key has the key's name in its package.
-        let package = PublicKeyPackage::decode(&row.package).ok();
-        let key = package.and_then(|package| self.keys.get(package.key_id().as_bytes()));
         if let Some(key) = key {
-            self.describe(&key, &mut info);
+            self.describe(key, &mut info);
         }
         info
     }

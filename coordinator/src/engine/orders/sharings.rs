@@ -13,6 +13,7 @@ use mpc_core::{
     dkg::DkgCertificate,
     id::{Attempt, Epoch},
     keys::PublicKeyPackage,
+    known::Known,
     lineage::{Learned, Refusal},
     reshare::Certificate,
     roster::{Member, Roster},
@@ -39,11 +40,23 @@ impl Engine {
     /// # Errors
     /// `MALFORMED` if it does not hold, `STALE` if it does not continue what is known of the key.
     pub(super) async fn take_certificate(self: &Arc<Self>, bytes: &Bytes) -> Result<(), Failure> {
-        let certificate = Certificate::decode(bytes).map_err(|error| {
+        let not_held = |error: &dyn core::fmt::Display| {
             let message = format!("the certificate does not hold: {error}");
             refuse(FailureCode::Malformed, message, "do not send it again")
-        })?;
-        let name = *certificate.request().key_id().as_bytes();
+        };
+        let name = Certificate::key_of(bytes).map_err(|error| not_held(&error))?;
+        let name = *name.as_bytes();
+        let key = self.keys.get(&name).ok_or_else(crate::error::unknown)?;
+        // Every holder shows it when it has it.
+        let last = key.lineage.chain().last();
+        if last.is_some_and(|last| last.encode() == *bytes) {
+            return Ok(());
+        }
+        let known = Known::NOTHING
+            .roster(self.links.roster())
+            .package(&key.package);
+        let certificate = Certificate::decode_known(bytes, &known);
+        let certificate = certificate.map_err(|error| not_held(&error))?;
         let sharing = certificate.sharing();
         let _one_at_a_time = self.orders.learning.lock().await;
         let key = self.keys.get(&name).ok_or_else(crate::error::unknown)?;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mpc_core::keys::KeyShare;
+use mpc_core::keys::{KeyShare, PublicKeyPackage};
+use mpc_core::known::Known;
 use mpc_core::lineage::{Activation, Learned, Lineage, Sharing};
 use mpc_core::pair::PairRecord;
 use mpc_core::reshare::{Certificate, Prepared};
@@ -14,7 +15,7 @@ use crate::engine::Engine;
 use crate::engine::dkg::sealed_digest;
 use crate::engine::keys::Key;
 use crate::engine::sharings::{
-    self, Place, Record, Stop, place_of, prepared_label, seal_lineage, share_label,
+    self, Held, Place, Record, Stop, place_of, prepared_label, seal_lineage, share_label,
 };
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError};
@@ -53,13 +54,45 @@ impl Engine {
                 Some(certificate) => certificate,
                 None => return self.answer_active(&key),
             }
+        } else if self.is_active(&key, &call.certificate) {
+            return self.answer_active(&key);
         } else {
-            Certificate::decode(&call.certificate).map_err(Refusal::malformed)?
+            let read = self.read_certificate(&key, &call.certificate);
+            read.map_err(Refusal::malformed)?
         };
         if *certificate.request().key_id().as_bytes() != key {
             return Err(Refusal::malformed("the certificate is for another key"));
         }
         self.learn(&key, certificate).await
+    }
+
+    /// Whether these are the bytes of the certificate that is in force.
+    fn is_active(&self, key: &[u8; 32], bytes: &[u8]) -> bool {
+        let state = self.state();
+        let held = state.sharings.get(key);
+        let last = held.and_then(|held| held.lineage.chain().last());
+        last.is_some_and(|last| last.encode() == bytes)
+    }
+
+    /// Decodes a certificate. What this node knows of the key is not checked again; the signatures are.
+    pub(super) fn read_certificate(
+        &self,
+        key: &[u8; 32],
+        bytes: &[u8],
+    ) -> Result<Certificate, mpc_core::Rejection> {
+        let packages: Vec<PublicKeyPackage> = {
+            let state = self.state();
+            let held = state.sharings.get(key).into_iter();
+            let of_key = |held: &Held| -> Vec<PublicKeyPackage> {
+                let prepared = held.prepared.values();
+                let prepared = prepared.filter_map(|stored| stored.package.clone());
+                prepared.chain([held.lineage.active().clone()]).collect()
+            };
+            held.flat_map(of_key).collect()
+        };
+        let known = Known::NOTHING.roster(&self.0.who.roster);
+        let known = packages.iter().fold(known, Known::package);
+        Certificate::decode_known(bytes, &known)
     }
 
     fn answer_active(&self, key: &[u8; 32]) -> Result<ReshareProgress, Refusal> {
@@ -88,14 +121,21 @@ impl Engine {
                 stored.ok_or_else(|| Refusal::unknown("a prepared sharing of that number"))?;
             stored.sealed.clone()
         };
-        let prepared = self.open_prepared(key, at, &sealed)?;
+        let known = Known::NOTHING.roster(&self.0.who.roster);
+        let prepared = self.open_prepared(key, at, &sealed, &known)?;
         let made = prepared.finish(parts).map_err(Refusal::malformed)?;
         Ok(Some(made.certificate))
     }
 
-    fn open_prepared(&self, key: &[u8; 32], at: Place, sealed: &[u8]) -> Result<Prepared, Refusal> {
+    fn open_prepared(
+        &self,
+        key: &[u8; 32],
+        at: Place,
+        sealed: &[u8],
+        known: &Known<'_>,
+    ) -> Result<Prepared, Refusal> {
         let label = prepared_label(*key, at);
-        let opened = self.0.vault.open_prepared(&label, sealed);
+        let opened = self.0.vault.open_prepared(&label, sealed, known);
         opened.map_err(Refusal::internal)
     }
 
@@ -172,7 +212,11 @@ impl Engine {
             let sealed = sealed.ok_or_else(|| {
                 Refusal::internal("the prepared share of that sharing is missing")
             })?;
-            let prepared = self.open_prepared(key, place(&now), &sealed)?;
+            let known = Known::NOTHING
+                .roster(&self.0.who.roster)
+                .package(certificate.request().active())
+                .package(lineage.active());
+            let prepared = self.open_prepared(key, place(&now), &sealed, &known)?;
             let made = prepared.activate(certificate).map_err(Refusal::internal)?;
             let share = made.share.ok_or_else(|| {
                 Refusal::internal("what is prepared for that sharing has no share")

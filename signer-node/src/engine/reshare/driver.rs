@@ -1,8 +1,9 @@
 //! The task of one reshare: input, step, write, send.
 
 use core::time::Duration;
+use mpc_core::known::Known;
 use mpc_core::lineage::{Lineage, Sharing};
-use mpc_core::reshare::{Certificate, Output, Prepared, Session};
+use mpc_core::reshare::{Output, Prepared, Session};
 use mpc_core::session::{Effects, Inbound, Ready, Session as _, Step, Write, WriteKind};
 use mpc_core::{Error, Fault};
 use proto::v1::{ReshareProgress, node_frame};
@@ -146,7 +147,8 @@ impl Engine {
             }
             WriteKind::Share => self.store_prepared(approved, write.bytes()).await,
             WriteKind::Certificate => {
-                let certificate = Certificate::decode(write.bytes()).map_err(Refusal::internal)?;
+                let certificate = self.read_certificate(&approved.key, write.bytes());
+                let certificate = certificate.map_err(Refusal::internal)?;
                 self.learn(&approved.key, certificate).await.map(|_| ())
             }
             _ => Err(Refusal::internal(
@@ -160,7 +162,11 @@ impl Engine {
     async fn store_prepared(&self, approved: &Approved, bytes: &[u8]) -> Result<(), Refusal> {
         let (key, place) = (approved.key, approved.place);
         let label = prepared_label(key, place);
-        let opened = Prepared::dangerous_from_bytes(bytes).map_err(Refusal::internal)?;
+        let known = Known::NOTHING
+            .roster(&self.0.who.roster)
+            .package(approved.request.active());
+        let opened =
+            Prepared::dangerous_from_bytes_known(bytes, &known).map_err(Refusal::internal)?;
         let sharing = opened.sharing();
         let holds = opened.holds_share();
         let sealed = self.0.vault.seal(&label, bytes).map_err(StoreError::from)?;
@@ -169,6 +175,7 @@ impl Engine {
             request: approved.digest,
             holds,
             part: opened.own_part().to_vec(),
+            package: Some(opened.package().clone()),
             sealed: sealed.clone(),
         };
         let rows = prepared(&approved.digest, place.1, opened.pairs());

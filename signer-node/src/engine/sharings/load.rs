@@ -152,6 +152,7 @@ fn follow(
                 request,
                 holds,
                 part,
+                package: None,
                 sealed: Vec::new(),
             };
             told.prepared.insert(place, (stored, sealed));
