@@ -26,6 +26,7 @@ mod prepare;
 pub(crate) mod records;
 mod reshare;
 mod retire;
+mod session;
 mod sharings;
 mod sign;
 mod status;

@@ -29,7 +29,6 @@ use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 use crate::seal::{Kind, Label};
 
-pub(super) use driver::End;
 pub(super) use record::{Certified, Record, Uncertified, sealed_digest};
 
 /// How far ahead of this node's clock a request may have been made, in milliseconds.
@@ -288,7 +287,7 @@ impl Engine {
             peers,
             dealer,
         })?;
-        let effects = match self.write_first(&order, step).await {
+        let effects = match self.begin(&order, step).await {
             Ok(effects) => effects,
             Err(refusal) => {
                 self.close_slot(&order.request);

@@ -29,8 +29,9 @@ use rand_core::UnwrapErr;
 
 use super::Engine;
 use super::dkg::{Slot, is_name};
-use super::sharings::{Held, Place, place_of, share_label, sharing_of};
+use super::sharings::{Held, Place, place_of, prepared_label, share_label, sharing_of};
 use crate::failure::Refusal;
+use crate::store::Change;
 
 /// The longest chain of certificates that a call may carry.
 const MAX_CHAIN: usize = 4_096;
@@ -121,10 +122,7 @@ impl Engine {
         tracing::info!(
             key = %hex::encode(key), epoch = approved.place.0, attempt = approved.place.1, "reshare started"
         );
-        tokio::spawn(
-            self.clone()
-                .drive_reshare(session, approved, inbox, effects),
-        );
+        tokio::spawn(self.clone().drive(session, approved, inbox, effects));
         Ok(answer)
     }
 
@@ -384,9 +382,7 @@ impl Engine {
 }
 
 /// Shares of sharings that a certificate has made worthless, in both places where one could be.
-fn erasures(key: [u8; 32], place: Place) -> [crate::store::Change; 2] {
-    use super::sharings::prepared_label;
-    use crate::store::Change;
+fn erasures(key: [u8; 32], place: Place) -> [Change; 2] {
     [
         Change::Erase {
             label: share_label(key, place),
