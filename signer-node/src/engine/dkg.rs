@@ -140,6 +140,11 @@ impl Ceremonies {
             .retain(|_, one| one.slot.reshare != Some((*key, place)));
     }
 
+    /// Whether a session is running that makes setups between nodes.
+    pub(super) fn makes_pairs(&self) -> bool {
+        self.running.values().any(|one| one.slot.pairs)
+    }
+
     /// Ends every reshare of a key that cannot lead anywhere any more.
     pub(super) fn stop_reshares_through(&mut self, key: &[u8; 32], place: Place) {
         let is_over = |slot: &Slot| {
@@ -248,6 +253,7 @@ impl Engine {
         let roster = self.committee(&order.nodes)?;
         let parties = u16::try_from(roster.len()).unwrap_or(u16::MAX);
         let pairs = if order.purpose.needs_pairs() {
+            self.setups_done().await;
             self.pair_statuses(&roster)?
         } else {
             BTreeMap::new()
@@ -463,8 +469,7 @@ impl Engine {
             ));
         }
         // Two at a time would make two setups of one generation.
-        let mut running = state.ceremonies.running.values();
-        if slot.pairs && running.any(|other| other.slot.pairs) {
+        if slot.pairs && state.ceremonies.makes_pairs() {
             return Err(Refusal::new(
                 FailureCode::Conflict,
                 "another session makes pair setups",

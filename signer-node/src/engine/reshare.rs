@@ -76,12 +76,15 @@ impl Engine {
             return Ok(answer);
         }
         self.check_space()?;
+        let needs_pairs = request.active().purpose().needs_pairs();
+        if needs_pairs && self.makes_pairs(&request) {
+            self.setups_done().await;
+        }
         let approved = self.approve(&call, &request)?;
         let timeout = call
             .deadline_ms
             .min(self.0.limits.dkg_deadline_ms)
             .max(1_000);
-        let needs_pairs = approved.request.active().purpose().needs_pairs();
         let me = self.0.who.node;
         let makes_pairs = needs_pairs && self.makes_pairs(&approved.request);
         let pairs = if needs_pairs && approved.request.is_member(&me) {

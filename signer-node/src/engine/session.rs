@@ -14,6 +14,11 @@ use crate::store::{Change, Table};
 /// How often deadlines and broken tunnels are looked at.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How long a ceremony that makes pair setups waits for another one that does.
+const SETUPS: Duration = Duration::from_secs(5);
+/// Between two looks whether it is done.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// How a ceremony's task ends early.
 pub(super) enum End {
     Protocol(Error),
@@ -57,6 +62,15 @@ impl Engine {
             End::Protocol(error) => Refusal::internal(error),
             End::Refused(refusal) => refusal,
         })
+    }
+
+    /// Waits a little for a session that makes pair setups. The others may be through with it, and whoever asked for it may have its
+    /// result, while this node still writes.
+    pub(super) async fn setups_done(&self) {
+        let begun = tokio::time::Instant::now();
+        while self.state().ceremonies.makes_pairs() && begun.elapsed() < SETUPS {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Carries a ceremony to its end.

@@ -315,6 +315,36 @@ async fn every_quorum_signs_from_its_pool_and_a_second_key_goes_on_with_the_pair
 }
 
 #[tokio::test]
+async fn a_key_generation_waits_for_the_setups_of_the_one_before_it() {
+    let mut cluster = Cluster::new().await;
+    let start = |name: &str| v1::StartDkg {
+        nodes: vec![1, 2, 3],
+        ..Cluster::order(name, "ecdsa")
+    };
+    let (first, second) = (start("first"), start("second"));
+    for node in [0, 1] {
+        let begun = cluster.call(node, Call::StartDkg(first.clone())).await;
+        begun.expect("begins");
+    }
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cluster.call(2, Call::StartDkg(first.clone())).await
+    };
+    let early = cluster.call(0, Call::StartDkg(second.clone()));
+    let (waited, last) = tokio::join!(early, later);
+    waited.expect("waits, and begins");
+    last.expect("begins");
+    cluster.finish(&first).await;
+    let setups = cluster.pair_names(0);
+    for node in [1, 2] {
+        let begun = cluster.call(node, Call::StartDkg(second.clone())).await;
+        begun.expect("begins");
+    }
+    cluster.finish(&second).await;
+    assert_eq!(cluster.pair_names(0), setups, "it uses the setups again");
+}
+
+#[tokio::test]
 async fn a96_a_nonce_that_one_request_uses_is_refused_to_another_after_a_restart_as_well() {
     let (mut cluster, policy) = ready().await;
     let quorum = [0, 1];
