@@ -4,11 +4,12 @@
 //! that does not survive a crash is never run again. A share is sealed and stored before this node signs for it, and stays
 //! until the certificate is there, however late.
 
+mod ceremonies;
 mod driver;
 mod import;
 mod record;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use mpc_core::dkg::{Session, Setup};
@@ -16,27 +17,25 @@ use mpc_core::id::{Attempt, NodeId, Params, PartyIndex, Purpose, RequestId};
 use mpc_core::roster::{Member, Roster};
 use mpc_core::session::{Inbound, Outbound, Recipient};
 use proto::convert::array;
-use proto::v1::{DkgCertificate, DkgProgress, FailureCode, KeyState, StartDkg, Tunnel, node_frame};
+use proto::v1::{DkgCertificate, DkgProgress, FailureCode, StartDkg, Tunnel, node_frame};
 use rand_core::UnwrapErr;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::Engine;
 use super::pools::{BOOT, Greeting, RUN};
-use super::sharings::Place;
 use super::tunnels::Tunnels;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 use crate::seal::{Kind, Label};
 
+pub(crate) use ceremonies::Ceremonies;
+use ceremonies::Running;
+pub(super) use ceremonies::{Early, Slot};
 pub(super) use record::{Certified, Record, Uncertified, sealed_digest};
 
 /// How far ahead of this node's clock a request may have been made, in milliseconds.
 const AHEAD_MS: u64 = 10 * 60_000;
-/// Messages of one peer for key generations that have not started here yet: this many in all.
-const MAX_EARLY: usize = 256;
-/// And this many bytes in all.
-const MAX_EARLY_BYTES: usize = 1 << 20;
 /// Messages that wait for a session's task.
 const INBOX: usize = 256;
 
@@ -59,144 +58,6 @@ impl Order {
     pub(super) const fn pending_label(&self) -> Label {
         Label::new(Kind::Pending, self.request, self.attempt, 0)
     }
-}
-
-/// What a session is, to those that carry its messages.
-pub(super) struct Slot {
-    /// Request id of a key generation, digest of a reshare's request.
-    pub(super) request: [u8; 32],
-    pub(super) attempt: u32,
-    /// The name of the key; empty for a reshare.
-    pub(super) name: String,
-    /// The key and the place of a reshare.
-    pub(super) reshare: Option<([u8; 32], Place)>,
-    /// Whether it makes pair setups.
-    pub(super) pairs: bool,
-    /// Who takes part, this node or not.
-    pub(super) peers: BTreeSet<NodeId>,
-    /// The dealer of an import. It is no node: its messages come and go through the coordinator.
-    pub(super) dealer: Option<NodeId>,
-}
-
-/// A session under way.
-struct Running {
-    slot: Slot,
-    inbox: mpsc::Sender<Inbound>,
-    /// Everything said so far, to be said again when a tunnel had to be replaced.
-    said: Vec<Outbound>,
-}
-
-pub(super) struct Early {
-    from: NodeId,
-    pub(super) request: [u8; 32],
-    pub(super) attempt: u32,
-    pub(super) envelope: Vec<u8>,
-}
-
-/// All key generations that are not finished.
-#[derive(Default)]
-pub(crate) struct Ceremonies {
-    running: BTreeMap<[u8; 32], Running>,
-    uncertified: BTreeMap<[u8; 32], Uncertified>,
-    early: BTreeMap<NodeId, VecDeque<Early>>,
-    /// Requests whose key a dealer brought.
-    imported: BTreeSet<[u8; 32]>,
-}
-
-impl Ceremonies {
-    pub(super) fn restore(&mut self, uncertified: Uncertified) {
-        self.uncertified
-            .insert(uncertified.order.request, uncertified);
-    }
-
-    /// Forgets a share that waited for its certificate; what its order said of where the key comes from is kept.
-    pub(super) fn certified(&mut self, order: &Order) {
-        self.uncertified.remove(&order.request);
-        if order.imported {
-            self.imported.insert(order.request);
-        }
-    }
-
-    /// Whether the key of this request was brought by a dealer, who may still know it.
-    pub(super) fn is_imported(&self, request: &[u8; 32]) -> bool {
-        self.imported.contains(request)
-    }
-
-    pub(super) fn is_running(&self, request: &[u8; 32]) -> bool {
-        self.running.contains_key(request)
-    }
-
-    /// The reshares of a key that are under way.
-    pub(super) fn reshares_of(&self, key: &[u8; 32]) -> Vec<Place> {
-        let reshares = self.running.values().filter_map(|one| one.slot.reshare);
-        reshares
-            .filter(|(other, _)| other == key)
-            .map(|(_, place)| place)
-            .collect()
-    }
-
-    pub(super) fn stop_reshare(&mut self, key: &[u8; 32], place: Place) {
-        self.running
-            .retain(|_, one| one.slot.reshare != Some((*key, place)));
-    }
-
-    /// Whether a session is running that makes setups between nodes.
-    pub(super) fn makes_pairs(&self) -> bool {
-        self.running.values().any(|one| one.slot.pairs)
-    }
-
-    /// Ends every reshare of a key that cannot lead anywhere any more.
-    pub(super) fn stop_reshares_through(&mut self, key: &[u8; 32], place: Place) {
-        let is_over = |slot: &Slot| {
-            slot.reshare
-                .is_some_and(|(other, at)| other == *key && at <= place)
-        };
-        self.running.retain(|_, one| !is_over(&one.slot));
-    }
-
-    pub(super) fn key_states(&self) -> impl Iterator<Item = KeyState> + '_ {
-        self.uncertified.values().map(|pending| KeyState {
-            name: pending.order.name.clone(),
-            scheme: pending.order.purpose.as_str().to_owned(),
-            state: "pending".to_owned(),
-            request_id: pending.order.request.to_vec().into(),
-            certificate_part: pending.part.clone().into(),
-            threshold: pending.order.threshold.into(),
-            nodes: pending.order.nodes.iter().copied().map(u32::from).collect(),
-            ..KeyState::default()
-        })
-    }
-
-    /// Keeps a message until its key generation starts. Every peer has its own room, and its newest messages push out its oldest:
-    /// what one peer sends for generations that never start costs the others nothing.
-    fn keep_early(&mut self, early: Early) {
-        if early.envelope.len() > MAX_EARLY_BYTES {
-            return;
-        }
-        let mine = self.early.entry(early.from).or_default();
-        mine.push_back(early);
-        while mine.len() > MAX_EARLY || bytes(mine) > MAX_EARLY_BYTES {
-            mine.pop_front();
-        }
-    }
-
-    fn take_early(&mut self, request: &[u8; 32], attempt: u32) -> Vec<Early> {
-        let mut taken = Vec::new();
-        for waiting in self.early.values_mut() {
-            let all = core::mem::take(waiting).into_iter();
-            let (mine, rest): (VecDeque<_>, VecDeque<_>) =
-                all.partition(|early| early.request == *request);
-            *waiting = rest;
-            taken.extend(mine.into_iter().filter(|early| early.attempt == attempt));
-        }
-        self.early.retain(|_, waiting| !waiting.is_empty());
-        taken
-    }
-}
-
-fn bytes(waiting: &VecDeque<Early>) -> usize {
-    let sizes = waiting.iter().map(|early| early.envelope.len());
-    sizes.fold(0, usize::saturating_add)
 }
 
 /// A message inside a tunnel: which key generation it belongs to, and the envelope.
@@ -252,8 +113,8 @@ impl Engine {
         let who = &self.0.who;
         let roster = self.committee(&order.nodes)?;
         let parties = u16::try_from(roster.len()).unwrap_or(u16::MAX);
+        self.room_for(false, order.purpose.needs_pairs()).await;
         let pairs = if order.purpose.needs_pairs() {
-            self.setups_done().await;
             self.pair_statuses(&roster)?
         } else {
             BTreeMap::new()
@@ -448,14 +309,13 @@ impl Engine {
     /// Makes room for a session, with the messages that came before it.
     pub(super) fn open_slot(&self, slot: Slot) -> Result<mpsc::Receiver<Inbound>, Refusal> {
         let mut state = self.state();
-        let limits = &self.0.limits;
-        let (most, name) = match slot.reshare {
-            None => (limits.dkg_sessions, "limits.dkg_sessions"),
-            Some(_) => (limits.reshare_sessions, "limits.reshare_sessions"),
-        };
-        let running = state.ceremonies.running.values();
-        let alike = running.filter(|one| one.slot.reshare.is_some() == slot.reshare.is_some());
-        if u64::try_from(alike.count()).unwrap_or(u64::MAX) >= most {
+        let reshare = slot.reshare.is_some();
+        if state.ceremonies.is_full(reshare, &self.0.limits) {
+            let name = if reshare {
+                "limits.reshare_sessions"
+            } else {
+                "limits.dkg_sessions"
+            };
             return Err(Refusal::unavailable(
                 "too many sessions of this kind at once",
                 &format!("wait, or raise {name}"),
@@ -675,36 +535,5 @@ impl Engine {
             }
             _ => state.ceremonies.keep_early(early),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn early(from: u8, request: u8, size: usize) -> Early {
-        Early {
-            from: NodeId::from_bytes([from; 32]),
-            request: [request; 32],
-            attempt: 0,
-            envelope: vec![0; size],
-        }
-    }
-
-    #[test]
-    fn a75_messages_for_generations_that_never_start_take_no_room_of_other_peers() {
-        let mut ceremonies = Ceremonies::default();
-        for request in 0..=255 {
-            ceremonies.keep_early(early(1, request, 200_000));
-        }
-        ceremonies.keep_early(early(1, 0, MAX_EARLY_BYTES + 1));
-        ceremonies.keep_early(early(2, 7, 5_000));
-        let held: usize = ceremonies.early.values().map(bytes).sum();
-        assert!(held <= 2 * MAX_EARLY_BYTES, "{held} bytes");
-        assert_eq!(ceremonies.take_early(&[7; 32], 0).len(), 1);
-        // The newest of a peer are kept, those of another attempt are not handed out.
-        assert_eq!(ceremonies.take_early(&[255; 32], 1).len(), 0);
-        assert_eq!(ceremonies.take_early(&[254; 32], 0).len(), 1);
-        assert_eq!(ceremonies.take_early(&[1; 32], 0).len(), 0);
     }
 }

@@ -77,9 +77,8 @@ impl Engine {
         }
         self.check_space()?;
         let needs_pairs = request.active().purpose().needs_pairs();
-        if needs_pairs && self.makes_pairs(&request) {
-            self.setups_done().await;
-        }
+        let makes_pairs = needs_pairs && self.makes_pairs(&request);
+        self.room_for(true, makes_pairs).await;
         let approved = self.approve(&call, &request)?;
         let timeout = call
             .deadline_ms

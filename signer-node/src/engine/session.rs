@@ -14,9 +14,7 @@ use crate::store::{Change, Table};
 /// How often deadlines and broken tunnels are looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How long a ceremony that makes pair setups waits for another one that does.
-const SETUPS: Duration = Duration::from_secs(5);
-/// Between two looks whether it is done.
+/// Between two looks whether there is room for a ceremony.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How a ceremony's task ends early.
@@ -64,11 +62,18 @@ impl Engine {
         })
     }
 
-    /// Waits a little for a session that makes pair setups. The others may be through with it, and whoever asked for it may have its
-    /// result, while this node still writes.
-    pub(super) async fn setups_done(&self) {
+    /// Waits a little for room for another session. The other nodes may be through with the one before, and whoever asked for it may
+    /// have its result, while this node still writes.
+    pub(super) async fn room_for(&self, reshare: bool, pairs: bool) {
         let begun = tokio::time::Instant::now();
-        while self.state().ceremonies.makes_pairs() && begun.elapsed() < SETUPS {
+        // The rest of the call's time is for the ceremony itself.
+        let most = Duration::from_millis(self.0.limits.call_deadline_ms / 2);
+        let busy = |engine: &Self| {
+            let state = engine.state();
+            let limits = &engine.0.limits;
+            state.ceremonies.are_busy(reshare, pairs, limits)
+        };
+        while busy(self) && begun.elapsed() < most {
             tokio::time::sleep(LOOK).await;
         }
     }
