@@ -370,6 +370,7 @@ impl Engine {
             tracing::info!(request = %record.id, wallet = record.status.wallet, state = %record.state, "request taken in");
             if record.state == State::Announced {
                 self.announce(&record);
+                self.signing.expect(&intake.key);
             }
         }
         if matches!(record.state, State::Reserved | State::Signing) {

@@ -386,7 +386,15 @@ impl Signing {
         crowded.insert((wallet.to_owned(), index), until_ms);
     }
 
-    /// Fetches commitments in the background where a pool runs low.
+    /// Prepares for signatures that will be wanted as soon as people have approved them.
+    pub(crate) fn expect(self: &Arc<Self>, key: &Arc<Key>) {
+        self.pools.want(key);
+        for link in self.members(key) {
+            self.refill(key, &link);
+        }
+    }
+
+    /// Fetches commitments in the background where a pool of a key in use runs low.
     pub(crate) fn refill(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
         // The nodes keep the pools of ECDSA among themselves.
         if matches!(key.package.purpose(), Purpose::Ecdsa | Purpose::EcdsaRaw) {

@@ -1,8 +1,9 @@
-//! Nonce commitments that nodes have given ahead of time, per key and node.
+//! Nonce commitments that nodes have given ahead of time, per key and node, for keys that are in use.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use mpc_core::{
@@ -13,6 +14,10 @@ use mpc_core::{
 use prost::bytes::Bytes;
 
 use crate::{keys::Key, links::Link};
+
+/// How long after its last request a key counts as in use. Commitments cost the nodes and the coordinator more than all the rest of a
+/// refresh; of a thousand keys most wait for months.
+const IN_USE: Duration = Duration::from_secs(3_600);
 
 /// A verified commitment and the envelope it came in.
 #[derive(Clone, Debug)]
@@ -32,11 +37,30 @@ struct Pool {
 /// All pools. The nonces behind a commitment live only in one start of one node and are for one sharing, so a pool belongs to a boot
 /// id and a sharing.
 #[derive(Debug, Default)]
-pub(super) struct Pools(Mutex<BTreeMap<([u8; 32], u16), Pool>>);
+pub(super) struct Pools {
+    all: Mutex<BTreeMap<([u8; 32], u16), Pool>>,
+    /// When a key was wanted last.
+    wanted: Mutex<BTreeMap<[u8; 32], Instant>>,
+}
 
 impl Pools {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<([u8; 32], u16), Pool>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A signature with this key is wanted, now or soon.
+    pub(super) fn want(&self, key: &Key) {
+        let wanted = self.wanted.lock();
+        let mut wanted = wanted.unwrap_or_else(PoisonError::into_inner);
+        wanted.insert(key.id(), Instant::now());
+    }
+
+    /// Whether one was wanted lately.
+    fn is_wanted(&self, key: &Key) -> bool {
+        let wanted = self.wanted.lock();
+        let wanted = wanted.unwrap_or_else(PoisonError::into_inner);
+        let last = wanted.get(&key.id());
+        last.is_some_and(|last| last.elapsed() < IN_USE)
     }
 
     fn with<T>(&self, key: &Key, link: &Link, work: impl FnOnce(&mut Pool) -> T) -> T {
@@ -55,6 +79,7 @@ impl Pools {
 
     /// Takes the oldest commitment.
     pub(super) fn take(&self, key: &Key, link: &Link) -> Option<Ready> {
+        self.want(key);
         self.with(key, link, |pool| pool.ready.pop_front())
     }
 
@@ -68,7 +93,7 @@ impl Pools {
         self.with(key, link, |pool| pool.ready.clear());
     }
 
-    /// How many to fetch now, if it is time and nobody else does; the caller must call [`Pools::filled`] afterwards.
+    /// How many to fetch now, if the key is in use, it is time and nobody else does; the caller must call [`Pools::filled`] afterwards.
     pub(super) fn begin_fill(
         &self,
         key: &Key,
@@ -76,6 +101,9 @@ impl Pools {
         low: usize,
         high: usize,
     ) -> Option<usize> {
+        if !self.is_wanted(key) {
+            return None;
+        }
         self.with(key, link, |pool| {
             if pool.filling || pool.ready.len() >= low {
                 return None;
