@@ -140,6 +140,8 @@ pub struct PublicKeyPackage {
     points: AnyPoints,
     /// The encoding of the group key, which every signature hashes.
     public_key: Vec<u8>,
+    /// The encodings of the verifying shares, by index: the record is encoded more often than it is made.
+    encoded_shares: Vec<Vec<u8>>,
 }
 
 impl PublicKeyPackage {
@@ -180,13 +182,16 @@ impl PublicKeyPackage {
         {
             return Err(Misuse::InvalidKey("a point is the identity"));
         }
-        let public_key = points.group_key.encode().as_slice().to_vec();
+        let encode = |point: &Point<G>| point.encode().as_slice().to_vec();
+        let public_key = encode(&points.group_key);
+        let encoded_shares = points.verifying_shares.values().map(encode).collect();
         Ok(Self {
             facts,
             params,
             nodes,
             points: G::erase_points(points),
             public_key,
+            encoded_shares,
         })
     }
 
@@ -261,14 +266,13 @@ impl PublicKeyPackage {
     /// All members with their encoded verifying shares, by index.
     #[must_use]
     pub fn members(&self) -> Vec<KeyMember> {
-        let shares = self.encoded_shares();
-        let member =
-            |((index, node), verifying_share): ((&PartyIndex, &NodeId), Vec<u8>)| KeyMember {
-                index: *index,
-                node: *node,
-                verifying_share,
-            };
-        self.nodes.iter().zip(shares).map(member).collect()
+        let member = |((index, node), share): ((&PartyIndex, &NodeId), &Vec<u8>)| KeyMember {
+            index: *index,
+            node: *node,
+            verifying_share: share.clone(),
+        };
+        let members = self.nodes.iter().zip(&self.encoded_shares);
+        members.map(member).collect()
     }
 
     /// The group key, encoded: 32 bytes (Ed25519) or 33 bytes SEC1 compressed (secp256k1).
@@ -289,17 +293,6 @@ impl PublicKeyPackage {
         G::points(&self.points)
     }
 
-    fn encoded_shares(&self) -> Vec<Vec<u8>> {
-        fn all<G: Group>(points: &PublicPoints<G>) -> Vec<Vec<u8>> {
-            let encode = |point: &Point<G>| point.encode().as_slice().to_vec();
-            points.verifying_shares.values().map(encode).collect()
-        }
-        match &self.points {
-            AnyPoints::Ed25519(points) => all(points),
-            AnyPoints::Secp256k1(points) => all(points),
-        }
-    }
-
     /// The one encoding of this package:
     /// `u8 2 | key id 32 | sharing 32 | u8 purpose | u32 epoch | u32 attempt | u16 t | u16 n | chain code 32 | X | n times (u16 i, nid 32, S_i)`.
     #[must_use]
@@ -315,10 +308,8 @@ impl PublicKeyPackage {
             .u16(self.params.parties())
             .bytes(&self.facts.chain_code);
         out.bytes(&self.public_key);
-        for member in self.members() {
-            out.u16(member.index.get())
-                .bytes(member.node.as_bytes())
-                .bytes(&member.verifying_share);
+        for ((index, node), share) in self.nodes.iter().zip(&self.encoded_shares) {
+            out.u16(index.get()).bytes(node.as_bytes()).bytes(share);
         }
         out.finish()
     }

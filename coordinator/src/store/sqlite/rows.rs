@@ -180,17 +180,22 @@ pub(super) fn step_key(
         &json!({ "generation": hex::encode(request_id) }),
         now_ms,
     )?;
-    let all = keys(db)?;
-    all.into_iter()
-        .find(|row| row.request_id == *request_id)
+    read_keys(db, Some(request_id))?
+        .pop()
         .ok_or(StoreError::NotFound)
 }
 
 pub(super) fn keys(db: &Connection) -> Result<Vec<KeyRow>, StoreError> {
+    read_keys(db, None)
+}
+
+/// All key generations, oldest first, or the one of this name.
+fn read_keys(db: &Connection, only: Option<&[u8; 32]>) -> Result<Vec<KeyRow>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT request_id, name, scheme, threshold, stage, created_ms, package, nodes, imported FROM generation ORDER BY created_ms, rowid",
+        "SELECT request_id, name, scheme, threshold, stage, created_ms, package, nodes, imported FROM generation \
+         WHERE ?1 IS NULL OR request_id = ?1 ORDER BY created_ms, rowid",
     )?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(params![only])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let stage: String = row.get(4)?;
