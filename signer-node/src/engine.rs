@@ -123,6 +123,8 @@ struct Inner {
     tunnels: Mutex<tunnels::Tunnels>,
     /// Held while a policy or an order is judged and stored.
     governance: tokio::sync::Mutex<()>,
+    /// Held by whoever is next to start a key generation, and by whoever is next to start a reshare.
+    starting: [tokio::sync::Mutex<()>; 2],
     /// Held while a key and its pair setups become active.
     activation: tokio::sync::Mutex<()>,
     outbox: Mutex<Option<mpsc::Sender<NodeFrame>>>,

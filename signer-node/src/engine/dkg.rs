@@ -113,7 +113,7 @@ impl Engine {
         let who = &self.0.who;
         let roster = self.committee(&order.nodes)?;
         let parties = u16::try_from(roster.len()).unwrap_or(u16::MAX);
-        self.room_for(false, order.purpose.needs_pairs()).await;
+        let room = self.room_for(false, order.purpose.needs_pairs()).await;
         let pairs = if order.purpose.needs_pairs() {
             self.pair_statuses(&roster)?
         } else {
@@ -154,6 +154,7 @@ impl Engine {
             peers,
             dealer,
         })?;
+        drop(room);
         let effects = match self.begin(&order, step).await {
             Ok(effects) => effects,
             Err(refusal) => {

@@ -133,6 +133,7 @@ impl Engine {
             pools: Mutex::default(),
             tunnels,
             governance: tokio::sync::Mutex::new(()),
+            starting: [tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(())],
             activation: tokio::sync::Mutex::new(()),
             outbox: Mutex::new(None),
         })))

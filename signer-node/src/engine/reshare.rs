@@ -78,7 +78,7 @@ impl Engine {
         self.check_space()?;
         let needs_pairs = request.active().purpose().needs_pairs();
         let makes_pairs = needs_pairs && self.makes_pairs(&request);
-        self.room_for(true, makes_pairs).await;
+        let room = self.room_for(true, makes_pairs).await;
         let approved = self.approve(&call, &request)?;
         let timeout = call
             .deadline_ms
@@ -112,6 +112,7 @@ impl Engine {
             dealer: None,
         };
         let inbox = self.open_slot(slot)?;
+        drop(room);
         let answer = progress(&approved, "round1");
         let begun = self.begin(&approved, step).await;
         let effects = match begun {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use mpc_core::session::{Effects, Inbound, Ready, Session, Step, Write, WriteKind};
 use mpc_core::{Error, Fault};
 use proto::v1::FailureCode;
-use tokio::sync::mpsc;
+use tokio::sync::{MutexGuard, mpsc};
 
 use super::Engine;
 use crate::failure::Refusal;
@@ -63,11 +63,14 @@ impl Engine {
     }
 
     /// Waits a little for room for another session. The other nodes may be through with the one before, and whoever asked for it may
-    /// have its result, while this node still writes.
-    pub(super) async fn room_for(&self, reshare: bool, pairs: bool) {
+    /// have its result, while this node still writes. Whoever waits longest starts first: keep the guard until the slot is open.
+    pub(super) async fn room_for(&self, reshare: bool, pairs: bool) -> Option<MutexGuard<'_, ()>> {
         let begun = tokio::time::Instant::now();
         // The rest of the call's time is for the ceremony itself.
         let most = Duration::from_millis(self.0.limits.call_deadline_ms / 2);
+        let [dkg, resharing] = &self.0.starting;
+        let queue = if reshare { resharing } else { dkg };
+        let turn = tokio::time::timeout(most, queue.lock()).await.ok();
         let busy = |engine: &Self| {
             let state = engine.state();
             let limits = &engine.0.limits;
@@ -76,6 +79,7 @@ impl Engine {
         while busy(self) && begun.elapsed() < most {
             tokio::time::sleep(LOOK).await;
         }
+        turn
     }
 
     /// Carries a ceremony to its end.

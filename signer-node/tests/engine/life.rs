@@ -437,3 +437,24 @@ async fn a_node_makes_one_key_of_a_name() {
     let refused = cluster.call(0, Call::StartDkg(again)).await;
     assert_eq!(code(refused), FailureCode::Conflict);
 }
+
+#[tokio::test]
+async fn key_generations_side_by_side_take_turns() {
+    let mut cluster = Cluster::new().await;
+    let all: Vec<v1::StartDkg> = (0..10)
+        .map(|number| v1::StartDkg {
+            nodes: vec![1, 2, 3],
+            ..Cluster::order(&format!("key-{number}"), "ed25519")
+        })
+        .collect();
+    let begun = all.iter().flat_map(|order| {
+        let starts = (0..3).map(|node| cluster.call(node, Call::StartDkg(order.clone())));
+        starts.collect::<Vec<_>>()
+    });
+    for started in futures_util::future::join_all(begun).await {
+        started.expect("has its turn");
+    }
+    for order in &all {
+        cluster.finish(order).await;
+    }
+}
