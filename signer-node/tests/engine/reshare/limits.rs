@@ -198,6 +198,43 @@ async fn fewer_than_all_members_of_before_are_believed_only_after_a_while() {
 }
 
 #[tokio::test]
+async fn whoever_is_told_by_nobody_waits_until_the_window_is_over() {
+    let (mut cluster, policy) = ready(3).await;
+    cluster.spend_evenly(&policy).await;
+    cluster.change(&[0, 1, 2], &[0, 1], 2).await;
+    // It asks for an hour, and then it is ready for the next order again.
+    for hour in 0..24 {
+        assert_eq!(cluster.asking().is_empty(), hour > 0, "hour {hour}");
+        cluster.refused(&[0, 1], SOL / 100, 204, &policy).await;
+        cluster.advance(HOUR);
+        for node in [0, 1] {
+            cluster.engine(node).tick().await.unwrap();
+        }
+        if hour == 12 {
+            cluster.restart(0).await;
+        }
+    }
+    cluster.advance(HOUR);
+    let done = cluster.spend(&[0, 1], SOL / 100 * 95, 205, &policy).await;
+    done.unwrap();
+}
+
+#[tokio::test]
+async fn limits_of_one_transaction_need_nobodys_word() {
+    let mut cluster = Cluster::of(tempfile::tempdir().unwrap(), 3, 3).await;
+    cluster.generate("hot", "ed25519").await;
+    let window = r#", { scope = "wallet", window = "24h", asset = "native", max = "3000000000" }"#;
+    let rules = WALLET_RULES.replace(window, "");
+    assert_ne!(rules, WALLET_RULES);
+    let policy = cluster.document(&[&rules]);
+    cluster.install(&policy, &["erin", "frank"]).await;
+    cluster.change(&[0, 1, 2], &[0, 1], 2).await;
+    assert_eq!(cluster.asking(), [0, 1]);
+    let done = cluster.spend(&[0, 1], SOL / 100 * 95, 201, &policy).await;
+    done.unwrap();
+}
+
+#[tokio::test]
 async fn a_restored_key_that_is_refused_does_not_keep_another_from_being_told() {
     let mut cluster = Cluster::of(tempfile::tempdir().unwrap(), 3, 3).await;
     cluster.generate("hot", "ed25519").await;
