@@ -220,7 +220,8 @@ impl Engine {
         })
     }
 
-    /// Takes peers' statements. Every restored key that they confirm signs again once that is durable; the answer is the status.
+    /// Takes peers' statements. Every restored key that they confirm signs again once that is durable, and what they have told counts; the
+    /// answer is the status.
     pub(super) async fn catch_up(&self, call: CatchUp) -> Result<NodeStatus, Refusal> {
         if call.attestations.len() > MAX_STATEMENTS {
             return Err(Refusal::malformed("too many attestations"));
@@ -308,7 +309,7 @@ impl Engine {
         }
     }
 
-    /// What peers must answer while a restored share waits for them, or a new member for their totals; empty otherwise.
+    /// What peers must answer while a restored share waits for them, or a member of a new committee for their totals; empty otherwise.
     pub(super) fn open_challenge(state: &State) -> Vec<u8> {
         let now_ms = state.clock.mark().witnessed_ms;
         let asks = |held: &Held| {

@@ -386,7 +386,7 @@ mod tests {
             assert_eq!(found, Amount::from_u64(amount), "since {since_ms}");
         }
         assert_eq!(both.since(&scope("other"), 0), (Amount::ZERO, 0));
-        let part = both.clone().scaled(2, 5);
+        let part = both.scaled(2, 5);
         assert!(part.since(&scope("hot"), 0).0 >= Amount::from_u64(3));
         // Where few of many have told, more is counted than any of them says; and not much more than that.
         let more = both.scaled(6, 5).since(&scope("hot"), 0).0;

@@ -94,10 +94,11 @@ pub(crate) fn origin(contents: &Contents) -> Result<Option<Origin>, StoreError> 
     Ok(origin)
 }
 
-/// What this node counts as spent that it has not let out itself: key, the sharing that it joined, when, and the totals.
-pub(crate) fn inherited(
-    contents: &Contents,
-) -> Result<Vec<([u8; 32], Place, u64, Totals)>, StoreError> {
+/// What counts of what was spent before a sharing was joined: the key, the sharing, when that was, and the totals.
+type Part = ([u8; 32], Place, u64, Totals);
+
+/// What this node counts as spent that it has not let out itself.
+pub(crate) fn inherited(contents: &Contents) -> Result<Vec<Part>, StoreError> {
     let (mut all, mut joined) = (Vec::new(), BTreeMap::new());
     for row in contents.rows(Table::Sharings) {
         let bad = |error: Malformed| damaged(row.number, error.to_string());
