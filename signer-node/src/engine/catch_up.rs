@@ -33,7 +33,7 @@ const TAG: &[u8] = b"quorate/attestation/v1";
 /// window that reaches back too far.
 const ASK_MS: u64 = 3_600_000;
 /// How long one that joined waits for all members of before, in milliseconds, until fewer of them will do.
-const ALL_MS: u64 = 10_000;
+const ALL_MS: u64 = 3_000;
 /// The most statements of one call.
 const MAX_STATEMENTS: usize = 64;
 
