@@ -420,13 +420,16 @@ impl LedgerView for View<'_> {
 }
 
 #[cfg(test)]
+mod told;
+
+#[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn debit(wallet: &str, to: Option<u8>, amount: u64) -> Debit {
+    pub(super) fn debit(wallet: &str, to: Option<u8>, amount: u64) -> Debit {
         Debit {
             wallet: WalletId::parse(wallet).unwrap(),
             chain: Chain::SolanaDevnet,
@@ -436,7 +439,7 @@ mod tests {
         }
     }
 
-    fn entry(intent: u8, package: u8, at_ms: u64, debits: Vec<Debit>) -> Entry {
+    pub(super) fn entry(intent: u8, package: u8, at_ms: u64, debits: Vec<Debit>) -> Entry {
         Entry {
             intent: [intent; 32],
             package: [package; 32],
@@ -448,7 +451,7 @@ mod tests {
         }
     }
 
-    fn now(wall_ms: u64, witnessed_ms: u64) -> Now {
+    pub(super) fn now(wall_ms: u64, witnessed_ms: u64) -> Now {
         Now {
             wall_ms,
             witnessed_ms,
