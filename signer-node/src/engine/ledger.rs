@@ -11,7 +11,7 @@ use policy::conflict::is_held;
 use policy::id::WalletId;
 use policy::ledger::{Debit, LedgerView, ScopeKey};
 
-use super::inherit::{LONGEST_MS, Parts, Totals};
+use super::inherit::{LONGEST_MS, Parts, Totals, is_destination};
 use super::sharings::Place;
 use crate::clock::Now;
 use crate::codec::{Malformed, Reader, Writer};
@@ -286,7 +286,11 @@ impl Ledger {
             return None;
         }
         let inherited = self.inherited.only(which);
-        let scopes: BTreeSet<&ScopeKey> = self.scopes.keys().chain(inherited.scopes()).collect();
+        let mut scopes: BTreeSet<&ScopeKey> =
+            self.scopes.keys().chain(inherited.scopes()).collect();
+        if inherited.are_coarse() {
+            scopes.retain(|scope| !is_destination(scope));
+        }
         let mut told = Totals::default();
         for scope in scopes {
             let series = self.scopes.get(scope);
@@ -302,6 +306,7 @@ impl Ledger {
                 (own.0.saturating_add(more.0), own.1.saturating_add(more.1))
             });
         }
+        let told = if told.fits() { told } else { told.coarse() };
         told.fits().then_some(told)
     }
 

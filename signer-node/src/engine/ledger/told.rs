@@ -1,6 +1,7 @@
 //! What others have told a node, beside its own bookings.
 
 use policy::amount::Amount;
+use policy::chain::Address;
 use policy::ledger::LedgerView as _;
 
 use super::tests::{debit, entry, now};
@@ -41,4 +42,34 @@ fn a_part_that_was_told_is_counted_where_it_is_more_and_told_on_where_it_belongs
     ledger.blind_before(300_000);
     assert_eq!(told(&ledger, 300_000 + LONGEST_MS - 1, (3, 1)), None);
     assert_eq!(told(&ledger, 300_000 + LONGEST_MS, (3, 1)), Some(8));
+}
+
+#[test]
+fn a_ledger_of_many_destinations_can_still_be_told() {
+    let mut ledger = Ledger::default();
+    for number in 0..2_000_u64 {
+        let mut one = entry(1, 1, 1_000 * number, vec![debit("hot", None, 1)]);
+        one.intent[..8].copy_from_slice(&number.to_be_bytes());
+        let mut to = [1; 32];
+        to[..8].copy_from_slice(&number.to_be_bytes());
+        for debit in &mut one.debits {
+            debit.destination = Some(Address::from_bytes(to));
+        }
+        ledger.record(&one);
+    }
+    let all = debit("hot", Some(9), 0).scopes();
+    let told = ledger.totals(now(9_000_000, 9_000_000), |_, _| true);
+    let told = told.unwrap();
+    for scope in &all {
+        // To the one it asks about nothing has gone; but that was not told.
+        assert_eq!(told.since(scope, 0), (Amount::from_u64(2_000), 2_000));
+    }
+    // Nor does whoever was told this tell more.
+    let mut next = Ledger::default();
+    next.inherit([7; 32], (1, 1), 9_000_000, told);
+    next.record(&entry(9, 1, 9_000_001, vec![debit("hot", Some(8), 1)]));
+    let told = next.totals(now(9_000_002, 9_000_002), |_, _| true).unwrap();
+    for scope in &all {
+        assert_eq!(told.since(scope, 0), (Amount::from_u64(2_001), 2_001));
+    }
 }
