@@ -28,12 +28,17 @@ impl Tally {
     pub(super) fn lost(&mut self, signing: &Signing, wallet: &str, link: &Link, error: &CallError) {
         match error {
             CallError::Refused(failure) => {
+                let mut failure = failure.clone();
                 match failure.code() {
                     FailureCode::SecurityAbort => self.alarms.push(link.index()),
+                    // After a reshare everything counts as spent until it is told what was: that is no word on this request.
+                    FailureCode::Limit if is_catching_up(link) => {
+                        failure.set_code(FailureCode::CatchingUp);
+                    }
                     FailureCode::Limit => signing.note_crowded(wallet, link.index()),
                     _ => {}
                 }
-                self.refusals.insert(link.index(), failure.clone());
+                self.refusals.insert(link.index(), failure);
             }
             CallError::Busy | CallError::Gone | CallError::TimedOut | CallError::WrongKind => {
                 link.shun(clock::now_ms().saturating_add(SILENT_MS));
@@ -111,4 +116,9 @@ impl Tally {
             NoSignature::Again(failure.hint("it is tried again until the request expires"))
         }
     }
+}
+
+fn is_catching_up(link: &Link) -> bool {
+    let status = link.status();
+    status.is_some_and(|status| !status.catching_up.is_empty())
 }

@@ -7,8 +7,9 @@
 //! backups is left. What a node has spent is in no backup: from the moment it may sign again, windows of limits that reach back before
 //! count as used up.
 //!
-//! A new member of a committee asks in the same way. It has lost nothing, but knows nothing of what was spent before it; see
-//! [`super::inherit`].
+//! Members of a new committee ask in the same way. They have lost nothing, but do not know how much of what was spent before is theirs to
+//! count; see [`super::inherit`]. All of them ask at once, so each tells what it counted as a member of the sharing before, and waits
+//! itself only to sign with the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +26,14 @@ use crate::clock::Now;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::failure::Refusal;
 
+/// The second form, which says how far the totals go.
+const VERSION: u8 = 2;
 const TAG: &[u8] = b"quorate/attestation/v1";
-/// How long a new member asks for the totals of those before it, in milliseconds. Where nobody has told it by then, it waits for every
+/// How long a member of a new committee asks for the totals of those before it, in milliseconds. Where nobody has told it by then, it waits for every
 /// window that reaches back too far.
 const ASK_MS: u64 = 3_600_000;
+/// How long one that joined waits for all members of before, in milliseconds, until fewer of them will do.
+const ALL_MS: u64 = 3_000;
 /// The most statements of one call.
 const MAX_STATEMENTS: usize = 64;
 
@@ -40,8 +45,8 @@ struct Seen {
     record: [u8; 32],
     /// Whether the peer may sign with it itself.
     confirmed: bool,
-    /// Whether the peer's totals cover everything that it has let out with it.
-    counted: bool,
+    /// Below which sharing the peer's totals cover everything that a member has to count; see [`Held::tells_below`].
+    tells_below: Option<Place>,
 }
 
 fn hash_of(public: &PublicKeyPackage) -> [u8; 32] {
@@ -65,18 +70,20 @@ impl Statement {
             .keys
             .iter()
             .map(|(key, seen)| {
-                Writer::new()
+                let one = Writer::new()
                     .fixed(key)
                     .u32(seen.place.0)
                     .u32(seen.place.1)
                     .fixed(&seen.record)
-                    .u8(u8::from(seen.confirmed))
-                    .u8(u8::from(seen.counted))
-                    .finish()
+                    .u8(u8::from(seen.confirmed));
+                match seen.tells_below {
+                    None => one.u8(0).finish(),
+                    Some((epoch, attempt)) => one.u8(1).u32(epoch).u32(attempt).finish(),
+                }
             })
             .collect();
         Writer::new()
-            .u8(1)
+            .u8(VERSION)
             .fixed(&self.from)
             .fixed(&self.about)
             .fixed(&self.challenge)
@@ -88,7 +95,7 @@ impl Statement {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         const BAD: Malformed = Malformed("attestation");
         let mut reader = Reader::new("attestation", bytes);
-        if reader.u8()? != 1 {
+        if reader.u8()? != VERSION {
             return Err(BAD);
         }
         let (from, about, challenge) = (reader.array()?, reader.array()?, reader.array()?);
@@ -109,7 +116,10 @@ impl Statement {
                 place: (reader.u32()?, reader.u32()?),
                 record: reader.array()?,
                 confirmed: flag(&mut reader)?,
-                counted: flag(&mut reader)?,
+                tells_below: match flag(&mut reader)? {
+                    true => Some((reader.u32()?, reader.u32()?)),
+                    false => None,
+                },
             };
             reader.finish()?;
             if keys.insert(key, seen).is_some() {
@@ -177,8 +187,7 @@ impl Engine {
         }
         let mut state = self.state();
         let now = self.now(&mut state)?;
-        let state = state;
-        let totals = state.ledger.totals();
+        let totals = own_totals(&state, now);
         let known = totals.is_some();
         let seen = |(key, held): (&[u8; 32], &Held)| {
             let public = held.lineage.active();
@@ -186,7 +195,7 @@ impl Engine {
                 place: place_of(public),
                 record: hash_of(public),
                 confirmed: !held.unconfirmed,
-                counted: known && held.blind_ms == 0,
+                tells_below: known.then(|| held.tells_below(now.witnessed_ms)),
             };
             (*key, seen)
         };
@@ -211,7 +220,8 @@ impl Engine {
         })
     }
 
-    /// Takes peers' statements. Every restored key that they confirm signs again once that is durable; the answer is the status.
+    /// Takes peers' statements. Every restored key that they confirm signs again once that is durable, and what they have told counts; the
+    /// answer is the status.
     pub(super) async fn catch_up(&self, call: CatchUp) -> Result<NodeStatus, Refusal> {
         if call.attestations.len() > MAX_STATEMENTS {
             return Err(Refusal::malformed("too many attestations"));
@@ -231,7 +241,7 @@ impl Engine {
             Some(refusal) => tracing::warn!(%refusal, "an attestation is left out"),
             None => {}
         }
-        let (confirmed, blind_ms, inherited, pending) = {
+        let (confirmed, refused, blind_ms, inherited, pending) = {
             let mut state = self.state();
             let now = self.now(&mut state)?;
             let mut confirmed = Vec::new();
@@ -241,9 +251,6 @@ impl Engine {
                     Ok(()) => confirmed.push(*key),
                     Err(refusal) => refused = Some(refusal),
                 }
-            }
-            if let (true, Some(refusal)) = (confirmed.is_empty(), refused) {
-                return Err(refusal);
             }
             let blind_ms = now.witnessed_ms;
             let mut rows: Vec<_> = confirmed
@@ -260,29 +267,22 @@ impl Engine {
                 });
             }
             let inherited = inherited(&state, &who.node, now, &said);
-            rows.extend(
-                inherited
-                    .iter()
-                    .map(|(key, place, totals)| Record::Inherited {
-                        key: *key,
-                        place: *place,
-                        totals: totals.encode(),
-                    }),
-            );
-            let changes = rows.iter().map(sharings::append).collect();
-            let pending = self.commit(&state, changes);
-            (confirmed, blind_ms, inherited, pending)
+            rows.extend(inherited.iter().map(|one| Record::Inherited {
+                key: one.key,
+                place: one.place,
+                totals: one.part.encode(),
+            }));
+            let changes: Vec<_> = rows.iter().map(sharings::append).collect();
+            let pending = (!changes.is_empty()).then(|| self.commit(&state, changes));
+            (confirmed, refused, blind_ms, inherited, pending)
         };
-        if confirmed.is_empty() && !inherited.is_empty() {
+        if let Some(pending) = pending {
             pending.durable().await?;
-            self.count_inherited(&inherited);
-            return Ok(self.status());
-        }
-        if !confirmed.is_empty() {
-            pending.durable().await?;
-            self.count_inherited(&inherited);
             let mut state = self.state();
-            Self::settle(&mut state, blind_ms);
+            count_inherited(&mut state, inherited);
+            if !confirmed.is_empty() {
+                Self::settle(&mut state, blind_ms);
+            }
             for key in &confirmed {
                 if let Some(held) = state.sharings.get_mut(key) {
                     held.unconfirmed = false;
@@ -290,7 +290,10 @@ impl Engine {
                 tracing::warn!(key = %hex::encode(key), "a restored share is confirmed by peers");
             }
         }
-        Ok(self.status())
+        match refused {
+            Some(refusal) if confirmed.is_empty() => Err(refusal),
+            _ => Ok(self.status()),
+        }
     }
 
     /// Whether this node came out of a backup and has not been allowed to sign since.
@@ -306,23 +309,12 @@ impl Engine {
         }
     }
 
-    /// What is on disk of the totals of others is now counted.
-    fn count_inherited(&self, inherited: &[Inheritance]) {
-        let mut state = self.state();
-        for (key, _, totals) in inherited {
-            state.ledger.inherit(totals);
-            if let Some(held) = state.sharings.get_mut(key) {
-                held.blind_ms = 0;
-            }
-            tracing::info!(key = %hex::encode(key), "what was spent before this node became a member is counted");
-        }
-    }
-
-    /// What peers must answer while a restored share waits for them, or a new member for their totals; empty otherwise.
+    /// What peers must answer while a restored share waits for them, or a member of a new committee for their totals; empty otherwise.
     pub(super) fn open_challenge(state: &State) -> Vec<u8> {
+        let now_ms = state.clock.mark().witnessed_ms;
         let asks = |held: &Held| {
-            let until_ms = held.blind_ms.saturating_add(ASK_MS);
-            held.unconfirmed || held.blind_ms > 0 && state.clock.mark().witnessed_ms < until_ms
+            let mut untold = held.untold(now_ms);
+            held.unconfirmed || untold.any(|one| now_ms < one.before_ms.saturating_add(ASK_MS))
         };
         if state.sharings.values().any(asks) {
             state.challenge.to_vec()
@@ -332,44 +324,91 @@ impl Engine {
     }
 }
 
-/// A key, its sharing here, and what is to be counted as spent.
-type Inheritance = ([u8; 32], Place, Totals);
+/// What is to be counted of what was spent before this node joined a sharing of a key.
+struct Inheritance {
+    key: [u8; 32],
+    place: Place,
+    before_ms: u64,
+    part: Totals,
+}
 
-/// What this node takes over of the totals of the members before it, for every key of which enough have told theirs.
+/// What is on disk of the totals of others is now counted.
+fn count_inherited(state: &mut State, inherited: Vec<Inheritance>) {
+    let now_ms = state.clock.mark().witnessed_ms;
+    for one in inherited {
+        let held = state.sharings.get_mut(&one.key);
+        if let Some(joined) = held.and_then(|held| held.joined.get_mut(&one.place)) {
+            joined.told_ms = Some(now_ms);
+        }
+        let key = hex::encode(one.key);
+        state
+            .ledger
+            .inherit(one.key, one.place, one.before_ms, one.part);
+        tracing::info!(%key, "what was spent before this node joined the committee is counted");
+    }
+}
+
+/// What this node tells of its totals, in witnessed milliseconds: see [`Held::tells_below`].
+fn own_totals(state: &State, now: Now) -> Option<Totals> {
+    let below = |held: &Held| held.tells_below(now.witnessed_ms);
+    let below: BTreeMap<&[u8; 32], Place> = state
+        .sharings
+        .iter()
+        .map(|(key, held)| (key, below(held)))
+        .collect();
+    let is_told = |key: &[u8; 32], place| below.get(key).is_none_or(|below| place < *below);
+    state.ledger.totals(now, is_told)
+}
+
+/// What this node takes over of the totals of the members before it, for every key of which enough have told theirs: the lowest sharing
+/// first, because what counted there is to be told at the next one.
 fn inherited(state: &State, me: &NodeId, now: Now, said: &[Statement]) -> Vec<Inheritance> {
-    let joined = state.sharings.iter().filter(|(_, held)| held.blind_ms > 0);
-    let all = joined.filter_map(|(key, held)| {
-        let (public, own) = (held.lineage.active(), place_of(held.lineage.active()));
-        let before = held.lineage.chain().last()?.request().active();
+    let mut own = None;
+    let all = state.sharings.iter().filter_map(|(key, held)| {
+        let untold = held.untold(now.witnessed_ms).next()?;
+        let (before, params) = (untold.request.active(), untold.request.params());
         // Whoever is not there yet may still sign with the sharing before, and count more.
         let counts = |one: &&Statement| {
             let from = NodeId::from_bytes(one.from);
             let seen = one.keys.get(key);
             from != *me
                 && before.index_of(&from).is_some()
-                && seen.is_some_and(|seen| seen.counted && seen.place >= own)
+                && seen.is_some_and(|seen| {
+                    seen.place >= untold.place && seen.tells_below >= Some(untold.place)
+                })
         };
-        let told: BTreeMap<[u8; 32], &Totals> = said
-            .iter()
-            .filter(counts)
-            .map(|one| (one.from, &one.totals))
+        let here = |at_ms: u64| now.witnessed(at_ms.min(now.wall_ms));
+        let told = said.iter().filter(counts);
+        let mut told: BTreeMap<NodeId, Totals> = told
+            .map(|one| (NodeId::from_bytes(one.from), one.totals.shifted(here)))
             .collect();
+        // It is one of them itself if it stays, and needs nobody's word for that.
+        let tells = held.tells_below(now.witnessed_ms) >= untold.place;
+        if tells && before.index_of(me).is_some() {
+            let own = own.get_or_insert_with(|| own_totals(state, now));
+            told.extend(own.clone().map(|own| (*me, own)));
+        }
         let (signers, members) = (before.params().threshold(), before.params().parties());
         let tellers = u64::try_from(told.len()).ok()?;
         let sure = tellers
             .saturating_add(signers.into())
             .saturating_sub(members.into());
-        if tellers < u64::from(signers) || sure == 0 {
+        let waits = now.witnessed_ms < untold.before_ms.saturating_add(ALL_MS);
+        let few = tellers < u64::from(signers) || sure == 0;
+        if few || waits && tellers < u64::from(members) {
             return None;
         }
-        let highest = Totals::highest(&told.into_values().collect::<Vec<_>>());
-        let params = public.params();
+        let highest = Totals::highest(&told.values().collect::<Vec<_>>());
         let part = highest.scaled(
             tellers.saturating_mul(params.threshold().into()),
             sure.saturating_mul(params.parties().into()),
         );
-        let mine = part.shifted(|at_ms| now.witnessed(at_ms.min(now.wall_ms)));
-        Some((*key, own, mine))
+        Some(Inheritance {
+            key: *key,
+            place: untold.place,
+            before_ms: untold.before_ms,
+            part,
+        })
     });
     all.collect()
 }

@@ -11,7 +11,8 @@ use policy::conflict::is_held;
 use policy::id::WalletId;
 use policy::ledger::{Debit, LedgerView, ScopeKey};
 
-use super::inherit::{Spent, Totals};
+use super::inherit::{LONGEST_MS, Parts, Totals, is_destination};
+use super::sharings::Place;
 use crate::clock::Now;
 use crate::codec::{Malformed, Reader, Writer};
 
@@ -186,6 +187,25 @@ impl Series {
     }
 }
 
+/// What was let out in a scope since a moment, and what was inherited beside that.
+fn counted(
+    series: Option<&Series>,
+    inherited: &Parts,
+    scope: &ScopeKey,
+    since_ms: u64,
+) -> [(Amount, u64); 2] {
+    let since = |at_ms| series.map_or((Amount::ZERO, 0), |series| series.since(at_ms));
+    let (amount, count) = since(since_ms);
+    let more = inherited.beside(scope, since_ms, |before_ms| {
+        let later = since(before_ms.max(since_ms));
+        (
+            amount.saturating_sub(later.0),
+            count.saturating_sub(later.1),
+        )
+    });
+    [(amount, count), more]
+}
+
 /// One intent's own record, kept while it may still be retried.
 #[derive(Clone, Debug)]
 struct Own {
@@ -209,7 +229,7 @@ pub(crate) struct Ledger {
     /// What was spent before this moment is not known here, because it was lost with the store.
     blind_ms: u64,
     /// What this node counts as spent because it was, before it became a member; witnessed milliseconds.
-    inherited: Totals,
+    inherited: Parts,
 }
 
 impl Ledger {
@@ -250,41 +270,44 @@ impl Ledger {
         self.blind_ms = witnessed_ms;
     }
 
-    /// From here on these totals count beside this node's own. A scope that is told of again has the higher of both.
-    pub(crate) fn inherit(&mut self, totals: &Totals) {
-        self.inherited = Totals::highest(&[&self.inherited, totals]);
+    /// From here on this part of what was spent before this node joined a sharing of a key counts.
+    pub(crate) fn inherit(&mut self, key: [u8; 32], place: Place, before_ms: u64, part: Totals) {
+        self.inherited.add(key, place, before_ms, part);
     }
 
-    /// What this node has let out or inherited, for somebody who has to be as strict, in witnessed milliseconds. `None` if it does not
-    /// know it itself, or if it is too much to be told.
-    pub(crate) fn totals(&self) -> Option<Totals> {
+    /// What this node has let out or inherited, for somebody who has to be as strict, in witnessed milliseconds; of what it inherited
+    /// only that at some sharings. `None` if it does not know it itself, or if it is too much to be told.
+    pub(crate) fn totals(
+        &self,
+        now: Now,
+        which: impl Fn(&[u8; 32], Place) -> bool,
+    ) -> Option<Totals> {
+        if self.blind_ms != 0 && self.blind_ms.saturating_add(LONGEST_MS) > now.witnessed_ms {
+            return None;
+        }
+        let inherited = self.inherited.only(which);
+        let mut scopes: BTreeSet<&ScopeKey> =
+            self.scopes.keys().chain(inherited.scopes()).collect();
+        if inherited.are_coarse() {
+            scopes.retain(|scope| !is_destination(scope));
+        }
         let mut told = Totals::default();
-        for (scope, series) in &self.scopes {
-            let mut last = (Amount::ZERO, 0);
-            let points = series.points.iter().map(|point| {
-                let spent = Spent {
-                    at_ms: point.at_ms,
-                    amount: point.sum.saturating_sub(last.0),
-                    count: point.count.saturating_sub(last.1),
-                };
-                last = (point.sum, point.count);
-                spent
-            });
-            let mut all: Vec<Spent> = points.collect();
-            let before = self.inherited.0.get(scope);
-            all.extend(before.into_iter().flatten().copied());
-            all.sort_by_key(|spent| spent.at_ms);
-            if series.overflowed {
+        for scope in scopes {
+            let series = self.scopes.get(scope);
+            if series.is_some_and(|series| series.overflowed) {
                 return None;
             }
-            told.put(scope.clone(), &all);
+            let points = series.into_iter().flat_map(|series| &series.points);
+            let own = points.map(|point| point.at_ms);
+            let times: BTreeSet<u64> = own.chain(inherited.times(scope)).collect();
+            let times: Vec<u64> = times.into_iter().collect();
+            told.put(scope.clone(), &times, |since_ms| {
+                let [own, more] = counted(series, &inherited, scope, since_ms);
+                (own.0.saturating_add(more.0), own.1.saturating_add(more.1))
+            });
         }
-        for (scope, all) in &self.inherited.0 {
-            if !told.0.contains_key(scope) {
-                told.put(scope.clone(), all);
-            }
-        }
-        (self.blind_ms == 0 && told.fits()).then_some(told)
+        let told = if told.fits() { told } else { told.coarse() };
+        told.fits().then_some(told)
     }
 
     /// When the intent was first debited, witnessed milliseconds.
@@ -352,16 +375,14 @@ impl View<'_> {
         if since < self.blind_ms {
             return (Amount::from_be_bytes([0xff; 32]), u64::MAX);
         }
-        let inherited = self.ledger.inherited.since(scope, since);
-        let Some(series) = self.ledger.scopes.get(scope) else {
-            return inherited;
-        };
-        let (sum, count) = series.since(since);
+        let series = self.ledger.scopes.get(scope);
+        let [(sum, count), more] = counted(series, &self.ledger.inherited, scope, since);
+        let overflowed = series.is_some_and(|series| series.overflowed);
         let own = self
             .ledger
             .own
             .get(&self.intent)
-            .filter(|own| own.at_ms >= since && !series.overflowed);
+            .filter(|own| own.at_ms >= since && !overflowed);
         let mine: Vec<Amount> = own
             .into_iter()
             .flat_map(|own| &own.debits)
@@ -372,10 +393,10 @@ impl View<'_> {
             .iter()
             .fold(Amount::ZERO, |sum, amount| sum.saturating_add(*amount));
         (
-            sum.saturating_sub(amount).saturating_add(inherited.0),
+            sum.saturating_sub(amount).saturating_add(more.0),
             count
                 .saturating_sub(u64::from(!mine.is_empty()))
-                .saturating_add(inherited.1),
+                .saturating_add(more.1),
         )
     }
 }
@@ -404,13 +425,16 @@ impl LedgerView for View<'_> {
 }
 
 #[cfg(test)]
+mod told;
+
+#[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn debit(wallet: &str, to: Option<u8>, amount: u64) -> Debit {
+    pub(super) fn debit(wallet: &str, to: Option<u8>, amount: u64) -> Debit {
         Debit {
             wallet: WalletId::parse(wallet).unwrap(),
             chain: Chain::SolanaDevnet,
@@ -420,7 +444,7 @@ mod tests {
         }
     }
 
-    fn entry(intent: u8, package: u8, at_ms: u64, debits: Vec<Debit>) -> Entry {
+    pub(super) fn entry(intent: u8, package: u8, at_ms: u64, debits: Vec<Debit>) -> Entry {
         Entry {
             intent: [intent; 32],
             package: [package; 32],
@@ -432,7 +456,7 @@ mod tests {
         }
     }
 
-    fn now(wall_ms: u64, witnessed_ms: u64) -> Now {
+    pub(super) fn now(wall_ms: u64, witnessed_ms: u64) -> Now {
         Now {
             wall_ms,
             witnessed_ms,

@@ -12,6 +12,7 @@ use proto::channel::nested::TunnelIdentity;
 use proto::evidence_files::EvidenceFiles;
 
 use super::dkg::{Ceremonies, Record as Ceremony};
+use super::inherit::LONGEST_MS;
 use super::ledger::Entry;
 use super::pairs::{self, Pairs, Record as PairRow};
 use super::tunnels::Tunnels;
@@ -140,8 +141,6 @@ impl Engine {
     }
 }
 
-/// Longer than any window of a policy (366 days), in milliseconds.
-const LEDGER_KEPT_MS: u64 = 367 * 86_400_000;
 /// Longer than any intent lives (30 days), in milliseconds.
 const INTENTS_KEPT_MS: u64 = 31 * 86_400_000;
 
@@ -151,7 +150,7 @@ fn outdated(contents: &Contents) -> Vec<Change> {
     let now_ms = contents.mark.map_or(0, |mark| mark.witnessed_ms);
     let is_old = |at_ms: u64, kept_ms: u64| at_ms.saturating_add(kept_ms) < now_ms;
     let ledger = contents.rows(Table::Ledger).iter().take_while(|row| {
-        Entry::decode(&row.body).is_ok_and(|entry| is_old(entry.at_ms, LEDGER_KEPT_MS))
+        Entry::decode(&row.body).is_ok_and(|entry| is_old(entry.at_ms, LONGEST_MS))
     });
     // A withdrawal carries no time; it is as old as the announcements around it.
     let intents =
@@ -263,8 +262,8 @@ fn fill(
         }
     }
     (state.sharings, state.keys) = super::sharings::load(contents, vault)?;
-    for totals in super::sharings::inherited(contents)? {
-        state.ledger.inherit(&totals);
+    for (key, place, before_ms, part) in super::sharings::inherited(contents)? {
+        state.ledger.inherit(key, place, before_ms, part);
     }
     if let Some(origin) = state.origin {
         state

@@ -11,13 +11,14 @@ use std::sync::{Arc, OnceLock};
 
 use mpc_core::id::NodeId;
 use mpc_core::keys::PublicKeyPackage;
-use mpc_core::lineage::Lineage;
-use mpc_core::reshare::Certificate;
+use mpc_core::lineage::{Lineage, Sharing};
+use mpc_core::reshare::{Certificate, Request};
 use proto::convert::reshare;
 use proto::link::KeyRecord;
 use proto::v1::{self, FailureCode, KeyState, PreparedState};
 
 use super::dkg::sealed_digest;
+use super::inherit::LONGEST_MS;
 use super::keys::Key;
 use super::{Engine, State, Who};
 use crate::codec::{Malformed, Reader, Writer};
@@ -101,14 +102,40 @@ pub(crate) struct Held {
     pub(crate) since_ms: u64,
     /// Why it signs no more, if it does not.
     pub(crate) stopped: Option<Stop>,
-    /// What was spent with it before this moment is not known here yet: that is when this node became a member, and nobody has attested
-    /// the totals of before; witnessed milliseconds, zero if all is known.
-    pub(crate) blind_ms: u64,
+    /// With which sharings this node became a member of another committee.
+    pub(crate) joined: BTreeMap<Place, Joined>,
     /// It came out of a backup, and peers have not confirmed it yet.
     pub(crate) unconfirmed: bool,
     pub(crate) prepared: BTreeMap<Place, Stored>,
     /// This node's signature for people and backends: the name belongs to the public key. Made once.
     confirmation: OnceLock<[u8; 64]>,
+}
+
+/// How long a node that was told tells others no more than before, in milliseconds: all of them ask at about the same time.
+const LINGER_MS: u64 = 5_000;
+
+/// That this node became a member of another committee, or of one with another threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// When, witnessed milliseconds.
+    pub(crate) before_ms: u64,
+    /// When it was told what it has to count of what was spent before, if it was; zero in an earlier start.
+    pub(crate) told_ms: Option<u64>,
+}
+
+/// A sharing that this node joined without having been told yet what was spent before.
+pub(crate) struct Untold<'a> {
+    pub(crate) place: Place,
+    pub(crate) before_ms: u64,
+    /// What made it: the sharing before, and the new committee.
+    pub(crate) request: &'a Request,
+}
+
+/// Whether a reshare changes how much of a windowed limit each node has, or who its nodes are.
+pub(crate) fn changes_committee(request: &Request) -> bool {
+    let before = request.active();
+    let members = before.nodes().iter().map(|(index, node)| (*index, *node));
+    request.params() != before.params() || !request.roster().by_index().eq(members)
 }
 
 /// What a store that came out of a backup does not know.
@@ -140,11 +167,56 @@ impl Held {
             lineage,
             since_ms,
             stopped: None,
-            blind_ms: 0,
+            joined: BTreeMap::new(),
             unconfirmed: false,
             prepared: BTreeMap::new(),
             confirmation: OnceLock::new(),
         }
+    }
+
+    /// The sharings joined of which nobody has told this node yet, lowest first. Those that have left the history of the key do not
+    /// count: the one that took their place was joined as well. Nor do those that no window reaches any more.
+    pub(crate) fn untold(&self, witnessed_ms: u64) -> impl Iterator<Item = Untold<'_>> {
+        let open = self.joined.iter().filter(move |(_, joined)| {
+            joined.told_ms.is_none() && joined.before_ms.saturating_add(LONGEST_MS) > witnessed_ms
+        });
+        open.filter_map(|(place, joined)| {
+            Some(Untold {
+                place: *place,
+                before_ms: joined.before_ms,
+                request: self.made_by(*place)?.request(),
+            })
+        })
+    }
+
+    /// The certificate in the history of the key that made a sharing.
+    fn made_by(&self, place: Place) -> Option<&Certificate> {
+        let mut chain = self.lineage.chain().iter().rev();
+        chain.find(|certificate| place_in_order(&certificate.sharing()) == place)
+    }
+
+    /// What was spent with the key before this moment is not known here yet; witnessed milliseconds, zero if all is known.
+    pub(crate) fn blind_ms(&self, witnessed_ms: u64) -> u64 {
+        let all = self.untold(witnessed_ms).map(|one| one.before_ms);
+        all.max().unwrap_or_default()
+    }
+
+    /// What this node tells of its totals covers all that a member of the sharings below this place has to count, and nothing that it
+    /// was told when it joined this one or a higher one. Whoever was told just now still tells the others what it was asked itself.
+    pub(crate) fn tells_below(&self, witnessed_ms: u64) -> Place {
+        let open = self.untold(witnessed_ms).next().map(|open| open.place);
+        let mut just = self.joined.iter().filter(|(place, joined)| {
+            let until_ms = joined.told_ms.map(|at_ms| at_ms.saturating_add(LINGER_MS));
+            until_ms.is_some_and(|until_ms| witnessed_ms < until_ms)
+                && self.made_by(**place).is_some()
+        });
+        let just = just.next().map(|(place, _)| *place);
+        if let Some(lowest) = open.into_iter().chain(just).min() {
+            return lowest;
+        }
+        let mut chain = self.lineage.chain().iter().rev();
+        let last = chain.find(|certificate| changes_committee(certificate.request()));
+        last.map_or((0, 0), |last| place_in_order(&last.sharing()))
     }
 
     fn confirmation(&self, who: &Who) -> [u8; 64] {
@@ -298,6 +370,11 @@ impl Held {
         numbers.sort_unstable();
         numbers
     }
+}
+
+/// The place of a sharing by its name.
+pub(crate) const fn place_in_order(sharing: &Sharing) -> Place {
+    (sharing.epoch.0, sharing.attempt.0)
 }
 
 /// The place of a sharing in the order.

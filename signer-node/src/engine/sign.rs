@@ -280,7 +280,7 @@ impl Engine {
         let share_of_limit = Fraction::new(params.threshold().into(), params.parties().into())
             .ok_or_else(|| Refusal::internal("key parameters"))?;
         let held = state.sharings.get(&signed.intent().key_id);
-        let blind_ms = held.map_or(0, |held| held.blind_ms);
+        let blind_ms = held.map_or(0, |held| held.blind_ms(now.witnessed_ms));
         let view = state.ledger.view(digest, now, blind_ms);
         let facts = Facts {
             now_ms: now.wall_ms,

@@ -207,12 +207,26 @@ impl Cluster {
         after
     }
 
-    /// Has all others tell those who ask what they have let out, as a coordinator does.
+    /// Has all others tell those who ask what they have let out, as a coordinator does; again once they need no longer wait for those
+    /// who are away.
     pub(crate) async fn tell_new_members(&self) {
-        for node in (0..self.clocks.len()).filter(|node| self.runs(*node)) {
-            if self.engine(node).status().catching_up.is_empty() {
-                continue;
-            }
+        self.tell_once().await;
+        if self.asking().is_empty() {
+            return;
+        }
+        self.advance(11_000);
+        self.tell_once().await;
+    }
+
+    /// The nodes that ask for the totals of others.
+    pub(crate) fn asking(&self) -> Vec<usize> {
+        let nodes = (0..self.clocks.len()).filter(|node| self.runs(*node));
+        let asks = |node: &usize| !self.engine(*node).status().catching_up.is_empty();
+        nodes.filter(asks).collect()
+    }
+
+    pub(crate) async fn tell_once(&self) {
+        for node in self.asking() {
             let mut said = Vec::new();
             for other in (0..self.clocks.len()).filter(|other| *other != node && self.runs(*other))
             {

@@ -9,12 +9,12 @@ use crate::cluster::*;
 use crate::reshare::{Wish, ready};
 
 impl Cluster {
-    fn secrets(&self, node: usize) -> Secrets {
+    pub(crate) fn secrets(&self, node: usize) -> Secrets {
         export(&self.config(node)).unwrap()
     }
 
     /// The disk is lost; a new one gets what the backup has.
-    async fn rebuild(&mut self, node: usize, secrets: &Secrets) {
+    pub(crate) async fn rebuild(&mut self, node: usize, secrets: &Secrets) {
         self.stop(node).await;
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         for side in ["node.db", "node.db-wal", "node.db-shm"] {

@@ -1,5 +1,6 @@
 //! Activation: a certificate, whoever brings it, moves this node up to a higher sharing. Nothing else does, and nothing moves it down.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mpc_core::keys::{KeyShare, PublicKeyPackage};
@@ -15,7 +16,8 @@ use crate::engine::Engine;
 use crate::engine::dkg::sealed_digest;
 use crate::engine::keys::Key;
 use crate::engine::sharings::{
-    self, Held, Place, Record, Stop, place_of, prepared_label, seal_lineage, share_label,
+    self, Held, Joined, Place, Record, Stop, changes_committee, place_in_order as place, place_of,
+    prepared_label, seal_lineage, share_label,
 };
 use crate::failure::Refusal;
 use crate::store::{Change, StoreError};
@@ -28,6 +30,8 @@ struct Move {
     lost: bool,
     /// The new share and the setups that were made with it.
     gained: Option<(KeyShare, Vec<PairRecord>)>,
+    /// The sharings with which this node becomes a member of another committee.
+    joins: Vec<Place>,
 }
 
 /// What follows from a certificate.
@@ -37,10 +41,6 @@ enum Judged {
     Move(Box<Move>),
     /// Another sharing is certified here for the same place: its certificate, and what to say.
     Conflict(Vec<u8>, Refusal),
-}
-
-const fn place(sharing: &Sharing) -> Place {
-    (sharing.epoch.0, sharing.attempt.0)
 }
 
 impl Engine {
@@ -173,7 +173,7 @@ impl Engine {
         key: &[u8; 32],
         certificate: &Certificate,
     ) -> Result<Judged, Refusal> {
-        let (mut lineage, sealed, active) = {
+        let (before, sealed, active) = {
             let state = self.state();
             let held = state.sharings.get(key);
             let held = held.ok_or_else(|| Refusal::unknown("the key"))?;
@@ -185,6 +185,7 @@ impl Engine {
                 sharings::sharing_of(held.lineage.active()),
             )
         };
+        let mut lineage = before.clone();
         let learned = lineage.learn(certificate.clone(), &self.0.who.node);
         let learned = match learned {
             Ok(learned) => learned,
@@ -225,13 +226,34 @@ impl Engine {
         } else {
             None
         };
+        let joins = self.joins(key, &before, &lineage);
         Ok(Judged::Move(Box::new(Move {
             lineage,
             now,
             erase,
             lost: share_lost,
             gained,
+            joins,
         })))
+    }
+
+    /// The sharings that a change of the active one makes this node join: every one that is new in the history of the key, that it is a
+    /// member of, and that has other members or another threshold than the one before. Where this node had gone another way than the
+    /// certificate, nothing can be said of the one before, and it joins as well.
+    fn joins(&self, key: &[u8; 32], before: &Lineage, after: &Lineage) -> Vec<Place> {
+        let state = self.state();
+        let joined = state.sharings.get(key).map(|held| &held.joined);
+        let old: BTreeSet<Sharing> = before.chain().iter().map(Certificate::sharing).collect();
+        let new = after.chain().iter();
+        let new = new.filter(|certificate| !old.contains(&certificate.sharing()));
+        let joins = new.filter(|certificate| {
+            let request = certificate.request();
+            let elsewhere = request.active() != before.active();
+            request.is_member(&self.0.who.node) && (elsewhere || changes_committee(request))
+        });
+        let places = joins.map(|certificate| place(&certificate.sharing()));
+        let is_new = |place: &Place| joined.is_none_or(|joined| !joined.contains_key(place));
+        places.filter(is_new).collect()
     }
 
     /// Two sharings are certified for one place, which takes more broken holders than the protocol can bear: nothing that is signed with
@@ -309,6 +331,7 @@ impl Engine {
             erase,
             lost,
             gained,
+            joins,
         } = change;
         let at = place(&now);
         let vault = &self.0.vault;
@@ -341,17 +364,17 @@ impl Engine {
             sealed,
             lineage: digest,
         }));
-        let joins = match share.is_some() && self.is_stranger(key) {
-            true => Some(self.now(&mut self.state())?.witnessed_ms),
-            false => None,
+        let before_ms = match joins.is_empty() {
+            true => 0,
+            false => self.now(&mut self.state())?.witnessed_ms,
         };
-        if let Some(before_ms) = joins {
-            changes.push(sharings::append(&Record::Joined {
+        changes.extend(joins.iter().map(|place| {
+            sharings::append(&Record::Joined {
                 key: *key,
-                place: at,
+                place: *place,
                 before_ms,
-            }));
-        }
+            })
+        }));
         let settles = {
             let mut state = self.state();
             let unsettled = Self::unsettled(&state);
@@ -365,10 +388,13 @@ impl Engine {
         if let Some(before_ms) = settles {
             Self::settle(&mut self.state(), before_ms);
         }
-        if let Some(before_ms) = joins
-            && let Some(held) = self.state().sharings.get_mut(key)
-        {
-            held.blind_ms = before_ms;
+        if let Some(held) = self.state().sharings.get_mut(key) {
+            let joined = Joined {
+                before_ms,
+                told_ms: None,
+            };
+            let all = joins.iter().map(|place| (*place, joined));
+            held.joined.extend(all);
         }
         let peers: Vec<_> = setups.iter().map(PairRecord::peer).collect();
         let answer = self.take_over(key, lineage, (at, at_ms), share, setups);
@@ -380,19 +406,12 @@ impl Engine {
             tracing::error!(key = %hex::encode(key), "alert: the share of the active sharing is lost; this node signs no more with that key until it is refreshed");
         }
         self.announce_pools();
-        if joins.is_some() {
+        if !joins.is_empty() {
             // It asks for the totals of those before it; said before the certificate is acknowledged.
             self.send(node_frame::Body::Status(self.status()));
         }
         self.send(node_frame::Body::ReshareProgress(answer.clone()));
         Ok(answer)
-    }
-
-    /// Whether this node is no member of the sharing that is active now.
-    fn is_stranger(&self, key: &[u8; 32]) -> bool {
-        let state = self.state();
-        let held = state.sharings.get(key);
-        held.is_some_and(|held| held.lineage.active().index_of(&self.0.who.node).is_none())
     }
 
     /// What was prepared for this sharing or a lower one, with a share or without.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mpc_core::lineage::Lineage;
 
 use super::{
-    Held, Origin, Place, Record, Sharings, Stop, Stored, lineage_label, place_of, prepared_label,
-    share_label,
+    Held, Joined, Origin, Place, Record, Sharings, Stop, Stored, lineage_label, place_of,
+    prepared_label, share_label,
 };
 use crate::codec::Malformed;
 use crate::engine::dkg::sealed_digest;
@@ -18,6 +18,8 @@ use crate::store::{Contents, Row, StoreError, Table};
 
 /// The active shares.
 type Keys = BTreeMap<[u8; 32], Arc<Key>>;
+
+const NEVER_JOINED: &str = "totals for a sharing that no row says was joined";
 
 /// What the rows of one key say, one after the other.
 struct Told {
@@ -32,7 +34,7 @@ struct Told {
     /// The place and the sealed share of the last activation.
     active: Option<(Place, [u8; 32])>,
     stopped: Option<Stop>,
-    blind_ms: u64,
+    joined: BTreeMap<Place, Joined>,
     unconfirmed: bool,
     row: u64,
 }
@@ -92,13 +94,29 @@ pub(crate) fn origin(contents: &Contents) -> Result<Option<Origin>, StoreError> 
     Ok(origin)
 }
 
+/// What counts of what was spent before a sharing was joined: the key, the sharing, when that was, and the totals.
+type Part = ([u8; 32], Place, u64, Totals);
+
 /// What this node counts as spent that it has not let out itself.
-pub(crate) fn inherited(contents: &Contents) -> Result<Vec<Totals>, StoreError> {
-    let mut all = Vec::new();
+pub(crate) fn inherited(contents: &Contents) -> Result<Vec<Part>, StoreError> {
+    let (mut all, mut joined) = (Vec::new(), BTreeMap::new());
     for row in contents.rows(Table::Sharings) {
         let bad = |error: Malformed| damaged(row.number, error.to_string());
-        if let Record::Inherited { totals, .. } = Record::decode(&row.body).map_err(bad)? {
-            all.push(Totals::decode(&totals).map_err(bad)?);
+        match Record::decode(&row.body).map_err(bad)? {
+            Record::Joined {
+                key,
+                place,
+                before_ms,
+            } => {
+                joined.insert((key, place), before_ms);
+            }
+            Record::Inherited { key, place, totals } => {
+                let before_ms = joined.get(&(key, place));
+                let before_ms = before_ms.ok_or_else(|| damaged(row.number, NEVER_JOINED))?;
+                let totals = Totals::decode_stored(&totals).map_err(bad)?;
+                all.push((key, place, *before_ms, totals));
+            }
+            _ => {}
         }
     }
     Ok(all)
@@ -130,7 +148,7 @@ fn follow(
                 prepared: BTreeMap::new(),
                 active: None,
                 stopped: None,
-                blind_ms: 0,
+                joined: BTreeMap::new(),
                 unconfirmed: false,
                 row: row.number,
             };
@@ -176,10 +194,24 @@ fn follow(
             (told.lineage, told.row) = (lineage, row.number);
         }
         Record::Blind { .. } => {}
-        Record::Joined { key, before_ms, .. } => {
-            told.get_mut(&key).ok_or_else(unknown)?.blind_ms = before_ms;
+        Record::Joined {
+            key,
+            place,
+            before_ms,
+        } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            let joined = Joined {
+                before_ms,
+                told_ms: None,
+            };
+            told.joined.insert(place, joined);
         }
-        Record::Inherited { key, .. } => told.get_mut(&key).ok_or_else(unknown)?.blind_ms = 0,
+        Record::Inherited { key, place, .. } => {
+            let told = told.get_mut(&key).ok_or_else(unknown)?;
+            let joined = told.joined.get_mut(&place);
+            let joined = joined.ok_or_else(|| damaged(row.number, NEVER_JOINED))?;
+            joined.told_ms = Some(0);
+        }
         Record::Retired { key, .. } => {
             let told = told.get_mut(&key).ok_or_else(unknown)?;
             told.stopped = told.stopped.max(Some(Stop::Retired));
@@ -237,7 +269,7 @@ fn settle(
     }
     let held = Held {
         stopped: told.stopped,
-        blind_ms: told.blind_ms,
+        joined: told.joined,
         unconfirmed: told.unconfirmed,
         prepared,
         ..Held::new(

@@ -90,8 +90,8 @@ pub(crate) enum Record {
         one: Vec<u8>,
         other: Vec<u8>,
     },
-    /// This node is a member from this sharing on and was none before: what was spent before this moment, witnessed milliseconds, is not
-    /// known here.
+    /// From this sharing on this node is a member of another committee than before, or of one with another threshold: what it has to
+    /// count of what was spent before this moment, witnessed milliseconds, is not known here.
     Joined {
         key: [u8; 32],
         place: Place,

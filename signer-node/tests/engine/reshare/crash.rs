@@ -31,7 +31,7 @@ impl Step {
 }
 
 impl Cluster {
-    fn database(&self, node: usize) -> rusqlite::Connection {
+    pub(super) fn database(&self, node: usize) -> rusqlite::Connection {
         let database = rusqlite::Connection::open(self.config(node).store).unwrap();
         database.busy_timeout(Duration::from_secs(5)).unwrap();
         database
