@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::Engine;
+use super::pairs::Pairs;
 use super::pools::{BOOT, Greeting, RUN};
 use super::tunnels::Tunnels;
 use crate::codec::{Malformed, Reader, Writer};
@@ -119,6 +120,7 @@ impl Engine {
         } else {
             BTreeMap::new()
         };
+        let setups = Pairs::names(&pairs);
         let params = Params::new(order.threshold, parties).map_err(Refusal::malformed)?;
         let peers = roster.nodes().collect();
         let import = call
@@ -164,7 +166,7 @@ impl Engine {
         };
         tracing::info!(request = %hex::encode(order.request), name = %order.name, "key generation started");
         let answer = progress(&order, "round1");
-        tokio::spawn(self.clone().drive(session, order, inbox, effects));
+        tokio::spawn(self.clone().drive(session, order, setups, inbox, effects));
         Ok(answer)
     }
 

@@ -132,7 +132,7 @@ impl Engine {
             Ok(answered) => answered,
             Err(error) => {
                 return Err(self
-                    .judge_failure(&error, *name.as_bytes(), Vec::new())
+                    .judge_failure(&error, *name.as_bytes(), &waiting.pairs, Vec::new())
                     .await);
             }
         };

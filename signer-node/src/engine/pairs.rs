@@ -194,6 +194,15 @@ impl Pairs {
         }
     }
 
+    /// The setups that a session is told to go on with, by their names.
+    pub(super) fn names(statuses: &BTreeMap<NodeId, PairStatus>) -> BTreeMap<NodeId, PairId> {
+        let live = |(peer, status): (&NodeId, &PairStatus)| {
+            let live = status.live.as_ref()?;
+            Some((*peer, live.name()))
+        };
+        statuses.iter().filter_map(live).collect()
+    }
+
     /// What a key generation is told.
     pub(super) fn statuses(&self) -> BTreeMap<NodeId, PairStatus> {
         let status = |(peer, state): (&NodeId, &Peer)| {
@@ -463,12 +472,13 @@ impl Engine {
     }
 
     /// The peer holds another setup: a new one is needed, and nobody is to blame. A peer that knows of this one has not lost it: one of
-    /// the two is merely behind, and a certificate will bring them together.
-    pub(super) async fn need_rekey(&self, peer: NodeId) {
+    /// the two is merely behind, and a certificate will bring them together. `used` is the setup that this was found with: nothing follows
+    /// for one that has taken its place since.
+    pub(super) async fn need_rekey(&self, peer: NodeId, used: PairId) {
         let pending = {
             let state = self.state();
             let mut pairs = self.pairs_mut();
-            let Some(live) = pairs.live(&peer) else {
+            let Some(live) = pairs.live(&peer).filter(|live| live.name() == used) else {
                 return;
             };
             let generation = live.generation();
@@ -494,11 +504,19 @@ impl Engine {
         self.announce_pools();
     }
 
+    /// Whether the peer has said that it uses this setup. What it sent of another one is then left over from a run that it began before.
+    fn is_used_by(&self, peer: &NodeId, setup: &PairId) -> bool {
+        let pools = self.pools();
+        let theirs = pools.greeting(peer);
+        theirs.is_some_and(|theirs| theirs.name == *setup.as_bytes())
+    }
+
     /// What follows from a failed session for the pairs, before anything else happens. The refusal says it to the caller.
     pub(super) async fn judge_failure(
         &self,
         error: &Error,
         session: [u8; 32],
+        setups: &BTreeMap<NodeId, PairId>,
         also: Vec<Change>,
     ) -> Refusal {
         if let Error::Aborted(abort) = error {
@@ -506,8 +524,11 @@ impl Engine {
                 return self.poison(peer, &abort.fault, session, also).await;
             }
             abort.evidence.iter().for_each(|found| self.found(found));
-            if let Fault::StalePair { peer } = abort.fault {
-                self.need_rekey(peer).await;
+            if let Fault::StalePair { peer } = abort.fault
+                && let Some(used) = setups.get(&peer)
+                && !self.is_used_by(&peer, used)
+            {
+                self.need_rekey(peer, *used).await;
             }
         }
         self.write_later(also).await;

@@ -134,12 +134,14 @@ impl Pools {
             .retain(|_, waiting| waiting.key.share.public().key_id().as_bytes() != key);
     }
 
-    /// Notes which start of a peer speaks. Entries of an earlier one are dead.
-    pub(super) fn greet(&mut self, peer: NodeId, greeting: Greeting) {
+    /// Notes which start of a peer speaks, and says whether this is the first word of it. Entries of an earlier one are dead.
+    pub(super) fn greet(&mut self, peer: NodeId, greeting: Greeting) -> bool {
         let before = self.greetings.insert(peer, greeting);
-        if before.is_some_and(|before| before.boot != greeting.boot) {
+        let first = before.is_none_or(|before| before.boot != greeting.boot);
+        if first && before.is_some() {
             self.forget_peer(&peer);
         }
+        first
     }
 
     /// What a peer has said of itself last.
@@ -533,16 +535,19 @@ impl Engine {
         }
     }
 
-    /// Takes a peer's greeting. One that has never heard of the setup that this node uses has lost it.
+    /// Takes a peer's greeting. One that has started anew and has never heard of the setup that this node uses has lost it. A later
+    /// greeting of the same start may only be late: the setup was made, and certified, while it was under way.
     pub(super) fn on_greeting(&self, from: NodeId, greeting: Greeting) {
-        self.pools().greet(from, greeting);
-        let lost = self
-            .pairs()
-            .live(&from)
-            .is_some_and(|live| greeting.last < live.generation());
-        if lost {
+        let first = self.pools().greet(from, greeting);
+        let lost = {
+            let pairs = self.pairs();
+            let live = pairs.live(&from);
+            let lost = live.filter(|live| first && greeting.last < live.generation());
+            lost.map(|live| live.name())
+        };
+        if let Some(used) = lost {
             let engine = self.clone();
-            tokio::spawn(async move { engine.need_rekey(from).await });
+            tokio::spawn(async move { engine.need_rekey(from, used).await });
         }
         self.announce_pools();
     }

@@ -29,6 +29,7 @@ use rand_core::UnwrapErr;
 
 use super::Engine;
 use super::dkg::{Slot, is_name};
+use super::pairs::Pairs;
 use super::sharings::{Held, Place, place_of, prepared_label, share_label, sharing_of};
 use crate::failure::Refusal;
 use crate::store::Change;
@@ -91,6 +92,7 @@ impl Engine {
         } else {
             BTreeMap::new()
         };
+        let setups = Pairs::names(&pairs);
         let setup = Setup {
             request: approved.request.clone(),
             me,
@@ -125,7 +127,10 @@ impl Engine {
         tracing::info!(
             key = %hex::encode(key), epoch = approved.place.0, attempt = approved.place.1, "reshare started"
         );
-        tokio::spawn(self.clone().drive(session, approved, inbox, effects));
+        tokio::spawn(
+            self.clone()
+                .drive(session, approved, setups, inbox, effects),
+        );
         Ok(answer)
     }
 

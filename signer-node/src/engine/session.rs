@@ -1,7 +1,9 @@
 //! The task of one ceremony, whether it makes a key or moves one: input, step, write, send.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
+use mpc_core::id::{NodeId, PairId};
 use mpc_core::session::{Effects, Inbound, Ready, Session, Step, Write, WriteKind};
 use mpc_core::{Error, Fault};
 use proto::v1::FailureCode;
@@ -82,11 +84,12 @@ impl Engine {
         turn
     }
 
-    /// Carries a ceremony to its end.
+    /// Carries a ceremony to its end. `setups` are those with peers that it was told to go on with.
     pub(super) async fn drive<W: Work>(
         self,
         mut session: W::Session,
         work: W,
+        setups: BTreeMap<NodeId, PairId>,
         mut inbox: mpsc::Receiver<Inbound>,
         first: Effects<W::Output>,
     ) {
@@ -99,8 +102,9 @@ impl Engine {
         if let Some(end) = end {
             if let End::Protocol(Error::Aborted(abort)) = &end
                 && let Fault::StalePair { peer } = abort.fault
+                && let Some(used) = setups.get(&peer)
             {
-                self.need_rekey(peer).await;
+                self.need_rekey(peer, *used).await;
             }
             work.report(&self, end);
         }

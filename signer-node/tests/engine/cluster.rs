@@ -1,6 +1,6 @@
 //! Some real nodes in one process, three unless a test wants more: real stores, real key generation through nested sessions, real policy documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +63,8 @@ pub(crate) struct Cluster {
     pub(crate) evidence: Arc<Mutex<Evidence>>,
     /// The last list of entries that a node announced, by node and set.
     pub(crate) pools: Arc<Mutex<Announced>>,
+    /// Entries that were opened. What nodes announce of their pools comes a little later.
+    pub(crate) opened: Mutex<BTreeSet<Vec<u8>>>,
     /// What the relay does with a piece of a session between two nodes: it goes on with what this returns.
     pub(crate) relay: Arc<Mutex<Relay>>,
     switch: Arc<Mutex<Vec<Option<Node>>>>,
@@ -178,6 +180,7 @@ impl Cluster {
             alarms: Arc::default(),
             evidence: Arc::default(),
             pools: Arc::default(),
+            opened: Mutex::default(),
             relay: Arc::new(Mutex::new(Box::new(|piece| vec![piece]))),
             switch: Arc::new(Mutex::new(vec![None; count])),
             committee,

@@ -148,7 +148,9 @@ impl Engine {
                 drop(guard);
                 Ok(())
             }
-            Err(End::Protocol(error)) => Err(self.judge_failure(&error, name, erase).await),
+            Err(End::Protocol(error)) => {
+                Err(self.judge_failure(&error, name, &task.pairs, erase).await)
+            }
             Err(End::Refused(refusal)) => {
                 self.write_later(erase).await;
                 Err(refusal)
